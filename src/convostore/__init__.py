@@ -1,0 +1,1 @@
+"""convostore: the persistence layer of a multi-tenant platform for conversational agents."""

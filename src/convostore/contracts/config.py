@@ -1,0 +1,359 @@
+"""The contract of the configuration store: what an agent is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from uuid import UUID
+
+from convostore.core.boundary import Store
+from convostore.core.operations import writes, writes_once
+from convostore.core.validation import Limit, Offset, Score, StoredVersion
+from convostore.models.config import Agent, Rule, Scenario, Template, ToolActivation, Variable
+from convostore.models.enums import MigrationPlanStatus, Scope
+from convostore.models.fields import Identifier, Key, UtcDatetime, Vector
+from convostore.models.migration import MigrationPlan
+
+
+class ConfigStore(Store):
+    """Agents and what belongs to them, with revisions and soft delete.
+
+    **Saving** is a compare-and-set on `revision`: 0 for a new object, else the revision it was read with. On success the
+    caller's object holds the new `revision` and `updated_at`, and on the first save `created_at`. Every `save_` method
+    takes `overwrite=True` to store whatever revision is there, and raises `ConflictError` when the stored revision is
+    another (`current_revision` tells it), when the object was deleted, when its id is taken, or when its name or tool id
+    is in use among the living of its agent (for agents: of their tenant).
+
+    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until `restore_` brings it
+    back. Both return whether there was anything to do; restoring raises `ConflictError` if the name is in use by now.
+
+    An agent need not exist for its rules, scenarios, templates, variables and tools to be stored.
+    """
+
+    kind = "config"
+
+    @abstractmethod
+    async def get_agent(self, tenant_id: UUID, agent_id: UUID) -> Agent | None:
+        """Return an agent, or None."""
+
+    @abstractmethod
+    async def get_agents(
+        self, tenant_id: UUID, *, enabled_only: bool = False, limit: Limit = 20, offset: Offset = 0
+    ) -> tuple[list[Agent], int]:
+        """Return a page of a tenant's agents, ordered by name, and how many there are in all.
+
+        Args:
+            tenant_id: the tenant.
+            enabled_only: leave out disabled agents, also from the total.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_agent(self, agent: Agent, *, overwrite: bool = False) -> UUID:
+        """Store an agent and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        """Delete an agent softly, with all that belongs to it, at once; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        """Bring back a deleted agent with exactly what was deleted with it; return whether there was one."""
+
+    @abstractmethod
+    async def get_rule(self, tenant_id: UUID, rule_id: UUID) -> Rule | None:
+        """Return a rule, or None."""
+
+    @abstractmethod
+    async def get_rules(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        scope: Scope | None = None,
+        scope_id: UUID | None = None,
+        enabled_only: bool = True,
+        limit: Limit | None = None,
+        offset: Offset = 0,
+    ) -> list[Rule]:
+        """Return an agent's rules, ordered by priority, highest first, then name; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            scope: only those of this scope.
+            scope_id: only those of this scenario or step.
+            enabled_only: leave out disabled ones.
+            limit: how many at most, 1 to 1,000; None means all.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
+        """Store a rule and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
+        """Delete a rule softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
+        """Bring back a deleted rule; return whether there was one."""
+
+    @abstractmethod
+    async def vector_search_rules(
+        self,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: Limit = 10,
+        offset: Offset = 0,
+        min_score: Score = 0.0,
+        enabled_only: bool = True,
+        embedding_model: Identifier | None = None,
+    ) -> list[tuple[Rule, float]]:
+        """Return an agent's rules nearest to a vector with their scores, best first, equal scores by id.
+
+        The score is the cosine similarity, -1 to 1, to six decimals. Only rules whose embedding has as many dimensions as
+        the query are compared; the others, and those without an embedding, are left out.
+
+        Args:
+            query_embedding: 1 to 4,000 finite numbers, not all zero.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+            min_score: the lowest score to return, -1 to 1, inclusive.
+            enabled_only: leave out disabled rules.
+            embedding_model: only rules whose `embedding_model` is this.
+        """
+
+    @abstractmethod
+    async def get_scenario(self, tenant_id: UUID, scenario_id: UUID) -> Scenario | None:
+        """Return a scenario, or None."""
+
+    @abstractmethod
+    async def get_scenarios(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        enabled_only: bool = True,
+        limit: Limit | None = None,
+        offset: Offset = 0,
+    ) -> list[Scenario]:
+        """Return an agent's scenarios, ordered by name; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            enabled_only: leave out disabled ones.
+            limit: how many at most, 1 to 1,000; None means all.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
+        """Store a scenario and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
+        """Delete a scenario softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
+        """Bring back a deleted scenario; return whether there was one."""
+
+    @abstractmethod
+    @writes
+    async def archive_scenario_version(self, tenant_id: UUID, scenario: Scenario) -> None:
+        """Keep a version of a scenario for ever. Archiving the same content again does nothing.
+
+        Raises:
+            ConflictError: this version is archived with other content.
+        """
+
+    @abstractmethod
+    async def get_archived_scenario(
+        self, tenant_id: UUID, scenario_id: UUID, version: StoredVersion
+    ) -> Scenario | None:
+        """Return an archived version of a scenario as it was archived, or None."""
+
+    @abstractmethod
+    async def get_template(self, tenant_id: UUID, template_id: UUID) -> Template | None:
+        """Return a template, or None."""
+
+    @abstractmethod
+    async def get_templates(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        scope: Scope | None = None,
+        scope_id: UUID | None = None,
+        limit: Limit | None = None,
+        offset: Offset = 0,
+    ) -> list[Template]:
+        """Return an agent's templates, ordered by name; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            scope: only those of this scope.
+            scope_id: only those of this scenario or step.
+            limit: how many at most, 1 to 1,000; None means all.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_template(self, template: Template, *, overwrite: bool = False) -> UUID:
+        """Store a template and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_template(self, tenant_id: UUID, template_id: UUID) -> bool:
+        """Delete a template softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_template(self, tenant_id: UUID, template_id: UUID) -> bool:
+        """Bring back a deleted template; return whether there was one."""
+
+    @abstractmethod
+    async def get_variable(self, tenant_id: UUID, variable_id: UUID) -> Variable | None:
+        """Return a variable, or None."""
+
+    @abstractmethod
+    async def get_variables(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: Limit | None = None,
+        offset: Offset = 0,
+    ) -> list[Variable]:
+        """Return an agent's variables, ordered by name; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            limit: how many at most, 1 to 1,000; None means all.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_variable(self, variable: Variable, *, overwrite: bool = False) -> UUID:
+        """Store a variable and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
+        """Delete a variable softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
+        """Bring back a deleted variable; return whether there was one."""
+
+    @abstractmethod
+    async def get_variable_by_name(self, tenant_id: UUID, agent_id: UUID, name: Key) -> Variable | None:
+        """Return the agent's variable of this name, or None."""
+
+    @abstractmethod
+    async def get_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> ToolActivation | None:
+        """Return a tool activation, or None."""
+
+    @abstractmethod
+    async def get_tool_activations(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: Limit | None = None,
+        offset: Offset = 0,
+    ) -> list[ToolActivation]:
+        """Return an agent's tool activations, ordered by `tool_id`; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            limit: how many at most, 1 to 1,000; None means all.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_tool_activation(self, activation: ToolActivation, *, overwrite: bool = False) -> UUID:
+        """Store a tool activation and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
+        """Delete a tool activation softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
+        """Bring back a deleted tool activation; return whether there was one."""
+
+    @abstractmethod
+    async def get_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> MigrationPlan | None:
+        """Return a migration plan, or None."""
+
+    @abstractmethod
+    @writes
+    async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
+        """Store a migration plan and return its id."""
+
+    @abstractmethod
+    @writes_once
+    async def delete_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
+        """Delete a migration plan softly; return whether it was there."""
+
+    @abstractmethod
+    @writes_once
+    async def restore_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
+        """Bring back a deleted migration plan; return whether there was one."""
+
+    @abstractmethod
+    async def get_migration_plan_for_versions(
+        self, tenant_id: UUID, scenario_id: UUID, from_version: StoredVersion, to_version: StoredVersion
+    ) -> MigrationPlan | None:
+        """Return the plan in force between two versions (pending, approved or deployed), else the newest, or None."""
+
+    @abstractmethod
+    async def list_migration_plans(
+        self,
+        tenant_id: UUID,
+        *,
+        scenario_id: UUID | None = None,
+        status: MigrationPlanStatus | None = None,
+        limit: Limit = 50,
+        offset: Offset = 0,
+    ) -> list[MigrationPlan]:
+        """Return a tenant's migration plans, newest first; empty if there are none.
+
+        Args:
+            tenant_id: the tenant.
+            scenario_id: only plans for this scenario.
+            status: only plans with this status.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    @writes_once
+    async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
+        """Remove for good what was deleted before a moment, of every kind; return how many objects that were."""

@@ -1,0 +1,1 @@
+"""What every backend stands on: the boundary, entity declarations, scoring and shared method bodies."""

@@ -1,0 +1,167 @@
+"""The boundary around every contract method, applied once: check, bind the tenant, bound the time, retry, translate, log.
+
+A class that implements a contract writes plain methods; `Store` wraps those that the contract declares. Inside, arguments
+are checked copies, one deadline holds, and driver errors may simply be raised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import random
+import time
+from abc import ABC
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from datetime import datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID, uuid4
+
+from convostore.core.logs import log_failure
+from convostore.core.operations import Effect, effect_of
+from convostore.core.tracing import span
+from convostore.core.validation import ArgumentCheck
+from convostore.errors import ConnectionError, StoreError, ValidationError
+from convostore.models.base import Model
+from convostore.models.fields import now
+
+DEFAULT_TIMEOUT = 5.0
+_ATTEMPTS = 5
+_FIRST_BACKOFF = 0.02
+
+_write_id: ContextVar[UUID] = ContextVar("convostore_write_id")
+
+
+def current_write_id() -> UUID:
+    """Return the id of the running call, the same in every attempt: a retry recognises its own write by it."""
+    return _write_id.get()
+
+
+class Store(ABC):
+    """The base of the five contracts."""
+
+    kind: ClassVar[str]
+    """What the store keeps, as it stands in errors, logs and traces."""
+    system: ClassVar[str] = "other_sql"
+    """The backend's name in OpenTelemetry's `db.system.name`."""
+
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._tenant: UUID | None = None
+
+    def within(self, seconds: float) -> Self:
+        """Return this store with another deadline per call, in seconds, on the same connections."""
+        twin = copy.copy(self)
+        twin._timeout = seconds
+        return twin
+
+    def for_tenant(self, tenant_id: UUID) -> Self:
+        """Return this store bound to one tenant: calls that name another raise ValidationError, others find nothing."""
+        if not isinstance(tenant_id, UUID):
+            raise ValidationError("tenant_id: must be a UUID")
+        if self._tenant not in (None, tenant_id):
+            raise ValidationError("tenant_id: this store is bound to another tenant")
+        twin = copy.copy(self)
+        twin._tenant = tenant_id
+        return twin
+
+    def _translate(self, error: Exception) -> StoreError:
+        """Return the error of the vocabulary that a driver's error means. Backends extend this."""
+        if isinstance(error, TimeoutError):
+            return ConnectionError("The call did not finish in time.", outcome="unknown", code="timeout")
+        if isinstance(error, OSError):
+            return ConnectionError("The backend could not be reached.", outcome="unknown", code=type(error).__name__)
+        return StoreError(f"The call failed unexpectedly ({type(error).__name__}).", outcome="unknown")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, method in list(vars(cls).items()):
+            contract = _contract_method(cls, name)
+            if contract is not None and not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, _bounded(contract, method))
+
+
+def _contract_method(cls: type, name: str) -> Callable[..., Any] | None:
+    for base in cls.__mro__[1:]:
+        method = vars(base).get(name)
+        if getattr(method, "__isabstractmethod__", False):
+            return method  # type: ignore[no-any-return]
+    return None
+
+
+def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    operation = contract.__name__
+    effect = effect_of(contract)
+
+    @functools.cache
+    def check() -> ArgumentCheck:
+        return ArgumentCheck(contract)
+
+    @functools.wraps(contract)
+    async def call(self: Store, *args: Any, **kwargs: Any) -> Any:
+        started = time.monotonic()
+        arguments: dict[str, Any] = {}
+        with span(self.kind, self.system, operation):
+            try:
+                arguments = check()(args, kwargs)
+                _bind_tenant(self._tenant, arguments)
+                _write_id.set(uuid4())
+                result = await _attempt(self, effect, functools.partial(method, self, **arguments), started)
+            except Exception as failure:
+                error = failure if isinstance(failure, StoreError) else self._translate(failure)
+                error.store, error.operation = self.kind, operation
+                if effect is Effect.READ:
+                    error.outcome = "not_applied"
+                log_failure(error, arguments, time.monotonic() - started)
+                if error is failure:
+                    raise
+                raise error from failure
+        _write_back(check().names, args, kwargs, arguments)
+        return result
+
+    del call.__isabstractmethod__  # type: ignore[attr-defined]
+    return call
+
+
+async def _attempt(store: Store, effect: Effect, method: Callable[[], Awaitable[Any]], started: float) -> Any:
+    async with asyncio.timeout(store._timeout):
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await method()
+            except Exception as failure:
+                error = failure if isinstance(failure, StoreError) else store._translate(failure)
+                pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
+                harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
+                left = store._timeout - (time.monotonic() - started)
+                if not (error.retryable and harmless) or attempt == _ATTEMPTS - 1 or pause >= left:
+                    if error is failure:
+                        raise
+                    raise error from failure
+            await asyncio.sleep(pause)
+
+
+def _bind_tenant(bound: UUID | None, arguments: dict[str, Any]) -> None:
+    if bound is not None and arguments.get("tenant_id", bound) is None:
+        arguments["tenant_id"] = bound
+    named = {tenant for tenant in _tenants(arguments) if tenant is not None}
+    if bound is not None and not named <= {bound}:
+        raise ValidationError("tenant_id: this store is bound to another tenant")
+    if len(named) > 1:
+        raise ValidationError("tenant_id: one call must name one tenant")
+
+
+def _tenants(arguments: dict[str, Any]) -> Iterable[UUID | None]:
+    yield arguments.get("tenant_id")
+    for value in arguments.values():
+        for item in value if isinstance(value, list) else (value,):
+            if isinstance(item, Model):
+                yield getattr(item, "tenant_id", None)
+
+
+def _write_back(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any], checked: dict[str, Any]) -> None:
+    for name, given in (*zip(names, args, strict=False), *kwargs.items()):
+        if isinstance(given, Model):
+            for stamp in given.stamps:
+                given.__dict__[stamp] = checked[name].__dict__[stamp]

@@ -1,0 +1,125 @@
+"""The entities, each declared once: tables, mapping, the reference, factories and round-trip tests follow from this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from convostore.models import (
+    Agent,
+    AuditEvent,
+    Entity,
+    Episode,
+    MigrationPlan,
+    MigrationPlanStatus,
+    Relationship,
+    Rule,
+    Scenario,
+    Session,
+    Template,
+    ToolActivation,
+    TurnRecord,
+    Variable,
+)
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Unique:
+    """Columns whose values, within a tenant, at most one living row has; `among` limits that to rows with these values."""
+
+    columns: tuple[str, ...]
+    among: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Declaration(Generic[M]):
+    """What a backend must know of an entity besides its model.
+
+    Attributes:
+        name: the word for it in tables, errors and logs.
+        model: its model; every field is a column.
+        key: its primary key after `tenant_id`.
+        order: the columns lists are sorted by, a leading minus for descending; the key breaks ties, ascending.
+        unique: unique sets besides the key.
+        soft_delete: whether deletion only sets `deleted_at`.
+    """
+
+    name: str
+    model: type[M]
+    order: tuple[str, ...]
+    key: tuple[str, ...] = ("id",)
+    unique: tuple[Unique, ...] = ()
+    soft_delete: bool = False
+
+    @property
+    def revisioned(self) -> bool:
+        """Whether saving compares and sets a revision."""
+        return "revision" in self.model.stamps
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns, which are the fields of the model."""
+        return tuple(self.model.model_fields)
+
+    @property
+    def content(self) -> tuple[str, ...]:
+        """The columns that the caller decides: what two writes of one id must agree in to be the same."""
+        return tuple(name for name in self.columns if name not in self.model.stamps)
+
+
+_IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
+
+AGENT = Declaration("agent", Agent, ("name",), unique=(Unique(("name",)),), soft_delete=True)
+RULE = Declaration("rule", Rule, ("-priority", "name"), soft_delete=True)
+SCENARIO = Declaration("scenario", Scenario, ("name",), soft_delete=True)
+TEMPLATE = Declaration("template", Template, ("name",), soft_delete=True)
+VARIABLE = Declaration("variable", Variable, ("name",), unique=(Unique(("agent_id", "name")),), soft_delete=True)
+TOOL_ACTIVATION = Declaration(
+    "tool_activation", ToolActivation, ("tool_id",), unique=(Unique(("agent_id", "tool_id")),), soft_delete=True
+)
+MIGRATION_PLAN = Declaration(
+    "migration_plan",
+    MigrationPlan,
+    ("-created_at",),
+    unique=(Unique(("scenario_id", "from_version", "to_version"), among={"status": _IN_FORCE}),),
+    soft_delete=True,
+)
+SCENARIO_ARCHIVE = Declaration("scenario_archive", Scenario, ("name",), key=("id", "version"))
+
+EPISODE = Declaration("episode", Episode, ("-recorded_at",))
+ENTITY = Declaration("entity", Entity, ("-recorded_at",))
+RELATIONSHIP = Declaration("relationship", Relationship, ("-recorded_at",))
+
+TURN = Declaration(
+    "turn", TurnRecord, ("-timestamp",), key=("turn_id",), unique=(Unique(("session_id", "turn_number")),)
+)
+EVENT = Declaration("event", AuditEvent, ("-timestamp",))
+
+SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",))
+
+AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
+"""What belongs to an agent and is deleted and restored with it."""
+
+CONFIG: tuple[Declaration[Any], ...] = (AGENT, *AGENT_OWNED, MIGRATION_PLAN)
+"""What a configuration store saves and deletes."""
+
+DECLARATIONS: tuple[Declaration[Any], ...] = (
+    *CONFIG,
+    SCENARIO_ARCHIVE,
+    EPISODE,
+    ENTITY,
+    RELATIONSHIP,
+    TURN,
+    EVENT,
+    SESSION,
+)
+"""Every entity that is one row of one table. Profiles are several and have a file of their own."""
+
+
+def stamp(model: Model, **values: Any) -> None:
+    """Set fields that a store sets, past assignment checks: the values are the store's own."""
+    model.__dict__.update(values)

@@ -1,0 +1,81 @@
+"""The models: pydantic v2, pure data, one file per domain."""
+
+from convostore.models.audit import AuditEvent, ToolCall, TurnRecord
+from convostore.models.config import (
+    Agent,
+    AgentSettings,
+    Rule,
+    Scenario,
+    ScenarioStep,
+    StepTransition,
+    Template,
+    ToolActivation,
+    Variable,
+)
+from convostore.models.enums import (
+    Channel,
+    ItemStatus,
+    MigrationPlanStatus,
+    ProfileFieldSource,
+    Scope,
+    SessionStatus,
+    TemplateMode,
+    VariableUpdatePolicy,
+    VerificationLevel,
+)
+from convostore.models.memory import Entity, Episode, Relationship
+from convostore.models.migration import (
+    AnchorMigrationPolicy,
+    AnchorTransformation,
+    DeletedNode,
+    MigrationPlan,
+    MigrationSummary,
+    ScopeFilter,
+    StepChanges,
+    TransformationMap,
+)
+from convostore.models.profile import ChannelIdentity, Consent, CustomerProfile, ProfileAsset, ProfileField
+from convostore.models.session import PendingMigration, Session, StepVisit
+
+__all__ = [
+    "Agent",
+    "AgentSettings",
+    "AnchorMigrationPolicy",
+    "AnchorTransformation",
+    "AuditEvent",
+    "Channel",
+    "ChannelIdentity",
+    "Consent",
+    "CustomerProfile",
+    "DeletedNode",
+    "Entity",
+    "Episode",
+    "ItemStatus",
+    "MigrationPlan",
+    "MigrationPlanStatus",
+    "MigrationSummary",
+    "PendingMigration",
+    "ProfileAsset",
+    "ProfileField",
+    "ProfileFieldSource",
+    "Relationship",
+    "Rule",
+    "Scenario",
+    "ScenarioStep",
+    "Scope",
+    "ScopeFilter",
+    "Session",
+    "SessionStatus",
+    "StepChanges",
+    "StepTransition",
+    "StepVisit",
+    "Template",
+    "TemplateMode",
+    "ToolActivation",
+    "ToolCall",
+    "TransformationMap",
+    "TurnRecord",
+    "Variable",
+    "VariableUpdatePolicy",
+    "VerificationLevel",
+]

@@ -1,0 +1,165 @@
+"""Field types shared by the models and the contracts: one bound, one place."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from secrets import token_bytes
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, PlainValidator, StringConstraints
+from pydantic_core import to_json
+
+MAX_TEXT_BYTES = 1 << 20
+MAX_JSON_BYTES = 1 << 20
+MAX_JSON_DEPTH = 64
+MAX_INTEGER = 10**38
+MAX_DIMENSIONS = 4_000
+_EXACT_FLOAT = 2.0**53
+
+
+def now() -> datetime:
+    """Return the current time as an aware UTC datetime."""
+    return datetime.now(UTC)
+
+
+def new_id() -> UUID:
+    """Return a UUID of version 7 (RFC 9562, 5.7): ids made later sort later, to the millisecond."""
+    value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(token_bytes(10), "big")
+    return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | (7 << 76) | (2 << 62))
+
+
+def _checked_text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("must not contain NUL characters")
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("must not contain unpaired surrogates") from None
+    if size > MAX_TEXT_BYTES:
+        raise ValueError(f"must be at most {MAX_TEXT_BYTES:,} bytes in UTF-8")
+    return value
+
+
+def _checked_time(value: datetime) -> datetime:
+    try:
+        value = value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9998 (UTC)") from None
+    if value.year > 9998:
+        raise ValueError("must lie in the years 1 to 9998 (UTC)")
+    return value.replace(fold=0)
+
+
+def _copied_json(value: Any, depth: int) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _checked_text(str.__str__(value))
+    if isinstance(value, int):
+        # Whole floats beyond 10^38 are kept as the integer they equal, see below.
+        if abs(value) >= MAX_INTEGER and not _is_exact_float(value):
+            raise ValueError("integers in JSON must lie below 10^38")
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("numbers in JSON must be finite")
+        # A jsonb number has no exponent: 1e23 comes back as the integer 10**23, which the float 1e23 does not equal.
+        # The integer it does equal survives the trip.
+        return int(value) if abs(value) >= _EXACT_FLOAT else float(value)
+    if depth >= MAX_JSON_DEPTH:
+        raise ValueError(f"JSON must not be nested deeper than {MAX_JSON_DEPTH} levels")
+    if isinstance(value, dict):
+        copied = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValueError("keys in JSON must be strings")
+            copied[_checked_text(str.__str__(key))] = _copied_json(item, depth + 1)
+        return copied
+    if isinstance(value, list):
+        return [_copied_json(item, depth + 1) for item in value]
+    raise ValueError(f"JSON cannot hold a {type(value).__name__}")
+
+
+def _is_exact_float(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _checked_json(value: Any) -> Any:
+    copied = _copied_json(value, 0)
+    if len(to_json(copied)) > MAX_JSON_BYTES:
+        raise ValueError(f"must be at most {MAX_JSON_BYTES:,} bytes as JSON")
+    return copied
+
+
+def _checked_json_object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return _checked_json(value)
+
+
+def _checked_vector(value: Any) -> list[float]:
+    if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
+        raise ValueError("must be a list of numbers")
+    if not 1 <= len(value) <= MAX_DIMENSIONS:
+        raise ValueError(f"must have 1 to {MAX_DIMENSIONS:,} dimensions")
+    if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+        raise ValueError("must be a list of numbers")
+    try:
+        rounded = array("f", value).tolist()
+    except OverflowError:
+        raise ValueError("must hold finite numbers in the range of float32") from None
+    if not all(map(math.isfinite, rounded)):
+        raise ValueError("must hold finite numbers in the range of float32")
+    if not any(rounded):
+        raise ValueError("must not be the zero vector after rounding to float32")
+    return rounded
+
+
+type_checked = AfterValidator(_checked_text)
+
+Text = Annotated[str, type_checked]
+"""Text of at most 1 MiB in UTF-8, without NUL and unpaired surrogates."""
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200), type_checked]
+"""An identifier that another system gave: 1 to 200 characters."""
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), type_checked]
+"""What people call a configuration entity: 1 to 100 characters."""
+
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\z", max_length=50)]
+"""A name that code refers to: lower-case letters, digits and underscores, at most 50 characters."""
+
+ChannelUserId = Annotated[str, StringConstraints(min_length=1, max_length=512), type_checked]
+"""What a channel calls one of its users: 1 to 512 characters."""
+
+TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100), type_checked]
+"""A type of event, entity or relationship: 1 to 100 characters."""
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(_checked_time)]
+"""An aware datetime in the years 1 to 9998, kept as UTC with microseconds."""
+
+Json = Annotated[JsonValue, PlainValidator(_checked_json)]
+"""Any JSON value: finite numbers, integers below 10^38, string keys, depth at most 64, at most 1 MiB."""
+
+JsonObject = Annotated[dict[str, JsonValue], PlainValidator(_checked_json_object)]
+"""A JSON object within the bounds of `Json`."""
+
+Vector = Annotated[list[float], PlainValidator(_checked_vector)]
+"""An embedding: 1 to 4,000 finite numbers, rounded to float32, not all zero."""
+
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+"""A whole number from 0 to what a 64-bit integer holds."""
+
+Version = Annotated[int, Field(ge=1, lt=2**31)]
+"""A version number, counted from 1."""
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A number from 0 to 1."""
