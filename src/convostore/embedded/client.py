@@ -1,0 +1,189 @@
+"""`open_embedded` and what it gives: the addresses of running servers, for as long as the block lasts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from convostore.embedded.binaries import postgres_programs, valkey_server
+from convostore.embedded.errors import EmbeddedError
+from convostore.embedded.launch import Connection, connect, runtime_roots, temporary_root
+from convostore.embedded.supervisor.protocol import Request, from_text, receive, to_text
+
+_log = logging.getLogger("convostore.embedded")
+
+_STOP_TIMEOUT = 90.0
+"""Seconds the last client waits for the servers' end: longer than the supervisor gives them before it kills them."""
+
+
+class Embedded:
+    """Running servers. The addresses stay the same when a server crashes and is restarted; the pids change."""
+
+    def __init__(self, connection: Connection, *, postgres: bool, valkey: bool) -> None:
+        self.home: Path = connection.home
+        self.supervisor_pid: int = connection.supervisor_pid
+        self._connection = connection
+        self._wanted = {name for name, wanted in (("postgres", postgres), ("valkey", valkey)) if wanted}
+        self._pids: dict[str, int | None] = {}
+        self._servers = ""
+        self._changed = asyncio.Condition()
+        self._lost = False
+        self._closing = False
+
+    @property
+    def postgres_dsn(self) -> str:
+        """For `asyncpg.connect(dsn=…)`: superuser `postgres`, database `convostore`, Unix socket, no password."""
+        self._check("postgres")
+        return f"postgresql://postgres@/convostore?host={quote(self._servers, safe='')}&port=5432&sslmode=disable"
+
+    @property
+    def redis_url(self) -> str:
+        """For `redis.asyncio.from_url(…)`: Unix socket, no password."""
+        self._check("valkey")
+        return f"unix://{quote(self._servers)}/valkey.sock"
+
+    @property
+    def postgres_pid(self) -> int | None:
+        """The postmaster's pid; `None` while it is down or when it was not asked for."""
+        return self._pids.get("postgres")
+
+    @property
+    def valkey_pid(self) -> int | None:
+        """The pid of the Valkey server; `None` while it is down or when it was not asked for."""
+        return self._pids.get("valkey")
+
+    async def wait_ready(self, *, without: int | None = None, timeout: float = 60.0) -> None:
+        """Return when all servers asked for are up.
+
+        Args:
+            without: a pid that must no longer be among them: of a server that was just killed, say.
+            timeout: seconds.
+
+        Raises:
+            EmbeddedError: not up in time, or the supervisor has gone.
+        """
+
+        def ready() -> bool:
+            return self._lost or all(self._pids.get(name) not in (None, without) for name in self._wanted)
+
+        try:
+            async with asyncio.timeout(timeout), self._changed:
+                await self._changed.wait_for(ready)
+        except TimeoutError:
+            raise EmbeddedError(
+                f"not all servers are up after {timeout:g} s: {self._pids}; see {self.home}/log"
+            ) from None
+        if self._lost:
+            raise EmbeddedError(f"the supervisor of {self.home} has gone, and its servers with it")
+
+    def _check(self, name: str) -> None:
+        if name not in self._wanted:
+            raise EmbeddedError(f"open_embedded(…, {name}=False) did not start it")
+
+    async def _start(self) -> None:
+        while True:
+            message = await receive(self._connection.reader)
+            if message is None:
+                raise EmbeddedError(f"the supervisor ended during the start; see {self.home}/log/supervisor.log")
+            if message["event"] == "failed":
+                raise EmbeddedError(message["message"])
+            if message["event"] == "state":
+                self._pids = message["pids"]
+            elif message["event"] == "ready":
+                self._servers = from_text(message["servers"])
+                return
+
+    async def _follow(self) -> None:
+        while (message := await receive(self._connection.reader)) is not None:
+            if message["event"] == "state":
+                await self._set_pids(message["pids"])
+        self._lost = True
+        await self._set_pids({})
+        if not self._closing:
+            _log.error("embedded supervisor lost", extra={"home": str(self.home), "pid": self.supervisor_pid})
+
+    async def _set_pids(self, pids: dict[str, int | None]) -> None:
+        async with self._changed:
+            self._pids = pids
+            self._changed.notify_all()
+
+
+@asynccontextmanager
+async def open_embedded(
+    home: Path | None = None,
+    *,
+    ephemeral: bool = False,
+    postgres: bool = True,
+    valkey: bool = True,
+    postgres_version: int = 18,
+    start_timeout: float = 60.0,
+) -> AsyncIterator[Embedded]:
+    """Start the servers of a home, or share those that run, and stop them when the last user has left.
+
+    Args:
+        home: directory of the data, made if it is not there; for convostore alone. Any path will do.
+        ephemeral: instead of `home`, a private temporary directory that is removed afterwards, also if this process is
+            killed. Without fsync: its data survives a crash of a server, not one of the machine.
+        postgres, valkey: which servers; at least one.
+        postgres_version: major version, 16 or 18. A home keeps the one it was made with.
+        start_timeout: seconds for everything until both serve.
+
+    Raises:
+        EmbeddedError: the extra `convostore[embedded]` is missing, or a server does not start; quotes its log.
+        ValueError: the arguments contradict each other.
+    """
+    if (home is None) is not ephemeral:
+        raise ValueError("give either a home or ephemeral=True")
+    if not (postgres or valkey):
+        raise ValueError("postgres and valkey are both False: nothing to start")
+    if os.name != "posix":
+        raise EmbeddedError("embedded servers need Linux or macOS; give the URLs of servers of your own")
+    version = postgres_version if postgres else None
+    request = await asyncio.to_thread(_request, home, version, valkey=valkey, timeout=start_timeout)
+    engines = None
+    try:
+        try:
+            # The supervisor gives up first, with a better text, when it is a server that does not start.
+            async with asyncio.timeout(start_timeout + 1.0):
+                engines = Embedded(await connect(request), postgres=postgres, valkey=valkey)
+                await engines._start()
+        except TimeoutError:
+            raise EmbeddedError(f"the embedded servers are not ready after {start_timeout:g} s") from None
+        following = asyncio.create_task(engines._follow())
+        try:
+            yield engines
+        finally:
+            engines._closing = True
+            await _leave(engines._connection, following)
+    finally:
+        if engines is not None:
+            engines._connection.writer.close()
+
+
+def _request(home: Path | None, version: int | None, *, valkey: bool, timeout: float) -> Request:
+    return Request(
+        home=None if home is None else to_text(home.expanduser().resolve()),
+        postgres_bin=None if version is None else to_text(postgres_programs(version)),
+        postgres_version=version,
+        valkey_server=to_text(valkey_server()) if valkey else None,
+        timeout=timeout,
+        temporary_root=to_text(temporary_root()),
+        runtime_roots=[to_text(root) for root in runtime_roots()],
+        identity=os.environ.get("CONVOSTORE_EMBEDDED_IDENTITY"),
+    )
+
+
+async def _leave(connection: Connection, following: asyncio.Task[None]) -> None:
+    """End the lease, and if it was the last wait until the supervisor has stopped the servers and gone."""
+    try:
+        with contextlib.suppress(OSError):
+            connection.writer.write_eof()
+        await asyncio.wait({following}, timeout=_STOP_TIMEOUT)
+    finally:
+        following.cancel()

@@ -1,0 +1,143 @@
+"""Gets a client to the supervisor of a home: the one that runs, or a new one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from convostore.embedded.errors import EmbeddedError
+from convostore.embedded.supervisor.protocol import (
+    LINE_LIMIT,
+    RECORD_NAME,
+    Message,
+    Request,
+    from_text,
+    receive,
+    send,
+)
+
+_POLL_INTERVAL = 0.05
+_ATTEMPTS = 3
+_BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.main import main; main(int(sys.argv[2]))"
+
+
+class Connection:
+    """A lease that a supervisor has welcomed."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, welcome: Message) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.supervisor_pid = int(welcome["pid"])
+        self.home = Path(from_text(welcome["home"]))
+
+
+async def connect(request: Request) -> Connection:
+    """A lease on the home that the request names.
+
+    A new supervisor is started unless one already answers. It waits its turn for the home's lock while we keep asking
+    the record in the home, so whichever of several parallel starts wins, all end up with the winner.
+    """
+    for _ in range(_ATTEMPTS):
+        joined = await _join(request)
+        if joined is not None:
+            return joined
+        reader, writer = await _start(request)
+        first = asyncio.create_task(receive(reader))
+        started = None
+        try:
+            while not first.done():
+                await asyncio.wait({first}, timeout=_POLL_INTERVAL)
+                if not first.done() and (joined := await _join(request)) is not None:
+                    return joined
+            message = first.result()
+            if message is not None and message["event"] == "welcome":
+                started = Connection(reader, writer, message)
+                return started
+            if message is not None:
+                raise EmbeddedError(message["message"])
+        finally:
+            first.cancel()
+            if started is None:
+                writer.close()
+    raise EmbeddedError(f"the supervisor ended {_ATTEMPTS} times before it said anything{_where_to_look(request)}")
+
+
+async def _join(request: Request) -> Connection | None:
+    """A lease with the supervisor that already owns the home, if there is one that answers."""
+    if request.home is None:
+        return None
+    try:
+        control, proof = await asyncio.to_thread(_read_record, request, from_text(request.home))
+        reader, writer = await asyncio.open_unix_connection(control, limit=LINE_LIMIT)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    welcome = None
+    try:
+        send(writer, proof.message())
+        welcome = await receive(reader)
+    finally:
+        if welcome is None:
+            writer.close()
+    return None if welcome is None else Connection(reader, writer, welcome)
+
+
+def _read_record(request: Request, home: str) -> tuple[str, Request]:
+    """Where the home's supervisor listens, and the request with what proves that this home is meant."""
+    record = json.loads(Path(home, RECORD_NAME).read_bytes())
+    found = os.stat(home)
+    return from_text(record["control"]), replace(request, token=record["token"], home_id=[found.st_dev, found.st_ino])
+
+
+async def _start(request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Start a supervisor whose first lease is the returned connection: it never lives without one."""
+    ours, theirs = socket.socketpair()
+    try:
+        await asyncio.to_thread(_spawn, theirs, request.home or "ephemeral")
+        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT)
+    except BaseException:
+        ours.close()
+        raise
+    send(writer, request.message())
+    return reader, writer
+
+
+def _spawn(theirs: socket.socket, label: str) -> None:
+    # Closed here and not by the caller, who may be cancelled while this thread still needs it.
+    with theirs:
+        folder = os.path.dirname(os.path.abspath(__file__))
+        command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOTSTRAP, folder, str(theirs.fileno())]
+        try:
+            result = subprocess.run(
+                [*command, f"convostore supervisor of {label}".encode("utf-8", "surrogateescape")],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        except OSError as error:
+            raise EmbeddedError(f"the supervisor cannot be started with {sys.executable!r}: {error}") from error
+    if result.returncode != 0:
+        raise EmbeddedError(f"the supervisor did not start: {result.stderr.decode('utf-8', 'replace').strip()}")
+
+
+def temporary_root() -> str:
+    """Where ephemeral homes go."""
+    return os.path.abspath(tempfile.gettempdir())
+
+
+def runtime_roots() -> list[str]:
+    """Where the directory for sockets may go, best first; the supervisor takes the first that is short and plain."""
+    short = ("/tmp", "/var/tmp")  # noqa: S108  what is made there is checked to be ours and private
+    return list(dict.fromkeys(filter(None, (os.environ.get("XDG_RUNTIME_DIR"), temporary_root(), *short))))
+
+
+def _where_to_look(request: Request) -> str:
+    return f"; see {from_text(request.home)}/log/supervisor.log" if request.home else ""
