@@ -17,14 +17,15 @@ from convostore.models.migration import MigrationPlan
 class ConfigStore(Store):
     """Agents and what belongs to them, with revisions and soft delete.
 
-    **Saving** is a compare-and-set on `revision`: 0 for a new object, else the revision it was read with. On success the
-    caller's object holds the new `revision` and `updated_at`, and on the first save `created_at`. Every `save_` method
-    takes `overwrite=True` to store whatever revision is there, and raises `ConflictError` when the stored revision is
-    another (`current_revision` tells it), when the object was deleted, when its id is taken, or when its name or tool id
-    is in use among the living of its agent (for agents: of their tenant).
+    **Saving** is a compare-and-set on `revision`: 0 for a new object, else the revision it was read with. On success
+    the caller's object holds the new `revision` and `updated_at`, and on the first save `created_at`. Every `save_`
+    method takes `overwrite=True` to store whatever revision is there, and raises `ConflictError` when the stored
+    revision is another (`current_revision` tells it), when the object was deleted, when its id is taken, or when its
+    name or tool id is in use among the living of its agent (for agents: of their tenant).
 
-    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until `restore_` brings it
-    back. Both return whether there was anything to do; restoring raises `ConflictError` if the name is in use by now.
+    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until `restore_`
+    brings it back. Both return whether there was anything to do; restoring raises `ConflictError` if the name is in
+    use by now.
 
     An agent need not exist for its rules, scenarios, templates, variables and tools to be stored.
     """
@@ -121,8 +122,8 @@ class ConfigStore(Store):
     ) -> list[tuple[Rule, float]]:
         """Return an agent's rules nearest to a vector with their scores, best first, equal scores by id.
 
-        The score is the cosine similarity, -1 to 1, to six decimals. Only rules whose embedding has as many dimensions as
-        the query are compared; the others, and those without an embedding, are left out.
+        The score is the cosine similarity, -1 to 1, to six decimals. Only rules whose embedding has as many
+        dimensions as the query are compared; the others, and those without an embedding, are left out.
 
         Args:
             query_embedding: 1 to 4,000 finite numbers, not all zero.

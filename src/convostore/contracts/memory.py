@@ -11,15 +11,15 @@ from pydantic import Field
 from convostore.core.boundary import Store
 from convostore.core.operations import writes, writes_once
 from convostore.core.validation import Depth, Limit, Offset, Score
-from convostore.models.fields import Identifier, Text, TypeName, UtcDatetime, Vector
+from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector
 from convostore.models.memory import Entity, Episode, Relationship
 
 
 class MemoryStore(Store):
     """Episodes, and a graph of entities and relationships, both searchable and bi-temporal.
 
-    `valid_from` and `valid_to` say when something held in the world (half-open), `recorded_at` when the store learned of
-    it. Lists are ordered by `recorded_at`, newest first, then by id. Deletion is for good.
+    `valid_from` and `valid_to` say when something held in the world (half-open), `recorded_at` when the store learned
+    of it. Lists are ordered by `recorded_at`, newest first, then by id. Deletion is for good.
 
     **Adding** stores a new object: the same id with the same content does nothing, with other content it is a
     `ConflictError`. **Saving** entities and relationships is a compare-and-set on `revision`, as in the configuration
@@ -85,8 +85,8 @@ class MemoryStore(Store):
     ) -> list[tuple[Episode, float]]:
         """Return an agent's episodes nearest to a vector with their scores, best first, equal scores by id.
 
-        The score is the cosine similarity, -1 to 1, to six decimals. Only episodes whose embedding has as many dimensions
-        as the query are compared; the others, and those without an embedding, are left out.
+        The score is the cosine similarity, -1 to 1, to six decimals. Only episodes whose embedding has as many
+        dimensions as the query are compared; the others, and those without an embedding, are left out.
 
         Args:
             query_embedding: 1 to 4,000 finite numbers, not all zero.
@@ -106,14 +106,15 @@ class MemoryStore(Store):
         tenant_id: UUID,
         agent_id: UUID,
         *,
-        language: Identifier = "simple",
+        language: Language = "simple",
         limit: Limit = 10,
         offset: Offset = 0,
     ) -> list[Episode]:
         """Return an agent's episodes that match a text query, best first, equal ranks by id.
 
         The query has the syntax of a web search: words are joined by AND, `or` means OR, quotes make a phrase and a
-        minus excludes. Any string is accepted; one without words finds nothing. Words are compared without regard to case.
+        minus excludes. Any string is accepted; one without words finds nothing. Words are compared without regard to
+        case.
 
         Args:
             query: the query.

@@ -16,8 +16,8 @@ from convostore.models.profile import ChannelIdentity, CustomerProfile, ProfileA
 class ProfileStore(Store):
     """Customer profiles with channel identities, fields, assets and consents.
 
-    A channel identity belongs to at most one living profile of a tenant. The ids of a profile that was merged into another
-    lead to that other one, in reads and writes. Every change of a profile raises its `revision`.
+    A channel identity belongs to at most one living profile of a tenant. The ids of a profile that was merged into
+    another lead to that other one, in reads and writes. Every change of a profile raises its `revision`.
     """
 
     kind = "profile"
@@ -38,18 +38,14 @@ class ProfileStore(Store):
 
     @abstractmethod
     @writes
-    async def get_or_create(
-        self, tenant_id: UUID, channel: Channel, channel_user_id: ChannelUserId
-    ) -> CustomerProfile:
+    async def get_or_create(self, tenant_id: UUID, channel: Channel, channel_user_id: ChannelUserId) -> CustomerProfile:
         """Return the profile that a channel identity belongs to, creating one with this identity if there is none.
 
         Concurrent calls for one identity return the same profile.
         """
 
     @abstractmethod
-    async def list_profiles(
-        self, tenant_id: UUID, *, limit: Limit = 100, offset: Offset = 0
-    ) -> list[CustomerProfile]:
+    async def list_profiles(self, tenant_id: UUID, *, limit: Limit = 100, offset: Offset = 0) -> list[CustomerProfile]:
         """Return a tenant's profiles by `created_at`, newest first, then by id; empty if there are none.
 
         Args:
@@ -63,15 +59,17 @@ class ProfileStore(Store):
     async def save_profile(self, profile: CustomerProfile, *, overwrite: bool = False) -> UUID:
         """Store a profile with its identities, fields, assets and consents, and return its id.
 
-        The stored profile becomes what is given: identities that are not listed are unlinked, consents replaced. A field
-        that is replaced or no longer listed is kept in the history as superseded, and so is an asset.
+        The stored profile becomes what is given: identities that are not listed are unlinked, consents replaced. A
+        field that is replaced, has another value or is no longer listed stays in the history as superseded, and so
+        does an asset that is no longer listed.
 
         Args:
             profile: the profile, with the revision it was read with, or 0 if it is new.
             overwrite: store it whatever the stored revision is.
 
         Raises:
-            ConflictError: the stored revision is another, the profile was deleted or merged, or an id, the customer id or
+            ConflictError: the stored revision is another, the profile was deleted or merged, or an id, the customer
+            id or
                 a channel identity is taken.
         """
 
@@ -92,13 +90,15 @@ class ProfileStore(Store):
     @abstractmethod
     @writes
     async def update_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
-        """Set a field of a profile. A field of the same name with another id becomes superseded and stays in the history.
+        """Set a field of a profile. What it replaces is superseded, not lost.
 
-        A field with the same id and value is updated in place, for example when it gets verified.
+        An active field of the same name with another id becomes superseded. A field with the same id is updated in
+        place, for example when it gets verified; if its value changes, the old one stays in the history under an id
+        of its own.
 
         Raises:
             NotFoundError: the profile is not there.
-            ConflictError: the id is taken: by another profile's field, by another name or value, or by a superseded field.
+            ConflictError: the id is taken by a field of another profile or name, or by a superseded one.
         """
 
     @abstractmethod
@@ -128,9 +128,10 @@ class ProfileStore(Store):
     async def merge_profiles(self, tenant_id: UUID, source_id: UUID, target_id: UUID) -> CustomerProfile:
         """Move everything of one profile into another, at once, and return the target.
 
-        For a field both have, the verified one wins, then the higher confidence, then the newer `collected_at`, then the
-        target's; the other stays in the history as superseded. A consent of a type both have is the target's. The higher
-        verification level and the later interaction remain. The source is deleted softly and its ids lead to the target.
+        For a field both have, the verified one wins, then the higher confidence, then the newer `collected_at`, then
+        the target's; the other stays in the history as superseded. Of a consent both have, the one decided last
+        remains, then the target's. The higher verification level and the later interaction remain. The source is
+        deleted softly and its ids lead to the target.
 
         Raises:
             ValidationError: the two are one, or either is deleted or already merged.
@@ -140,4 +141,7 @@ class ProfileStore(Store):
     @abstractmethod
     @writes_once
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
-        """Remove for good the profiles deleted before a moment; return how many. Merged ones stay, their ids lead on."""
+        """Remove for good the profiles deleted before a moment; return how many.
+
+        Merged ones stay, as their ids lead on, until the profile they lead to goes; then they go and count with it.
+        """

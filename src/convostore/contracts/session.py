@@ -59,9 +59,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    async def get_by_channel(
-        self, tenant_id: UUID, channel: Channel, user_channel_id: ChannelUserId
-    ) -> Session | None:
+    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: ChannelUserId) -> Session | None:
         """Return the most recently active open session of a channel identity, or None.
 
         If no session is open, the most recently active closed one is returned.

@@ -1,7 +1,7 @@
-"""The boundary around every contract method, applied once: check, bind the tenant, bound the time, retry, translate, log.
+"""The boundary around every contract method, once: check, bind the tenant, limit the time, retry, translate, log.
 
-A class that implements a contract writes plain methods; `Store` wraps those that the contract declares. Inside, arguments
-are checked copies, one deadline holds, and driver errors may simply be raised.
+A class that implements a contract writes plain methods; `Store` wraps those that the contract declares. Inside,
+arguments are checked copies, one deadline holds, and driver errors may simply be raised.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from convostore.models.fields import now
 
 DEFAULT_TIMEOUT = 5.0
 _ATTEMPTS = 5
-_FIRST_BACKOFF = 0.02
+_FIRST_BACKOFF = 0.01
 
 _write_id: ContextVar[UUID] = ContextVar("convostore_write_id")
 
@@ -67,6 +67,22 @@ class Store(ABC):
         twin._tenant = tenant_id
         return twin
 
+    async def health_check(self) -> bool:
+        """Return whether the backend answers within the deadline; a failure is logged, not raised."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._ping()
+        except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
+            error = failure if isinstance(failure, StoreError) else self._translate(failure)
+            error.store, error.operation = self.kind, "health_check"
+            log_failure(error, {}, time.monotonic() - started)
+            return False
+        return True
+
+    async def _ping(self) -> None:
+        """Make one round trip to the backend. Backends extend this."""
+
     def _translate(self, error: Exception) -> StoreError:
         """Return the error of the vocabulary that a driver's error means. Backends extend this."""
         if isinstance(error, TimeoutError):
@@ -87,7 +103,7 @@ def _contract_method(cls: type, name: str) -> Callable[..., Any] | None:
     for base in cls.__mro__[1:]:
         method = vars(base).get(name)
         if getattr(method, "__isabstractmethod__", False):
-            return method  # type: ignore[no-any-return]
+            return method
     return None
 
 
@@ -127,19 +143,22 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
 
 async def _attempt(store: Store, effect: Effect, method: Callable[[], Awaitable[Any]], started: float) -> Any:
     async with asyncio.timeout(store._timeout):
-        for attempt in range(_ATTEMPTS):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return await method()
             except Exception as failure:
                 error = failure if isinstance(failure, StoreError) else store._translate(failure)
                 pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
+                in_time = time.monotonic() - started + pause < store._timeout
                 harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
-                left = store._timeout - (time.monotonic() - started)
-                if not (error.retryable and harmless) or attempt == _ATTEMPTS - 1 or pause >= left:
-                    if error is failure:
-                        raise
+                if error.retryable and harmless and in_time and attempt < _ATTEMPTS:
+                    await asyncio.sleep(pause)
+                elif error is failure:
+                    raise
+                else:
                     raise error from failure
-            await asyncio.sleep(pause)
 
 
 def _bind_tenant(bound: UUID | None, arguments: dict[str, Any]) -> None:

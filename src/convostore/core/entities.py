@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from convostore.models import (
@@ -29,7 +30,7 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class Unique:
-    """Columns whose values, within a tenant, at most one living row has; `among` limits that to rows with these values."""
+    """Columns whose values at most one living row of a tenant has; `among` limits that to rows with these values."""
 
     columns: tuple[str, ...]
     among: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -45,6 +46,8 @@ class Declaration(Generic[M]):
         key: its primary key after `tenant_id`.
         order: the columns lists are sorted by, a leading minus for descending; the key breaks ties, ascending.
         unique: unique sets besides the key.
+        parents: the columns that refer to a row of another entity, by its name, which must be there.
+        revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
     """
 
@@ -53,12 +56,9 @@ class Declaration(Generic[M]):
     order: tuple[str, ...]
     key: tuple[str, ...] = ("id",)
     unique: tuple[Unique, ...] = ()
+    parents: Mapping[str, str] = field(default_factory=dict)
+    revisioned: bool = False
     soft_delete: bool = False
-
-    @property
-    def revisioned(self) -> bool:
-        """Whether saving compares and sets a revision."""
-        return "revision" in self.model.stamps
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -70,36 +70,59 @@ class Declaration(Generic[M]):
         """The columns that the caller decides: what two writes of one id must agree in to be the same."""
         return tuple(name for name in self.columns if name not in self.model.stamps)
 
+    def constraint(self, unique: Unique) -> str:
+        """Return the name of a unique set, which is the `code` of the ConflictError it raises."""
+        return f"{self.name}_{'_'.join(unique.columns)}_key"
+
 
 _IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
 
-AGENT = Declaration("agent", Agent, ("name",), unique=(Unique(("name",)),), soft_delete=True)
-RULE = Declaration("rule", Rule, ("-priority", "name"), soft_delete=True)
-SCENARIO = Declaration("scenario", Scenario, ("name",), soft_delete=True)
-TEMPLATE = Declaration("template", Template, ("name",), soft_delete=True)
-VARIABLE = Declaration("variable", Variable, ("name",), unique=(Unique(("agent_id", "name")),), soft_delete=True)
+AGENT = Declaration("agent", Agent, ("name",), unique=(Unique(("name",)),), revisioned=True, soft_delete=True)
+RULE = Declaration("rule", Rule, ("-priority", "name"), revisioned=True, soft_delete=True)
+SCENARIO = Declaration("scenario", Scenario, ("name",), revisioned=True, soft_delete=True)
+TEMPLATE = Declaration("template", Template, ("name",), revisioned=True, soft_delete=True)
+VARIABLE = Declaration(
+    "variable",
+    Variable,
+    ("name",),
+    unique=(Unique(("agent_id", "name")),),
+    revisioned=True,
+    soft_delete=True,
+)
 TOOL_ACTIVATION = Declaration(
-    "tool_activation", ToolActivation, ("tool_id",), unique=(Unique(("agent_id", "tool_id")),), soft_delete=True
+    "tool_activation",
+    ToolActivation,
+    ("tool_id",),
+    unique=(Unique(("agent_id", "tool_id")),),
+    revisioned=True,
+    soft_delete=True,
 )
 MIGRATION_PLAN = Declaration(
     "migration_plan",
     MigrationPlan,
     ("-created_at",),
     unique=(Unique(("scenario_id", "from_version", "to_version"), among={"status": _IN_FORCE}),),
+    revisioned=True,
     soft_delete=True,
 )
 SCENARIO_ARCHIVE = Declaration("scenario_archive", Scenario, ("name",), key=("id", "version"))
 
 EPISODE = Declaration("episode", Episode, ("-recorded_at",))
-ENTITY = Declaration("entity", Entity, ("-recorded_at",))
-RELATIONSHIP = Declaration("relationship", Relationship, ("-recorded_at",))
+ENTITY = Declaration("entity", Entity, ("-recorded_at",), revisioned=True)
+RELATIONSHIP = Declaration(
+    "relationship",
+    Relationship,
+    ("-recorded_at",),
+    parents={"from_entity_id": "entity", "to_entity_id": "entity"},
+    revisioned=True,
+)
 
 TURN = Declaration(
     "turn", TurnRecord, ("-timestamp",), key=("turn_id",), unique=(Unique(("session_id", "turn_number")),)
 )
 EVENT = Declaration("event", AuditEvent, ("-timestamp",))
 
-SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",))
+SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True)
 
 AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
 """What belongs to an agent and is deleted and restored with it."""
@@ -120,6 +143,31 @@ DECLARATIONS: tuple[Declaration[Any], ...] = (
 """Every entity that is one row of one table. Profiles are several and have a file of their own."""
 
 
+def in_force(plan: MigrationPlan) -> bool:
+    """Return whether a migration plan is pending, approved or deployed."""
+    return plan.status in _IN_FORCE
+
+
 def stamp(model: Model, **values: Any) -> None:
     """Set fields that a store sets, past assignment checks: the values are the store's own."""
     model.__dict__.update(values)
+
+
+def next_stamps(model: Model, *, revision: int, created_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return what a save sets on a model: the next revision after `revision`, and the times it has.
+
+    Args:
+        model: the model that is saved.
+        revision: the stored revision, 0 if there is none.
+        created_at: when the stored one was created, None if there is none.
+        now: the moment of the save.
+    """
+    values = {
+        "revision": revision + 1,
+        "created_at": created_at or now,
+        "updated_at": now,
+        "last_activity_at": now,
+        "deleted_at": None,
+        "merged_into": None,
+    }
+    return {name: values[name] for name in model.stamps}

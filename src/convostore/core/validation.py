@@ -1,7 +1,7 @@
 """Arguments of contract methods: their bounds as types, and the check that runs before any I/O.
 
-The signature in the contract is the check: it is compiled once per method into a pydantic schema, which is strict (`True`
-and `1.5` are not limits) and hands the store a deep, freshly validated copy of every model.
+The signature in the contract is the check: it is compiled once per method into a pydantic schema, which is strict
+(`True` and `1.5` are not limits) and hands the store a deep, freshly validated copy of every model.
 """
 
 from __future__ import annotations

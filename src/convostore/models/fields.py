@@ -123,6 +123,19 @@ def _checked_vector(value: Any) -> list[float]:
     return rounded
 
 
+LANGUAGES = (
+    *("simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "english", "finnish", "french"),
+    *("german", "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian"),
+    *("portuguese", "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish"),
+)
+
+
+def _checked_language(value: str) -> str:
+    if value not in LANGUAGES:
+        raise ValueError(f"must be one of {', '.join(LANGUAGES)}")
+    return value
+
+
 type_checked = AfterValidator(_checked_text)
 
 Text = Annotated[str, type_checked]
@@ -133,6 +146,9 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200), typ
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100), type_checked]
 """What people call a configuration entity: 1 to 100 characters."""
+
+Language = Annotated[str, AfterValidator(_checked_language)]
+"""A text search configuration that every supported PostgreSQL has."""
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\z", max_length=50)]
 """A name that code refers to: lower-case letters, digits and underscores, at most 50 characters."""

@@ -13,6 +13,7 @@ from convostore.models.fields import (
     Fraction,
     Identifier,
     JsonObject,
+    Language,
     Text,
     TypeName,
     UtcDatetime,
@@ -39,7 +40,7 @@ class Episode(Model):
     content: Text
     content_type: ContentType = "message"
     source: EpisodeSource = "user"
-    language: Identifier = "simple"
+    language: Language = "simple"
     embedding: Vector | None = None
     embedding_model: Identifier | None = None
     importance: Fraction = 0.5

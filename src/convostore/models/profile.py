@@ -104,9 +104,12 @@ class Consent(Model):
 
 
 class CustomerProfile(Model):
-    """A customer of a tenant. `fields` holds the active field of each name; `revision` 0 means never stored."""
+    """A customer of a tenant. `revision` 0 means never stored.
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at")
+    `fields` holds the active field of each name, `assets` all that are not superseded; the rest is history.
+    """
+
+    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at", "merged_into")
 
     id: UUID = Field(default_factory=new_id)
     tenant_id: UUID
@@ -128,6 +131,10 @@ class CustomerProfile(Model):
         for name, field in self.fields.items():
             if field.name != name:
                 raise ValueError("fields must stand under their own name")
+            if field.status is not ItemStatus.ACTIVE:
+                raise ValueError("fields must be active; others are history")
+        if any(asset.status is ItemStatus.SUPERSEDED for asset in self.assets):
+            raise ValueError("assets must not be superseded; those are history")
         identities = [(identity.channel, identity.channel_user_id) for identity in self.channel_identities]
         if len(set(identities)) < len(identities):
             raise ValueError("a channel identity must not be listed twice")

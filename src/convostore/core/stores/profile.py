@@ -1,0 +1,186 @@
+"""The profile store above the waist: read, work out the change, apply it if nothing changed meanwhile, else again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import abstractmethod
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+from uuid import UUID
+
+from convostore.contracts.profile import ProfileStore
+from convostore.core import profiles
+from convostore.core.profiles import Change
+from convostore.errors import ConflictError, NotFoundError, ValidationError
+from convostore.models import Channel, ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
+
+_PAUSE = 0.005
+
+
+class Stored(NamedTuple):
+    """A profile as it is stored, deleted or not, with those of its past items that were asked for by id."""
+
+    profile: CustomerProfile
+    past_fields: list[ProfileField]
+    past_assets: list[ProfileAsset]
+
+
+class BaseProfileStore(ProfileStore):
+    """Everything but lists and purging, above four methods of the backend."""
+
+    @abstractmethod
+    async def _exact(
+        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] = ()
+    ) -> dict[UUID, Stored]:
+        """Return the profiles with these very ids, deleted and merged ones too, with their past items of these ids."""
+
+    @abstractmethod
+    async def _final(
+        self,
+        tenant_id: UUID,
+        *,
+        profile_id: UUID | None = None,
+        customer_id: UUID | None = None,
+        item_ids: Collection[UUID] = (),
+    ) -> Stored | None:
+        """Return the profile that an id or customer id leads to in the end, deleted or not."""
+
+    @abstractmethod
+    async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
+        """Return the living profile that has a channel identity."""
+
+    @abstractmethod
+    async def _apply(self, tenant_id: UUID, change: Change) -> bool:
+        """Apply a change at once and return True, or return False if a profile is not as expected by now.
+
+        Raises:
+            ConflictError: an id, a customer id or a channel identity is taken.
+        """
+
+    async def get_profile(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile | None:
+        return _living(await self._final(tenant_id, profile_id=profile_id))
+
+    async def get_by_customer_id(self, tenant_id: UUID, customer_id: UUID) -> CustomerProfile | None:
+        return _living(await self._final(tenant_id, customer_id=customer_id))
+
+    async def get_by_channel_identity(
+        self, tenant_id: UUID, channel: Channel, channel_user_id: str
+    ) -> CustomerProfile | None:
+        return await self._linked(tenant_id, channel, channel_user_id)
+
+    async def get_or_create(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile:
+        while True:
+            profile = await self._linked(tenant_id, channel, channel_user_id)
+            if profile is not None:
+                return profile
+            change = profiles.created(tenant_id, channel, channel_user_id, self._clock())
+            try:
+                await self._apply(tenant_id, change)
+            except ConflictError:
+                continue
+            return change.profiles[0]
+
+    async def save_profile(self, profile: CustomerProfile, *, overwrite: bool = False) -> UUID:
+        items = [*(item.id for item in profile.fields.values()), *(item.id for item in profile.assets)]
+        while True:
+            stored = (await self._exact(profile.tenant_id, [profile.id], items)).get(profile.id)
+            known = stored.profile if stored else None
+            if known is not None and known.deleted_at is not None:
+                raise ConflictError("profile: it was deleted or merged", current_revision=known.revision)
+            if not overwrite and profile.revision != (known.revision if known else 0):
+                raise ConflictError(
+                    "profile: the stored revision is another", current_revision=known.revision if known else None
+                )
+            past: list[ProfileField | ProfileAsset] = [*stored.past_fields, *stored.past_assets] if stored else []
+            change = profiles.saved(known, profile.model_copy(), past, self._clock())
+            if await self._apply(profile.tenant_id, change):
+                profile.__dict__.update(change.profiles[0].__dict__)
+                return profile.id
+            await _pause()
+
+    async def delete_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
+        while True:
+            stored = await self._final(tenant_id, profile_id=profile_id)
+            if stored is None or stored.profile.deleted_at is not None:
+                return False
+            if await self._apply(tenant_id, profiles.with_deletion(stored.profile, self._clock())):
+                return True
+            await _pause()
+
+    async def restore_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
+        while True:
+            stored = await self._final(tenant_id, profile_id=profile_id)
+            if stored is None or stored.profile.deleted_at is None:
+                return False
+            if await self._apply(tenant_id, profiles.with_deletion(stored.profile, None)):
+                return True
+            await _pause()
+
+    async def update_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
+        def work(stored: Stored) -> Change | None:
+            return profiles.with_field(stored.profile, field, stored.past_fields, self._clock())
+
+        await self._change(tenant_id, profile_id, work, field.id)
+
+    async def add_asset(self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset) -> UUID:
+        def work(stored: Stored) -> Change | None:
+            return profiles.with_asset(stored.profile, asset, stored.past_assets, self._clock())
+
+        await self._change(tenant_id, profile_id, work, asset.id)
+        return asset.id
+
+    async def link_channel(
+        self, tenant_id: UUID, profile_id: UUID, channel: Channel, channel_user_id: str
+    ) -> ChannelIdentity:
+        def find(profile: CustomerProfile) -> ChannelIdentity | None:
+            wanted = (channel, channel_user_id)
+            return next((i for i in profile.channel_identities if (i.channel, i.channel_user_id) == wanted), None)
+
+        def work(stored: Stored) -> Change | None:
+            if find(stored.profile) is not None:
+                return None
+            return profiles.with_identity(stored.profile, channel, channel_user_id, self._clock())
+
+        profile = await self._change(tenant_id, profile_id, work)
+        return find(profile) or profile.channel_identities[-1]
+
+    async def merge_profiles(self, tenant_id: UUID, source_id: UUID, target_id: UUID) -> CustomerProfile:
+        if source_id == target_id:
+            raise ValidationError("target_id: a profile cannot be merged into itself")
+        while True:
+            stored = await self._exact(tenant_id, [source_id, target_id])
+            for name, profile_id in (("source_id", source_id), ("target_id", target_id)):
+                if profile_id not in stored:
+                    raise NotFoundError(f"{name}: there is no such profile")
+            source, target = stored[source_id].profile, stored[target_id].profile
+            profiles.check_mergeable(source, target)
+            if await self._apply(tenant_id, profiles.merged(source, target, self._clock())):
+                return target
+            await _pause()
+
+    async def _change(
+        self,
+        tenant_id: UUID,
+        profile_id: UUID,
+        work: Callable[[Stored], Change | None],
+        *item_ids: UUID,
+    ) -> CustomerProfile:
+        """Apply the change that `work` makes of a living profile, as often as another write comes between."""
+        while True:
+            stored = await self._final(tenant_id, profile_id=profile_id, item_ids=item_ids)
+            if stored is None or stored.profile.deleted_at is not None:
+                raise NotFoundError("profile_id: there is no such profile")
+            change = work(stored)
+            if change is None or await self._apply(tenant_id, change):
+                return stored.profile
+            await _pause()
+
+
+def _living(stored: Stored | None) -> CustomerProfile | None:
+    return stored.profile if stored is not None and stored.profile.deleted_at is None else None
+
+
+async def _pause() -> None:
+    """Let the write that came between, and others that wait for the same profile, go first."""
+    await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311

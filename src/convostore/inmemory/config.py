@@ -1,0 +1,55 @@
+"""The configuration store in memory."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from convostore.core.boundary import current_write_id
+from convostore.core.entities import AGENT, AGENT_OWNED, RULE
+from convostore.core.stores.config import TableConfigStore
+from convostore.inmemory.base import InMemoryStore
+from convostore.inmemory.search import nearest
+from convostore.models import Rule
+
+
+class InMemoryConfigStore(InMemoryStore, TableConfigStore):
+    """Agents and what belongs to them in memory."""
+
+    async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        if not await self._table(AGENT).delete(tenant_id, id=agent_id):
+            return False
+        for declaration in AGENT_OWNED:
+            for row in list(self._table(declaration).living(tenant_id, {"agent_id": agent_id})):
+                row.deleted_at, row.write_id = self._clock(), current_write_id()
+        return True
+
+    async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        agent = self._table(AGENT).deleted(tenant_id, {"id": agent_id})
+        if agent is None:
+            return False
+        rows = [
+            (table, row)
+            for table in (self._table(AGENT), *map(self._table, AGENT_OWNED))
+            for row in table.deleted_by(tenant_id, agent.write_id)
+        ]
+        for table, row in rows:
+            table.check_unique(row.item)
+        for _, row in rows:
+            row.deleted_at, row.write_id = None, current_write_id()
+        return True
+
+    async def vector_search_rules(
+        self,
+        query_embedding: list[float],
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        min_score: float = 0.0,
+        enabled_only: bool = True,
+        embedding_model: str | None = None,
+    ) -> list[tuple[Rule, float]]:
+        where = {"agent_id": agent_id, "enabled": enabled_only or None, "embedding_model": embedding_model}
+        rules = [row.item for row in self._table(RULE).living(tenant_id, where)]
+        return nearest(query_embedding, rules, min_score)[offset : offset + limit]

@@ -1,0 +1,162 @@
+"""The profile store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
+from uuid import UUID
+
+from convostore.core.boundary import DEFAULT_TIMEOUT
+from convostore.core.profiles import Change
+from convostore.core.stores.profile import BaseProfileStore, Stored
+from convostore.errors import ConflictError
+from convostore.inmemory.base import InMemoryStore
+from convostore.inmemory.table import copied
+from convostore.models import Channel, ChannelIdentity, CustomerProfile, ItemStatus, ProfileAsset, ProfileField
+from convostore.models.fields import now
+
+
+@dataclass
+class Record:
+    """A profile with all its fields and assets, past ones too, by id; assets with their position in the list."""
+
+    profile: CustomerProfile
+    identities: dict[tuple[Channel, str], tuple[int, ChannelIdentity]] = field(default_factory=dict)
+    fields: dict[UUID, ProfileField] = field(default_factory=dict)
+    assets: dict[UUID, tuple[int, ProfileAsset]] = field(default_factory=dict)
+
+    def stored(self, item_ids: Collection[UUID] = ()) -> Stored:
+        """Return the profile as it is read."""
+        identities = [identity for _, identity in sorted(self.identities.values(), key=lambda pair: pair[0])]
+        assets = [asset for _, asset in sorted(self.assets.values(), key=lambda pair: (pair[0], pair[1].id))]
+        profile = self.profile.model_copy(
+            update={
+                "channel_identities": identities,
+                "fields": {item.name: item for item in self.fields.values() if item.status is ItemStatus.ACTIVE},
+                "assets": [asset for asset in assets if asset.status is not ItemStatus.SUPERSEDED],
+            }
+        )
+        return Stored(
+            copied(profile),
+            [
+                copied(item)
+                for item in self.fields.values()
+                if item.id in item_ids and item.status is not ItemStatus.ACTIVE
+            ],
+            [copied(item) for item in assets if item.id in item_ids and item.status is ItemStatus.SUPERSEDED],
+        )
+
+
+class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
+    """Customer profiles in memory."""
+
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(timeout=timeout, clock=clock)
+        self._records: dict[UUID, dict[UUID, Record]] = {}
+
+    async def list_profiles(self, tenant_id: UUID, *, limit: int = 100, offset: int = 0) -> list[CustomerProfile]:
+        found = [record.stored().profile for record in self._living(tenant_id)]
+        found.sort(key=lambda profile: profile.id)
+        found.sort(key=lambda profile: profile.created_at, reverse=True)
+        return found[offset:][:limit]
+
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
+        records = self._of(tenant_id)
+        old = [
+            profile_id
+            for profile_id in records
+            if (end := self._end(tenant_id, profile_id)) and end.profile.deleted_at and end.profile.deleted_at < before
+        ]
+        for profile_id in old:
+            del records[profile_id]
+        return len(old)
+
+    async def _exact(
+        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] = ()
+    ) -> dict[UUID, Stored]:
+        records = self._of(tenant_id)
+        return {key: records[key].stored(item_ids) for key in profile_ids if key in records}
+
+    async def _final(
+        self,
+        tenant_id: UUID,
+        *,
+        profile_id: UUID | None = None,
+        customer_id: UUID | None = None,
+        item_ids: Collection[UUID] = (),
+    ) -> Stored | None:
+        holders = (
+            record.profile
+            for record in self._of(tenant_id).values()
+            if profile_id == record.profile.id or (customer_id == record.profile.customer_id and _holds_ids(record))
+        )
+        start = next(holders, None)
+        end = self._end(tenant_id, start.id) if start else None
+        return end.stored(item_ids) if end else None
+
+    async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
+        wanted = (channel, channel_user_id)
+        return next((r.stored().profile for r in self._living(tenant_id) if wanted in r.identities), None)
+
+    async def _apply(self, tenant_id: UUID, change: Change) -> bool:
+        records = self._of(tenant_id)
+        for profile_id, (revision, deleted_at) in change.expected.items():
+            stored = records[profile_id].profile if profile_id in records else None
+            if (stored.revision if stored else 0, stored and stored.deleted_at) != (revision, deleted_at):
+                return False
+        self._check_unique(tenant_id, change)
+        for profile in change.profiles:
+            records.setdefault(profile.id, Record(profile)).profile = copied(profile)
+        if change.moved:
+            source, target = (records[profile_id] for profile_id in change.moved)
+            for key, (position, identity) in source.identities.items():
+                target.identities[key] = (position + change.offset, identity)
+            target.fields |= source.fields
+            target.assets |= source.assets
+            source.identities, source.fields, source.assets = {}, {}, {}
+        for profile_id, identity in change.unlinked:
+            del records[profile_id].identities[identity.channel, identity.channel_user_id]
+        for profile_id, position, identity in change.identities:
+            key = (identity.channel, identity.channel_user_id)
+            records[profile_id].identities[key] = (position, copied(identity))
+        for profile_id, item in change.fields:
+            records[profile_id].fields[item.id] = copied(item)
+        for profile_id, position, asset in change.assets:
+            records[profile_id].assets[asset.id] = (position, copied(asset))
+        return True
+
+    def _check_unique(self, tenant_id: UUID, change: Change) -> None:
+        changed = {profile.id for profile in change.profiles}
+        others = [record for key, record in self._of(tenant_id).items() if key not in changed]
+        living = [record for record in others if record.profile.deleted_at is None]
+        customers = {record.profile.customer_id for record in others if _holds_ids(record)}
+        identities = {key for record in living for key in record.identities}
+        items = {key for record in others for key in chain(record.fields, record.assets)}
+        for profile in change.profiles:
+            if profile.customer_id in customers and profile.deleted_at is None:
+                raise ConflictError("profile: customer_id is taken", code="profile_customer_id_key")
+            wanted = {(i.channel, i.channel_user_id) for i in profile.channel_identities}
+            if profile.deleted_at is None and wanted & identities:
+                raise ConflictError("profile: a channel identity is taken", code="channel_identity_channel_key")
+        if {item.id for _, item in change.fields} & items or {item.id for _, _, item in change.assets} & items:
+            raise ConflictError("profile: the id of a field or asset is taken")
+
+    def _of(self, tenant_id: UUID) -> dict[UUID, Record]:
+        return self._records.setdefault(tenant_id, {})
+
+    def _living(self, tenant_id: UUID) -> Iterator[Record]:
+        return (record for record in self._of(tenant_id).values() if record.profile.deleted_at is None)
+
+    def _end(self, tenant_id: UUID, profile_id: UUID) -> Record | None:
+        records = self._of(tenant_id)
+        record = records.get(profile_id)
+        while record is not None and record.profile.merged_into is not None:
+            record = records.get(record.profile.merged_into)
+        return record
+
+
+def _holds_ids(record: Record) -> bool:
+    """Return whether the profile's customer id means it: a merged one's still does, a deleted one's does not."""
+    return record.profile.deleted_at is None or record.profile.merged_into is not None

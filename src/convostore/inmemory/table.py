@@ -1,0 +1,197 @@
+"""One entity's rows in a dictionary: the executable definition of the waist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from convostore.core.boundary import current_write_id
+from convostore.core.entities import Declaration, Unique, next_stamps, stamp
+from convostore.core.tables import Table, Where, Window
+from convostore.errors import ConflictError, NotFoundError
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
+
+
+@dataclass
+class Row(Generic[M]):
+    """A stored item, the id of the call that last wrote or deleted it, and when it was deleted."""
+
+    item: M
+    write_id: UUID
+    deleted_at: datetime | None = None
+
+
+class InMemoryTable(Table[M]):
+    """The rows of one entity, by tenant and key. Items go in and come out as copies."""
+
+    def __init__(
+        self,
+        declaration: Declaration[M],
+        clock: Callable[[], datetime],
+        tables: Mapping[str, InMemoryTable[Any]],
+    ) -> None:
+        self._declaration = declaration
+        self._clock = clock
+        self._tables = tables
+        self._rows: dict[tuple[Any, ...], Row[M]] = {}
+
+    async def get(self, tenant_id: UUID, **where: Any) -> M | None:
+        return next((copied(row.item) for row in self.living(tenant_id, where)), None)
+
+    async def find(
+        self,
+        tenant_id: UUID,
+        where: Where,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order: tuple[str, ...] | None = None,
+    ) -> list[M]:
+        found = ordered((row.item for row in self.living(tenant_id, where)), self._declaration, order)
+        return [copied(item) for item in found[offset:][:limit]]
+
+    async def count(self, tenant_id: UUID, where: Where) -> int:
+        return sum(1 for _ in self.living(tenant_id, where))
+
+    async def add(self, item: M) -> None:
+        row = self._rows.get(self._key(item))
+        if row is None:
+            self._check_parents(item)
+            self.check_unique(item)
+            if self._declaration.revisioned:
+                stamp(item, **next_stamps(item, revision=0, created_at=None, now=self._clock()))
+            self._put(item)
+        elif row.deleted_at is None and all(
+            getattr(row.item, name) == getattr(item, name) for name in self._declaration.content
+        ):
+            stamp(item, **{name: getattr(row.item, name) for name in item.stamps})
+        else:
+            raise ConflictError(f"{self._declaration.name}: the key is taken by other content")
+
+    async def save(self, item: M, *, overwrite: bool) -> None:
+        row = self._rows.get(self._key(item))
+        revision = 0 if row is None else _revision(row.item)
+        if row is not None and row.deleted_at is not None:
+            raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=revision)
+        if not overwrite and _revision(item) != revision:
+            raise ConflictError(
+                f"{self._declaration.name}: the stored revision is another",
+                current_revision=None if row is None else revision,
+            )
+        self._check_parents(item)
+        self.check_unique(item)
+        created_at = None if row is None else getattr(row.item, "created_at", None)
+        stamp(item, **next_stamps(item, revision=revision, created_at=created_at, now=self._clock()))
+        self._put(item)
+
+    async def delete(self, tenant_id: UUID, **where: Any) -> bool:
+        for row in self.living(tenant_id, where):
+            if self._declaration.soft_delete:
+                row.deleted_at, row.write_id = self._clock(), current_write_id()
+            else:
+                del self._rows[self._key(row.item)]
+            return True
+        return False
+
+    async def restore(self, tenant_id: UUID, **where: Any) -> bool:
+        row = self.deleted(tenant_id, where)
+        if row is None:
+            return False
+        self.check_unique(row.item)
+        row.deleted_at, row.write_id = None, current_write_id()
+        return True
+
+    async def purge(self, tenant_id: UUID, before: datetime) -> int:
+        old = [row for row in self._matching(tenant_id, {}) if row.deleted_at is not None and row.deleted_at < before]
+        for row in old:
+            del self._rows[self._key(row.item)]
+        return len(old)
+
+    def living(self, tenant_id: UUID, where: Where) -> Iterator[Row[M]]:
+        """Yield the rows with these values that are not deleted."""
+        return (row for row in self._matching(tenant_id, where) if row.deleted_at is None)
+
+    def deleted(self, tenant_id: UUID, where: Where) -> Row[M] | None:
+        """Return the row with these values that was deleted last, or None."""
+        rows = [row for row in self._matching(tenant_id, where) if row.deleted_at is not None]
+        return max(rows, key=lambda row: (row.deleted_at, self._key(row.item)), default=None)
+
+    def deleted_by(self, tenant_id: UUID, write_id: UUID) -> Iterator[Row[M]]:
+        """Yield the rows that one call deleted."""
+        rows = self._matching(tenant_id, {})
+        return (row for row in rows if row.deleted_at is not None and row.write_id == write_id)
+
+    def _check_parents(self, item: M) -> None:
+        for column, parent in self._declaration.parents.items():
+            table = self._tables.get(parent)
+            if table is None or not any(table.living(tenant_of(item), {"id": getattr(item, column)})):
+                raise NotFoundError(f"{self._declaration.name}.{column}: there is no such {parent}")
+
+    def _matching(self, tenant_id: UUID, where: Where) -> Iterator[Row[M]]:
+        wanted = {"tenant_id": tenant_id, **where}
+        return (row for row in list(self._rows.values()) if has(row.item, wanted))
+
+    def _key(self, item: M) -> tuple[Any, ...]:
+        return (tenant_of(item), *(getattr(item, name) for name in self._declaration.key))
+
+    def _put(self, item: M) -> None:
+        self._rows[self._key(item)] = Row(copied(item), current_write_id())
+
+    def check_unique(self, item: M) -> None:
+        """Raise ConflictError if another living row has the item's values in a unique set."""
+        for unique in self._declaration.unique:
+            if not _counts(item, unique):
+                continue
+            where = {name: getattr(item, name) for name in unique.columns}
+            for row in self.living(tenant_of(item), where):
+                if self._key(row.item) != self._key(item) and _counts(row.item, unique):
+                    taken = ", ".join(unique.columns)
+                    raise ConflictError(
+                        f"{self._declaration.name}: {taken} is taken", code=self._declaration.constraint(unique)
+                    )
+
+
+def copied(item: M) -> M:
+    """Return a deep copy."""
+    return item.model_copy(deep=True)
+
+
+def tenant_of(item: Model) -> UUID:
+    """Return the tenant of an item."""
+    tenant: UUID = item.__dict__["tenant_id"]
+    return tenant
+
+
+def has(item: Model, where: Mapping[str, Any]) -> bool:
+    """Return whether an item has these values."""
+    return all(_fits(getattr(item, name), wanted) for name, wanted in where.items() if wanted is not None)
+
+
+def ordered(items: Iterator[M], declaration: Declaration[M], order: tuple[str, ...] | None = None) -> list[M]:
+    """Return items in the declared order, or in another, ties by key."""
+    found = list(items)
+    for column in reversed((*(order or declaration.order), *declaration.key)):
+        name = column.removeprefix("-")
+        found.sort(key=lambda item, name=name: getattr(item, name), reverse=column.startswith("-"))  # type: ignore[misc]
+    return found
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    if isinstance(wanted, Window):
+        after = wanted.since is None or value >= wanted.since
+        return after and (wanted.until is None or value < wanted.until)
+    return bool(value == wanted)
+
+
+def _counts(item: Model, unique: Unique) -> bool:
+    return all(getattr(item, name) in values for name, values in unique.among.items())
+
+
+def _revision(item: Model) -> int:
+    revision: int = item.__dict__["revision"]
+    return revision

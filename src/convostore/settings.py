@@ -1,0 +1,48 @@
+"""Settings of `open_stores`: keywords beat the environment, which beats the defaults."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_home() -> Path:
+    """Return where embedded engines keep their data: the platform's directory for a user's data."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "convostore"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "convostore"
+
+
+class Settings(BaseSettings):
+    """What can be set by keyword or by a `CONVOSTORE_…` variable of the environment.
+
+    Attributes:
+        backend: `"engines"` for PostgreSQL and Redis or Valkey, `"memory"` for the in-memory reference.
+        postgres_url: a PostgreSQL server; without it one is embedded.
+        redis_url: a Redis or Valkey server: `redis://`, `rediss://` or `unix://`; without it one is embedded.
+        home: where embedded engines keep their data.
+        ephemeral: embed in a temporary home that is gone afterwards.
+        timeout: the deadline of a call, in seconds.
+        pool_size: how many connections to each server at most.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
+
+    backend: Literal["engines", "memory"] = "engines"
+    postgres_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    home: Path = Field(default_factory=default_home)
+    ephemeral: bool = False
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
+    pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Settings:
+        if self.ephemeral and "home" in self.model_fields_set and os.environ.get("CONVOSTORE_HOME") != str(self.home):
+            raise ValueError("ephemeral uses a home of its own: leave home out")
+        return self

@@ -1,0 +1,120 @@
+"""The five stores, opened together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+    from convostore.settings import Settings
+
+
+@dataclass(frozen=True)
+class Stores:
+    """Five stores, and what was opened for them."""
+
+    sessions: SessionStore
+    config: ConfigStore
+    memory: MemoryStore
+    audit: AuditStore
+    profiles: ProfileStore
+    _opened: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False, compare=False)
+
+    def for_tenant(self, tenant_id: UUID) -> Stores:
+        """Return the stores bound to one tenant: a call that names another raises ValidationError.
+
+        Closing them closes nothing: whoever opened the stores closes them.
+        """
+        return Stores(
+            sessions=self.sessions.for_tenant(tenant_id),
+            config=self.config.for_tenant(tenant_id),
+            memory=self.memory.for_tenant(tenant_id),
+            audit=self.audit.for_tenant(tenant_id),
+            profiles=self.profiles.for_tenant(tenant_id),
+        )
+
+    async def health(self) -> dict[str, bool]:
+        """Return by kind of store whether its backend answers."""
+        stores = (self.sessions, self.config, self.memory, self.audit, self.profiles)
+        return {store.kind: await store.health_check() for store in stores}
+
+    async def aclose(self) -> None:
+        """Close what was opened: connections, and embedded engines that nobody else uses."""
+        await self._opened.aclose()
+
+
+@asynccontextmanager
+async def open_stores(
+    *,
+    backend: Literal["engines", "memory"] | None = None,
+    postgres_url: str | None = None,
+    redis_url: str | None = None,
+    home: Path | str | None = None,
+    ephemeral: bool | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109  (the deadline of each call, not of opening)
+    pool_size: int | None = None,
+) -> AsyncIterator[Stores]:
+    """Open the five stores, migrated and ready, and close them afterwards.
+
+    What is left out comes from `CONVOSTORE_…` variables of the environment, else from the defaults: embedded PostgreSQL
+    and Valkey that keep their data in the platform's directory for a user's data.
+
+    Args:
+        backend: `"engines"` for PostgreSQL and Redis or Valkey, `"memory"` for the in-memory reference.
+        postgres_url: a PostgreSQL server to use instead of the embedded one.
+        redis_url: a Redis or Valkey server to use instead of the embedded one.
+        home: where embedded engines keep their data.
+        ephemeral: embed in a temporary home that is gone afterwards.
+        timeout: the deadline of a call, in seconds.
+        pool_size: how many connections to each server at most.
+
+    Raises:
+        ValidationError: a setting is invalid.
+        ConnectionError: a server cannot be reached or started.
+    """
+    given = {
+        "backend": backend,
+        "postgres_url": postgres_url,
+        "redis_url": redis_url,
+        "home": home,
+        "ephemeral": ephemeral,
+        "timeout": timeout,
+        "pool_size": pool_size,
+    }
+    settings = _settings({name: value for name, value in given.items() if value is not None})
+    async with AsyncExitStack() as opened:
+        stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
+        yield stores
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    import pydantic
+
+    from convostore.errors import ValidationError
+    from convostore.settings import Settings
+
+    try:
+        return Settings(**given)
+    except pydantic.ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise ValidationError(
+            "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+        ) from error
+
+
+async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
+    from convostore import inmemory
+
+    return Stores(
+        sessions=inmemory.InMemorySessionStore(timeout=settings.timeout),
+        config=inmemory.InMemoryConfigStore(timeout=settings.timeout),
+        memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout),
+        audit=inmemory.InMemoryAuditStore(timeout=settings.timeout),
+        profiles=inmemory.InMemoryProfileStore(timeout=settings.timeout),
+        _opened=opened,
+    )
