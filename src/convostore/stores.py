@@ -56,7 +56,7 @@ async def open_stores(
     redis_url: str | None = None,
     home: Path | str | None = None,
     ephemeral: bool | None = None,
-    timeout: float | None = None,  # noqa: ASYNC109  (the deadline of each call, not of opening)
+    timeout: float | None = None,
     pool_size: int | None = None,
 ) -> AsyncIterator[Stores]:
     """Open the five stores, migrated and ready, and close them afterwards.
@@ -116,5 +116,35 @@ async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
         memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout),
         audit=inmemory.InMemoryAuditStore(timeout=settings.timeout),
         profiles=inmemory.InMemoryProfileStore(timeout=settings.timeout),
+        _opened=opened,
+    )
+
+
+async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
+    from convostore import postgres, redis
+
+    postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else None
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    if postgres_url is None or redis_url is None:
+        from convostore.embedded import open_embedded
+
+        engines = await opened.enter_async_context(
+            open_embedded(
+                None if settings.ephemeral else settings.home,
+                ephemeral=settings.ephemeral,
+                postgres=postgres_url is None,
+                valkey=redis_url is None,
+            )
+        )
+        postgres_url, redis_url = postgres_url or engines.postgres_dsn, redis_url or engines.redis_url
+    await postgres.migrate(postgres_url)
+    pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
+    client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
+    return Stores(
+        sessions=redis.RedisSessionStore(client, timeout=settings.timeout),
+        config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),
+        memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
+        audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),
+        profiles=postgres.PostgresProfileStore(pool, timeout=settings.timeout),
         _opened=opened,
     )

@@ -94,7 +94,7 @@ class Store(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, method in list(vars(cls).items()):
-            contract = _contract_method(cls, name)
+            contract = None if name.startswith("_") else _contract_method(cls, name)
             if contract is not None and not getattr(method, "__isabstractmethod__", False):
                 setattr(cls, name, _bounded(contract, method))
 
