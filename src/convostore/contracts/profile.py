@@ -68,9 +68,8 @@ class ProfileStore(Store):
             overwrite: store it whatever the stored revision is.
 
         Raises:
-            ConflictError: the stored revision is another, the profile was deleted or merged, or an id, the customer
-            id or
-                a channel identity is taken.
+            ConflictError: the stored revision is another, the profile was deleted or merged, or an id, the customer id
+                or a channel identity is taken.
         """
 
     @abstractmethod
@@ -81,7 +80,7 @@ class ProfileStore(Store):
     @abstractmethod
     @writes_once
     async def restore_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
-        """Bring back a deleted profile; return whether there was one. One that was merged is not brought back.
+        """Bring back a deleted profile; return whether there was one.
 
         Raises:
             ConflictError: its customer id or a channel identity belongs to another profile by now.
