@@ -7,8 +7,13 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_SCHEMES = {
+    "postgres_url": ("postgresql", "postgres"),
+    "redis_url": ("redis", "rediss", "unix", "redis+cluster"),
+}
 
 
 def default_home() -> Path:
@@ -41,8 +46,10 @@ class Settings(BaseSettings):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
 
-    @model_validator(mode="after")
-    def _is_consistent(self) -> Settings:
-        if self.ephemeral and "home" in self.model_fields_set and os.environ.get("CONVOSTORE_HOME") != str(self.home):
-            raise ValueError("ephemeral uses a home of its own: leave home out")
-        return self
+    @field_validator("postgres_url", "redis_url")
+    @classmethod
+    def _has_a_known_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        schemes = _SCHEMES[info.field_name or ""]
+        if value is not None and value.get_secret_value().partition("://")[0] not in schemes:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        return value

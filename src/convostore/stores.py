@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from convostore.errors import ValidationError
+
 if TYPE_CHECKING:
     from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
     from convostore.settings import Settings
@@ -86,6 +88,8 @@ async def open_stores(
         "timeout": timeout,
         "pool_size": pool_size,
     }
+    if ephemeral and home is not None:
+        raise ValidationError("ephemeral: uses a home of its own, so none can be given")
     settings = _settings({name: value for name, value in given.items() if value is not None})
     async with AsyncExitStack() as opened:
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
@@ -95,7 +99,6 @@ async def open_stores(
 def _settings(given: dict[str, Any]) -> Settings:
     import pydantic
 
-    from convostore.errors import ValidationError
     from convostore.settings import Settings
 
     try:
@@ -103,7 +106,10 @@ def _settings(given: dict[str, Any]) -> Settings:
     except pydantic.ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         raise ValidationError(
-            "; ".join(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems)
+            "; ".join(
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+                for problem in problems
+            )
         ) from error
 
 
