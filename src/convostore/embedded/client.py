@@ -21,6 +21,9 @@ _log = logging.getLogger("convostore.embedded")
 _STOP_TIMEOUT = 90.0
 """Seconds the last client waits for the servers' end: longer than the supervisor gives them before it kills them."""
 
+_ABORT_TIMEOUT = 10.0
+"""The same where the start failed: there is little to stop."""
+
 
 class Embedded:
     """Running servers. The addresses stay the same when a server crashes and is restarted; the pids change."""
@@ -34,7 +37,9 @@ class Embedded:
         self._servers = ""
         self._changed = asyncio.Condition()
         self._lost = False
-        self._closing = False
+        self._leaving = False
+        self._started: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._following = asyncio.create_task(self._follow())
 
     @property
     def postgres_dsn(self) -> str:
@@ -50,12 +55,12 @@ class Embedded:
 
     @property
     def postgres_pid(self) -> int | None:
-        """The postmaster's pid; `None` while it is down or when it was not asked for."""
+        """The postmaster's pid; `None` while it does not run."""
         return self._pids.get("postgres")
 
     @property
     def valkey_pid(self) -> int | None:
-        """The pid of the Valkey server; `None` while it is down or when it was not asked for."""
+        """The Valkey server's pid; `None` while it does not run."""
         return self._pids.get("valkey")
 
     async def wait_ready(self, *, without: int | None = None, timeout: float = 60.0) -> None:
@@ -87,26 +92,34 @@ class Embedded:
             raise EmbeddedError(f"open_embedded(…, {name}=False) did not start it")
 
     async def _start(self) -> None:
-        while True:
-            message = await receive(self._connection.reader)
-            if message is None:
-                raise EmbeddedError(f"the supervisor ended during the start; see {self.home}/log/supervisor.log")
-            if message["event"] == "failed":
-                raise EmbeddedError(message["message"])
-            if message["event"] == "state":
-                self._pids = message["pids"]
-            elif message["event"] == "ready":
-                self._servers = from_text(message["servers"])
-                return
+        problem = await asyncio.shield(self._started)
+        if problem is not None:
+            raise EmbeddedError(problem)
 
     async def _follow(self) -> None:
         while (message := await receive(self._connection.reader)) is not None:
             if message["event"] == "state":
                 await self._set_pids(message["pids"])
+            elif not self._started.done():
+                self._servers = from_text(message.get("servers", ""))
+                self._started.set_result(message.get("message"))
         self._lost = True
         await self._set_pids({})
-        if not self._closing:
+        if not self._started.done():
+            self._started.set_result(f"the supervisor ended during the start; see {self.home}/log/supervisor.log")
+        elif not self._leaving:
             _log.error("embedded supervisor lost", extra={"home": str(self.home), "pid": self.supervisor_pid})
+
+    async def _leave(self, timeout: float) -> None:
+        """End the lease, and if it was the last wait until the supervisor has stopped the servers and gone."""
+        self._leaving = True
+        try:
+            with contextlib.suppress(OSError):
+                self._connection.writer.write_eof()
+            await asyncio.wait({self._following}, timeout=timeout)
+        finally:
+            self._following.cancel()
+            self._connection.writer.close()
 
     async def _set_pids(self, pids: dict[str, int | None]) -> None:
         async with self._changed:
@@ -147,6 +160,7 @@ async def open_embedded(
     version = postgres_version if postgres else None
     request = await asyncio.to_thread(_request, home, version, valkey=valkey, timeout=start_timeout)
     engines = None
+    patience = _ABORT_TIMEOUT
     try:
         try:
             # The supervisor gives up first, with a better text, when it is a server that does not start.
@@ -155,15 +169,11 @@ async def open_embedded(
                 await engines._start()
         except TimeoutError:
             raise EmbeddedError(f"the embedded servers are not ready after {start_timeout:g} s") from None
-        following = asyncio.create_task(engines._follow())
-        try:
-            yield engines
-        finally:
-            engines._closing = True
-            await _leave(engines._connection, following)
+        patience = _STOP_TIMEOUT
+        yield engines
     finally:
         if engines is not None:
-            engines._connection.writer.close()
+            await engines._leave(patience)
 
 
 def _request(home: Path | None, version: int | None, *, valkey: bool, timeout: float) -> Request:
@@ -177,13 +187,3 @@ def _request(home: Path | None, version: int | None, *, valkey: bool, timeout: f
         runtime_roots=[to_text(root) for root in runtime_roots()],
         identity=os.environ.get("CONVOSTORE_EMBEDDED_IDENTITY"),
     )
-
-
-async def _leave(connection: Connection, following: asyncio.Task[None]) -> None:
-    """End the lease, and if it was the last wait until the supervisor has stopped the servers and gone."""
-    try:
-        with contextlib.suppress(OSError):
-            connection.writer.write_eof()
-        await asyncio.wait({following}, timeout=_STOP_TIMEOUT)
-    finally:
-        following.cancel()

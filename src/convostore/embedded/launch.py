@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -92,7 +93,13 @@ def _read_record(request: Request, home: str) -> tuple[str, Request]:
     """Where the home's supervisor listens, and the request with what proves that this home is meant."""
     record = json.loads(Path(home, RECORD_NAME).read_bytes())
     found = os.stat(home)
-    return from_text(record["control"]), replace(request, token=record["token"], home_id=[found.st_dev, found.st_ino])
+    control = from_text(str(record["control"]))
+    directory = os.lstat(os.path.dirname(control))
+    # Somebody else may have taken the name after ours was gone; a supervisor of ours will then say so, or get along.
+    ours = {found.st_uid, directory.st_uid} == {os.geteuid()}
+    if not ours or not stat.S_ISDIR(directory.st_mode) or directory.st_mode & stat.S_IRWXO:
+        raise ValueError("not private to this user")
+    return control, replace(request, token=record["token"], home_id=[found.st_dev, found.st_ino])
 
 
 async def _start(request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -125,7 +132,10 @@ def _spawn(theirs: socket.socket, label: str) -> None:
         except OSError as error:
             raise EmbeddedError(f"the supervisor cannot be started with {sys.executable!r}: {error}") from error
     if result.returncode != 0:
-        raise EmbeddedError(f"the supervisor did not start: {result.stderr.decode('utf-8', 'replace').strip()}")
+        said = result.stderr.decode("utf-8", "replace").strip()
+        raise EmbeddedError(
+            f"the supervisor did not start (exit code {result.returncode}): {said or 'it said nothing'}"
+        )
 
 
 def temporary_root() -> str:

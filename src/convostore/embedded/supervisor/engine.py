@@ -17,8 +17,8 @@ from .logs import BoundedLog
 from .processes import Process, Processes
 from .runtime import RuntimeDirectory
 
-PROBE_INTERVAL = 0.02
-"""Seconds between two questions to a starting server; its death ends the wait at once."""
+_PROBE_INTERVALS = (0.02, 0.25)
+"""Seconds between the first two questions to a starting server, and at most; its death ends the wait at once."""
 
 _BACKOFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before the first, second, … restart in a row; the last one repeats."""
@@ -75,6 +75,10 @@ class Engine:
     async def end(self, process: Process) -> None:
         """Stop the running server without losing data."""
         raise NotImplementedError
+
+    async def abort(self, process: Process) -> None:
+        """End a server that is still starting."""
+        await process.stop()
 
     @property
     def is_active(self) -> bool:
@@ -140,6 +144,7 @@ class Engine:
         await self.prepare()
         process = self.spawn(self.argv(), cwd=self.data, death_signal=self.death_signal)
         ended = asyncio.create_task(process.wait())
+        interval, longest = _PROBE_INTERVALS
         try:
             # No deadline here: recovery after a crash takes what it takes, and a client that gives up ends its lease.
             while not await self._answers_soon():
@@ -148,12 +153,12 @@ class Engine:
                         f"{self.name} ended with {describe(process.returncode)} while it started; its last words were\n"
                         f"{self.log.tail()}\n    ({self.log.path})"
                     )
-                await asyncio.wait({ended}, timeout=PROBE_INTERVAL)
+                await asyncio.wait({ended}, timeout=interval)
+                interval = min(interval * 1.3, longest)  # PostgreSQL logs each question while it recovers
             await self.finish()
             return process
         except BaseException:
-            process.send(signal.SIGKILL)
-            await process.wait()
+            await self.abort(process)
             raise
         finally:
             ended.cancel()

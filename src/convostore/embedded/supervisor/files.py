@@ -52,6 +52,16 @@ def make_private(path: str) -> None:
         os.close(descriptor)
 
 
+def is_trustworthy(parent: str) -> bool:
+    """Whether nobody but us and root can replace a directory we make in this one."""
+    try:
+        found = os.stat(parent)
+    except OSError:
+        return False
+    closed = not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) or bool(found.st_mode & stat.S_ISVTX)
+    return closed and found.st_uid in (0, os.geteuid())
+
+
 def give(path: str, uid: int, gid: int) -> None:
     """Make a tree of ours belong to the servers; links are changed themselves, not followed."""
     if os.lstat(path).st_uid == uid:

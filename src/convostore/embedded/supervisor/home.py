@@ -43,9 +43,13 @@ class Home:
     @classmethod
     def open(cls, path: str) -> Home:
         """The home at `path`, made (and its parents) if it is not there. Modes of what exists are not changed."""
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        if not os.path.isdir(path):
-            os.makedirs(path, mode=0o700, exist_ok=True)
+        umask = os.umask(0o022)  # new parents are ordinary directories; only the home is private
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(path, 0o700)
+        finally:
+            os.umask(umask)
         return cls(path, ephemeral=False)
 
     @classmethod

@@ -40,6 +40,10 @@ class BoundedLog:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime())
         self.write(f"{stamp} UTC supervisor[{os.getpid()}]: {text}\n".encode("utf-8", "backslashreplace"))
 
+    def close(self) -> None:
+        """Let go of the file; what is written afterwards reaches only the tail."""
+        self._file.close()
+
     def forget(self) -> None:
         """Empty the tail, so that the next error quotes only what was printed from now on."""
         self._tail.clear()

@@ -10,7 +10,7 @@ import signal
 from . import files, pgwire
 from .engine import Engine, EngineError, Place, describe
 from .processes import Process
-from .strays import wait_for_strays
+from .strays import can_see, wait_for_strays
 
 SOCKET_NAME = ".s.PGSQL.5432"
 
@@ -28,6 +28,9 @@ _DEFAULTS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
 }
+
+
+_IMMEDIATE = (signal.SIGQUIT, 10.0)
 
 
 class Postgres(Engine):
@@ -60,9 +63,10 @@ class Postgres(Engine):
             raise EngineError(f"another PostgreSQL (pid {stray}), not started by convostore, uses {self.data}")
         # We hold the home's lock and no server is at work in there, so these name a dead server or somebody else's
         # process that got its number; PostgreSQL would believe them.
-        for path in (os.path.join(self.data, "postmaster.pid"), self.socket, self.socket + ".lock"):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
+        if can_see():
+            for path in (os.path.join(self.data, "postmaster.pid"), self.socket, self.socket + ".lock"):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     @property
     def socket_directory(self) -> str:
@@ -105,8 +109,13 @@ class Postgres(Engine):
 
     async def end(self, process: Process) -> None:
         """Fast shutdown: sessions are ended and a checkpoint written. Immediate where nothing is to be kept."""
-        fast = () if self.place.home.ephemeral else ((signal.SIGINT, 60.0),)
-        await process.stop(*fast, (signal.SIGQUIT, 10.0))
+        if not self.place.home.ephemeral:
+            await process.stop((signal.SIGINT, 60.0), _IMMEDIATE)
+        await self.abort(process)
+
+    async def abort(self, process: Process) -> None:
+        """Immediate shutdown, which removes shared memory; SIGKILL would leave it."""
+        await process.stop(_IMMEDIATE)
 
     async def _run(self, statement: str) -> int:
         return await pgwire.run(self.socket, "postgres", statement)
@@ -141,8 +150,10 @@ class Postgres(Engine):
         try:
             code = await process.wait()
         finally:
-            process.kill_group()
+            process.send(signal.SIGKILL)
             await process.wait()
+            # What it ran ends when nobody feeds it any more, and unlike when killed leaves no shared memory behind.
+            await self.place.processes.end_orphans(self.place.supervisor_log, grace=5.0)
             if process.returncode != 0:
                 files.remove_tree(staging)
         if code != 0:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .identity import Identity
 from .logs import BoundedLog
@@ -40,15 +41,11 @@ class Process:
         if self.returncode is None:
             os.kill(self.pid, number)
 
-    def kill_group(self) -> None:
-        """SIGKILL it and what it started in its own session."""
-        if self.returncode is None:
-            os.killpg(self.pid, signal.SIGKILL)
-
     async def stop(self, *steps: tuple[int, float]) -> None:
         """Send each signal and wait that many seconds, until it has ended; at last SIGKILL."""
         for number, seconds in steps:
             self.send(number)
+            self.send(signal.SIGCONT)  # a frozen process takes the signal only then
             try:
                 await asyncio.wait_for(self._ended.wait(), seconds)
                 return
@@ -110,16 +107,20 @@ class Processes:
         self._running[process.pid] = process
         return process
 
-    async def end_orphans(self, log: BoundedLog) -> None:
-        """Kill what a crashed server left to us: a busy backend would notice only at the end of its query."""
-        orphans = set(children_of(os.getpid())) - self._running.keys()
-        for pid in orphans:
-            log.note(f"ending pid {pid}, left behind by a crashed server")
-            self._orphans[pid] = asyncio.Event()
-            os.kill(pid, signal.SIGKILL)
-        for pid in orphans:
-            await self._orphans[pid].wait()
-            del self._orphans[pid]
+    async def end_orphans(self, log: BoundedLog, *, grace: float = 0.0) -> None:
+        """Wait so many seconds for the children of a dead child of ours to end, then kill them.
+
+        A busy backend of a crashed server would notice only at the end of its query.
+        """
+        while orphans := set(children_of(os.getpid())) - self._running.keys():
+            ends = {pid: self._orphans.setdefault(pid, asyncio.Event()) for pid in orphans}
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_all(ends.values()), grace)
+            for pid in orphans:
+                if not ends[pid].is_set():
+                    log.note(f"ending pid {pid}, left behind by a server that has ended")
+                    os.kill(pid, signal.SIGKILL)
+            await _all(ends.values())
 
     def _reap(self) -> None:
         while True:
@@ -131,5 +132,10 @@ class Processes:
                 return
             if (process := self._running.pop(pid, None)) is not None:
                 process._end(status)
-            if (gone := self._orphans.get(pid)) is not None:
-                gone.set()
+            if (end := self._orphans.pop(pid, None)) is not None:
+                end.set()
+
+
+async def _all(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()

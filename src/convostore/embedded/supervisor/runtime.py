@@ -39,6 +39,9 @@ class RuntimeDirectory:
             if len(os.fsencode(root)) + _LONGEST_SUFFIX > _LONGEST or not _PLAIN.fullmatch(root):
                 reasons.append(f"{root}: too long or with special characters")
                 continue
+            if not files.is_trustworthy(root):
+                reasons.append(f"{root}: others could replace what we make there")
+                continue
             # The second name is for when somebody else took the first one.
             for candidate in (name, f"{name}-{os.urandom(4).hex()}"):
                 path = os.path.join(root, candidate)

@@ -118,23 +118,22 @@ class Service:
         return {"event": "ready", "servers": to_text(self.place.runtime.servers)}
 
     def _engine(self, name: str, request: Request) -> Engine:
-        engine = self.engines.get(name)
-        if isinstance(engine, Postgres) and engine.version != request.postgres_version:
-            if engine.is_active:
+        running = self.engines.get(name)
+        if running is not None and running.is_active:
+            if isinstance(running, Postgres) and running.version != request.postgres_version:
                 raise EngineError(
-                    f"PostgreSQL {engine.version} runs in this home; version {request.postgres_version} was asked for"
+                    f"PostgreSQL {running.version} runs in this home; version {request.postgres_version} was asked for"
                 )
-            engine = None
-        if engine is None:
-            if name == "postgres" and request.postgres_version is not None:
-                programs = from_text(request.postgres_bin or "")
-                check_access(self.place, os.path.join(programs, "postgres"))
-                engine = Postgres(self.place, programs, request.postgres_version)
-            else:
-                program = from_text(request.valkey_server or "")
-                check_access(self.place, program)
-                engine = Valkey(self.place, program)
-            self.engines[name] = engine
+            return running
+        if name == "postgres" and request.postgres_version is not None:
+            programs = from_text(request.postgres_bin or "")
+            _check_access(self.place, os.path.join(programs, "postgres"))
+            engine: Engine = Postgres(self.place, programs, request.postgres_version)
+        else:
+            program = from_text(request.valkey_server or "")
+            _check_access(self.place, program)
+            engine = Valkey(self.place, program)
+        self.engines[name] = engine
         return engine
 
 
@@ -142,8 +141,9 @@ def _wants(name: str, request: Request) -> bool:
     return bool(request.postgres_bin if name == "postgres" else request.valkey_server)
 
 
-def check_access(place: Place, program: str) -> None:
-    """Check that the servers' identity can reach its files; `EngineError` says where it cannot."""
+def _check_access(place: Place, program: str) -> None:
+    if place.identity.mode == "self":
+        return
     blocked = place.identity.blocked_at([program, place.home.path, place.runtime.servers])
     if blocked is not None:
         raise EngineError(

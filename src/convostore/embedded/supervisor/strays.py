@@ -13,25 +13,31 @@ _GRACE = 6.0
 """Seconds an orphaned server gets to end by itself; PostgreSQL kills its own children after 5."""
 
 
+def can_see() -> bool:
+    """Whether this system lets us look at processes at all."""
+    return os.path.isdir("/proc/self/fd")
+
+
 async def wait_for_strays(data: str, program: str, *, mark: str) -> int | None:
     """Wait until no `program` works in the directory `data`; the pid of one that is none of ours.
 
-    An orphan of ours was told to end when its supervisor died. If it does not (it was frozen, say), it is killed after
-    a grace period; `mark` in its arguments tells that it is ours. One that somebody else started is never touched.
+    An orphan of ours was told to end when its supervisor died; `mark` in its arguments tells that it is ours. If it is
+    frozen, or too slow, it is killed. A server that somebody else started is never touched. Its children, who replace
+    their arguments by a title, end when it does.
     """
     patience = time.monotonic() + _GRACE
-    while True:
-        found = list(_working_in(data, program))
-        if not found:
-            return None
-        if time.monotonic() > patience:
-            ours = [pid for pid in found if mark in _arguments(pid)]
-            if not ours:
-                return found[0]
-            for pid in ours:
+    while found := list(_working_in(data, program)):
+        impatient = time.monotonic() > patience
+        servers = {pid: arguments for pid in found if not (arguments := _arguments(pid)).startswith(f"{program}: ")}
+        for pid, arguments in servers.items():
+            if arguments and mark not in arguments:
+                return pid
+            if impatient or _status(pid)[0] in b"Tt":
                 os.kill(pid, signal.SIGKILL)
-            patience += _GRACE
+        if impatient and not servers:
+            return found[0]
         await asyncio.sleep(_POLL_INTERVAL)
+    return None
 
 
 def _processes() -> Iterator[int]:
@@ -68,10 +74,16 @@ def _arguments(pid: int) -> str:
 def children_of(parent: int) -> Iterator[int]:
     """Pids of the living children of a process."""
     for pid in _processes():
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                after_name = file.read().rpartition(b")")[2].split()
-        except OSError:
-            continue
-        if int(after_name[1]) == parent and after_name[0] != b"Z":
+        state, its_parent = _status(pid)
+        if int(its_parent) == parent and state != b"Z":
             yield pid
+
+
+def _status(pid: int) -> tuple[bytes, bytes]:
+    """State letter and parent pid; a dead one's for a process that is not there."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return b"X", b"0"
+    return fields[0], fields[1]
