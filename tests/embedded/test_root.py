@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,20 @@ async def test_a_home_that_the_account_cannot_reach_is_an_error_that_names_the_o
         async with open_embedded(closed / "home"):
             pass
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+async def test_temporary_directories_that_the_account_cannot_reach_are_passed_over(
+    area: Path, as_account: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = area / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(closed))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(closed))
+    async with open_embedded(ephemeral=True, postgres=False) as engines, valkey(engines.redis_url) as client:
+        assert await client.ping()
+        assert engines.home.parent == Path("/tmp")
+    assert list(closed.iterdir()) == []
+    assert not engines.home.exists()
 
 
 async def test_a_closed_directory_of_root_is_no_obstacle_in_a_namespace(

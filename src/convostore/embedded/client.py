@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from convostore.embedded.binaries import postgres_programs, valkey_server
 from convostore.embedded.errors import EmbeddedError
-from convostore.embedded.launch import Connection, connect, runtime_roots, temporary_root
+from convostore.embedded.launch import Connection, connect, runtime_roots, temporary_roots
 from convostore.embedded.supervisor.protocol import Request, from_text, receive, to_text
 
 _log = logging.getLogger("convostore.embedded")
@@ -168,7 +168,7 @@ async def open_embedded(
                 engines = Embedded(await connect(request), postgres=postgres, valkey=valkey)
                 await engines._start()
         except TimeoutError:
-            raise EmbeddedError(f"the embedded servers are not ready after {start_timeout:g} s") from None
+            raise EmbeddedError(_too_late(request, start_timeout, answered=engines is not None)) from None
         patience = _STOP_TIMEOUT
         yield engines
     finally:
@@ -183,7 +183,14 @@ def _request(home: Path | None, version: int | None, *, valkey: bool, timeout: f
         postgres_version=version,
         valkey_server=to_text(valkey_server()) if valkey else None,
         timeout=timeout,
-        temporary_root=to_text(temporary_root()),
+        temporary_roots=[to_text(root) for root in temporary_roots()],
         runtime_roots=[to_text(root) for root in runtime_roots()],
         identity=os.environ.get("CONVOSTORE_EMBEDDED_IDENTITY"),
     )
+
+
+def _too_late(request: Request, timeout: float, *, answered: bool) -> str:
+    text = f"the embedded servers are not ready after {timeout:g} s"
+    if answered or request.home is None:
+        return text
+    return f"{text}: no supervisor of {from_text(request.home)} answered; if one hangs, supervisor.json there names it"

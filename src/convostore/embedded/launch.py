@@ -138,15 +138,15 @@ def _spawn(theirs: socket.socket, label: str) -> None:
         )
 
 
-def temporary_root() -> str:
-    """Where ephemeral homes go."""
-    return os.path.abspath(tempfile.gettempdir())
+def temporary_roots() -> list[str]:
+    """Where ephemeral homes may go, best first; the supervisor takes the first that its servers can enter."""
+    short = ("/tmp", "/var/tmp")  # noqa: S108  what is made there is checked to be ours and private
+    return list(dict.fromkeys((os.path.abspath(tempfile.gettempdir()), *short)))
 
 
 def runtime_roots() -> list[str]:
     """Where the directory for sockets may go, best first; the supervisor takes the first that is short and plain."""
-    short = ("/tmp", "/var/tmp")  # noqa: S108  what is made there is checked to be ours and private
-    return list(dict.fromkeys(filter(None, (os.environ.get("XDG_RUNTIME_DIR"), temporary_root(), *short))))
+    return list(dict.fromkeys(filter(None, (os.environ.get("XDG_RUNTIME_DIR"), *temporary_roots()))))
 
 
 def _where_to_look(request: Request) -> str:

@@ -7,11 +7,7 @@ import fcntl
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
-
-ABANDONED_AFTER = 60.0
-"""Seconds a directory without a lock file is left alone: its maker may not have come to locking it."""
 
 
 class UnsafePath(Exception):
@@ -22,21 +18,21 @@ def try_lock(path: str) -> int | None:
     """A descriptor that holds the exclusive lock on the file `path`, or `None` while another process holds it.
 
     The kernel releases it when the process ends, however it ends. The descriptor must stay open as long as the lock is
-    wanted. A file that was replaced after it was opened is not accepted, for its lock would exclude nobody.
+    wanted.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
+    if _hold(descriptor, path):
+        return descriptor
     os.close(descriptor)
     return None
 
 
-def make_private(path: str) -> None:
-    """Make the directory, or check that the one there is a real directory, ours, and closed to everybody else."""
+def own_directory(path: str) -> int:
+    """Make a private directory, or take over one that a dead owner left; a descriptor that holds its lock.
+
+    The lock is on the directory itself, which systemd-tmpfiles respects: it cleans nothing in there however old. What
+    is there must be a real directory and ours; `UnsafePath` if it is not, or if somebody holds it.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     try:
@@ -47,9 +43,45 @@ def make_private(path: str) -> None:
         owner = os.fstat(descriptor).st_uid
         if owner != os.geteuid():
             raise UnsafePath(f"{path} belongs to uid {owner}, not to uid {os.geteuid()}")
+        if not _hold(descriptor, path):
+            raise UnsafePath(f"{path} is in use")
         os.fchmod(descriptor, 0o700)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor
+
+
+def remove_abandoned(root: str, prefix: str) -> None:
+    """Remove the directories of this user in `root` that `own_directory` made and whose owners are dead."""
+    for entry in _entries(root, prefix):
+        try:
+            held = own_directory(entry)
+        except (OSError, UnsafePath):
+            continue
+        # Renamed first, so that nobody takes over what is being removed.
+        gone = f"{os.path.join(root, prefix)}gone-{os.urandom(8).hex()}"
+        with contextlib.suppress(OSError):
+            os.rename(entry, gone)
+            remove_tree(gone)
+        os.close(held)
+
+
+def _entries(root: str, prefix: str) -> Iterator[str]:
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return
+    yield from (os.path.join(root, name) for name in names if name.startswith(prefix))
+
+
+def _hold(descriptor: int, path: str) -> bool:
+    """Lock what the descriptor stands for. A lock on something that `path` no longer names would exclude nobody."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def is_trustworthy(parent: str) -> bool:
@@ -83,33 +115,3 @@ def write_whole(path: str, data: bytes) -> None:
 def remove_tree(path: str) -> None:
     """Remove a directory with what is in it; what cannot be removed stays."""
     shutil.rmtree(path, ignore_errors=True)
-
-
-def abandoned(root: str, prefix: str, lock_name: str) -> Iterator[str]:
-    """Directories of this user in `root` whose owner is dead, renamed so that nobody takes one while it is removed."""
-    try:
-        entries = list(os.scandir(root))
-    except OSError:
-        return
-    for entry in entries:
-        if not entry.name.startswith(prefix):
-            continue
-        try:
-            found = entry.stat(follow_symlinks=False)
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-                continue
-            lock = os.path.join(entry.path, lock_name)
-            if not os.path.lexists(lock) and time.time() - found.st_mtime < ABANDONED_AFTER:
-                continue
-            held = try_lock(lock)
-        except OSError:
-            continue
-        if held is not None:
-            gone = f"{os.path.join(root, prefix)}gone-{os.urandom(8).hex()}"
-            try:
-                os.rename(entry.path, gone)
-                yield gone
-            except OSError:
-                continue
-            finally:
-                os.close(held)

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import stat
+from collections.abc import Sequence
 
 from . import files
 from .identity import Identity
@@ -25,10 +26,10 @@ _STAGING_SUFFIX = ".new-"
 class Home:
     """An existing home directory. It stays open, so that its inode number cannot be given to another directory."""
 
-    def __init__(self, path: str, *, ephemeral: bool) -> None:
+    def __init__(self, path: str, *, ephemeral: bool, directory: int) -> None:
         self.path = path
         self.ephemeral = ephemeral
-        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._directory = directory
         self._lock: int | None = None
         found = os.fstat(self._directory)
         self.id = [found.st_dev, found.st_ino]
@@ -50,16 +51,17 @@ class Home:
                 os.mkdir(path, 0o700)
         finally:
             os.umask(umask)
-        return cls(path, ephemeral=False)
+        return cls(path, ephemeral=False, directory=os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
     @classmethod
-    def make_ephemeral(cls, root: str) -> Home:
-        """A new private home in `root`, owned from the start. First removes those that a dead supervisor left."""
-        for left in files.abandoned(root, EPHEMERAL_PREFIX, LOCK_NAME):
-            files.remove_tree(left)
-        path = os.path.join(root, EPHEMERAL_PREFIX + os.urandom(6).hex())
-        os.mkdir(path, 0o700)
-        return cls(path, ephemeral=True)
+    def make_ephemeral(cls, roots: Sequence[str], identity: Identity) -> Home:
+        """A new private home in the first of `roots` that will do; removes those that dead supervisors left there."""
+        for root in roots:
+            if files.is_trustworthy(root) and identity.can_enter(root):
+                files.remove_abandoned(root, EPHEMERAL_PREFIX)
+                path = os.path.join(root, EPHEMERAL_PREFIX + os.urandom(6).hex())
+                return cls(path, ephemeral=True, directory=files.own_directory(path))
+        raise files.UnsafePath(f"no directory for an ephemeral home: the servers cannot enter {', '.join(roots)}")
 
     def try_own(self) -> bool:
         """Become the one owner; `False` while another supervisor is."""

@@ -83,6 +83,10 @@ class Identity:
     def _try_to_become(self) -> None:
         self._become()
 
+    def can_enter(self, directory: str) -> bool:
+        """Whether the servers can reach what is in this directory."""
+        return self.mode == "self" or self.blocked_at([directory]) is None
+
     def blocked_at(self, paths: Sequence[str]) -> str | None:
         """The first of `paths`, or of the directories above it, that this identity cannot enter or execute."""
         return _in_child(lambda: self._first_blocked(paths))

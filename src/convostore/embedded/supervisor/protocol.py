@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 RECORD_NAME = "supervisor.json"
@@ -35,8 +35,8 @@ class Request:
     postgres_version: int | None
     valkey_server: str | None
     timeout: float
-    temporary_root: str
-    runtime_roots: list[str] = field(default_factory=list)
+    temporary_roots: list[str]
+    runtime_roots: list[str]
     identity: str | None = None
     token: str | None = None
     home_id: list[int] | None = None

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 
 from . import files
 from .identity import Identity
 
 _PREFIX = "convostore-run-"
-_LOCK_NAME = "owner.lock"
 _LONGEST = 103
 """Bytes of a socket path that every system takes (macOS 103, Linux 107)."""
 _LONGEST_SUFFIX = len(f"/{_PREFIX}{'0' * 16}-{'0' * 8}/s/.s.PGSQL.5432")
@@ -31,30 +31,28 @@ class RuntimeDirectory:
         self.servers = os.path.join(path, "s")
 
     @classmethod
-    def make(cls, roots: list[str], home_id: list[int]) -> RuntimeDirectory:
+    def make(cls, roots: Sequence[str], home_id: list[int], identity: Identity) -> RuntimeDirectory:
         """The runtime directory of a home, in the first of `roots` that will do; `UnsafePath` if none does."""
         name = _PREFIX + hashlib.sha256(repr((os.geteuid(), home_id)).encode()).hexdigest()[:16]
         reasons = []
         for root in roots:
             if len(os.fsencode(root)) + _LONGEST_SUFFIX > _LONGEST or not _PLAIN.fullmatch(root):
                 reasons.append(f"{root}: too long or with special characters")
-                continue
-            if not files.is_trustworthy(root):
+            elif not files.is_trustworthy(root):
                 reasons.append(f"{root}: others could replace what we make there")
-                continue
-            # The second name is for when somebody else took the first one.
-            for candidate in (name, f"{name}-{os.urandom(4).hex()}"):
-                path = os.path.join(root, candidate)
-                try:
-                    files.make_private(path)
-                    lock = files.try_lock(os.path.join(path, _LOCK_NAME))
-                except (OSError, files.UnsafePath) as error:
-                    reasons.append(str(error))
-                    continue
-                if lock is not None:
-                    _remove_abandoned(root)
-                    return cls(path, lock)
-                reasons.append(f"{path} is in use")
+            elif not identity.can_enter(root):
+                reasons.append(f"{root}: the servers cannot enter it")
+            else:
+                # The second name is for when somebody else took the first one.
+                for candidate in (name, f"{name}-{os.urandom(4).hex()}"):
+                    path = os.path.join(root, candidate)
+                    try:
+                        lock = files.own_directory(path)
+                    except (OSError, files.UnsafePath) as error:
+                        reasons.append(str(error))
+                    else:
+                        files.remove_abandoned(root, _PREFIX)
+                        return cls(path, lock)
         raise files.UnsafePath("no directory for sockets: " + "; ".join(reasons))
 
     def prepare(self, identity: Identity) -> None:
@@ -69,8 +67,3 @@ class RuntimeDirectory:
     def remove(self) -> None:
         """Remove the directory; the lock lasts until the process ends."""
         files.remove_tree(self.path)
-
-
-def _remove_abandoned(root: str) -> None:
-    for left in files.abandoned(root, _PREFIX, _LOCK_NAME):
-        files.remove_tree(left)

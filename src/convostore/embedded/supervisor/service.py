@@ -175,7 +175,7 @@ async def _found(lease: Lease) -> Service | None:
     adopt_orphans()
     identity = choose(request.identity)
     home = (
-        Home.make_ephemeral(from_text(request.temporary_root))
+        Home.make_ephemeral([from_text(root) for root in request.temporary_roots], identity)
         if request.home is None
         else Home.open(from_text(request.home))
     )
@@ -185,7 +185,7 @@ async def _found(lease: Lease) -> Service | None:
             return None
     os.makedirs(home.join("log"), mode=0o700, exist_ok=True)
     log = BoundedLog(home.join("log", "supervisor.log"))
-    runtime = RuntimeDirectory.make([from_text(root) for root in request.runtime_roots], home.id)
+    runtime = RuntimeDirectory.make([from_text(root) for root in request.runtime_roots], home.id, identity)
     runtime.prepare(identity)
     home.let_pass(identity)
     service: Service | None = None
