@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from convostore.models import (
     Agent,
@@ -146,6 +147,12 @@ DECLARATIONS: tuple[Declaration[Any], ...] = (
 def in_force(plan: MigrationPlan) -> bool:
     """Return whether a migration plan is pending, approved or deployed."""
     return plan.status in _IN_FORCE
+
+
+def tenant_of(item: Model) -> UUID:
+    """Return the tenant of an item."""
+    tenant: UUID = item.__dict__["tenant_id"]
+    return tenant
 
 
 def stamp(model: Model, **values: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.core.boundary import current_write_id
-from convostore.core.entities import Declaration, Unique, next_stamps, stamp
+from convostore.core.entities import Declaration, Unique, next_stamps, stamp, tenant_of
 from convostore.core.tables import Table, Where, Window
 from convostore.errors import ConflictError, NotFoundError
 from convostore.models.base import Model
@@ -159,12 +159,6 @@ class InMemoryTable(Table[M]):
 def copied(item: M) -> M:
     """Return a deep copy."""
     return item.model_copy(deep=True)
-
-
-def tenant_of(item: Model) -> UUID:
-    """Return the tenant of an item."""
-    tenant: UUID = item.__dict__["tenant_id"]
-    return tenant
 
 
 def has(item: Model, where: Mapping[str, Any]) -> bool:

@@ -1,0 +1,53 @@
+"""One statement per call on a pool, and a socket that is cut, not waited for, when the call ends early."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from weakref import WeakSet
+
+import asyncpg
+
+from convostore.postgres.pool import prepare
+
+
+class Database:
+    """Runs statements on a pool that somebody else opens and closes."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+        self._prepared: WeakSet[Any] = WeakSet()
+
+    async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
+        """Run a statement and return its rows."""
+        async with self._connection() as connection:
+            return await connection.fetch(statement, *parameters)
+
+    async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
+        """Run a statement and return its first row, or None."""
+        async with self._connection() as connection:
+            return await connection.fetchrow(statement, *parameters)
+
+    async def fetchval(self, statement: str, *parameters: Any) -> Any:
+        """Run a statement and return the first column of its first row, or None."""
+        async with self._connection() as connection:
+            return await connection.fetchval(statement, *parameters)
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Any]:
+        async with self._pool.acquire() as connection:
+            try:
+                await self._ensure_prepared(connection)
+                yield connection
+            except asyncio.CancelledError:
+                # asyncpg would ask the server to stop and wait for its answer, in a black hole for ever.
+                connection.terminate()
+                raise
+
+    async def _ensure_prepared(self, connection: Any) -> None:
+        raw = connection._con
+        if raw not in self._prepared:
+            await prepare(connection)
+            self._prepared.add(raw)

@@ -1,0 +1,53 @@
+"""What PostgreSQL's and asyncpg's errors mean in the vocabulary of the stores, by SQLSTATE."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
+
+_TRANSIENT = {
+    # What the server refused, or rolled back, and may do at the next try. Classes first, then single codes.
+    "08": "The connection to PostgreSQL was lost.",
+    "53": "PostgreSQL is out of a resource.",
+    "57": "PostgreSQL is shutting down, starting up, or was told to stop the call.",
+    "58": "PostgreSQL met an error of its system.",
+    "25006": "PostgreSQL is read-only at the moment.",
+    "40": "PostgreSQL rolled the call back for another one's sake.",
+    "55P03": "Another call held a lock for too long.",
+    "55006": "Something in PostgreSQL is in use.",
+}
+
+_LOST = ("08", "57P01", "57P02", "57P05")
+"""After these the server may have committed and only the answer be missing."""
+
+
+def translated(error: Exception) -> StoreError | None:
+    """Return the store error that a driver's error means, or None if it is not the driver's.
+
+    Its text is ours; the driver's would quote values.
+    """
+    if isinstance(error, asyncpg.PostgresError):
+        return _by_state(error)
+    if isinstance(error, asyncpg.InterfaceError):
+        if isinstance(error, ValueError):
+            return ValidationError("A value does not fit its column.", code=type(error).__name__)
+        return ConnectionError("The connection to PostgreSQL cannot be used.", code=type(error).__name__)
+    return None
+
+
+def _by_state(error: asyncpg.PostgresError) -> StoreError:
+    state = error.sqlstate or ""
+    constraint = getattr(error, "constraint_name", None)
+    code = constraint or state
+    if state in ("23505", "23P01"):
+        return ConflictError(f"{constraint or 'A unique key'} is taken.", code=code)
+    if state == "23503":
+        return NotFoundError(f"{constraint or 'A reference'} names something that is not there.", code=code)
+    if state.startswith(("22", "23", "54")):
+        return ValidationError("PostgreSQL refused a value.", code=code)
+    for prefix, message in _TRANSIENT.items():
+        if state.startswith(prefix):
+            lost = state.startswith(_LOST)
+            return ConnectionError(message, outcome="unknown" if lost else "not_applied", code=code)
+    return StoreError("PostgreSQL refused the call.", code=code)

@@ -1,0 +1,124 @@
+"""The schema's versions: Alembic migrations with hand-written SQL, and `migrate`, which brings a database to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import as_file, files
+from typing import Any
+
+import asyncpg
+
+from convostore.errors import ConnectionError, StoreError, ValidationError
+from convostore.postgres.errors import translated
+
+HEAD = "0001"
+"""The version that this release works with; a test compares it with the newest migration."""
+
+_LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
+_POLL = 0.05
+_LOCK_TIMEOUT = "5s"
+
+
+async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -> None:
+    """Bring a database to a version of the schema. Safe in any number of processes at once; quick if nothing is to do.
+
+    Args:
+        dsn: the database. If there is something to do, its user must be a superuser or the owner of the database with
+            the right to create roles and the extension `vector`.
+        revision: the version: `"head"`, `"base"` for none, or a number.
+        timeout: how long to wait in all, in seconds.
+
+    Raises:
+        ValidationError: the user may not do this, or the server lacks pgvector.
+        ConnectionError: the server cannot be reached, or another process migrates for too long.
+    """
+    try:
+        async with asyncio.timeout(timeout):
+            connection = await asyncpg.connect(dsn)
+            try:
+                if await _version(connection) != (HEAD if revision == "head" else revision):
+                    async with _only_one(connection):
+                        await _migrate(dsn, connection, revision)
+            finally:
+                connection.terminate()
+    except TimeoutError as error:
+        raise ConnectionError("The migration did not finish in time.", outcome="unknown") from error
+    except OSError as error:
+        raise ConnectionError("PostgreSQL could not be reached.") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _explained(error) from error
+
+
+async def _migrate(dsn: str, connection: Any, revision: str) -> None:
+    # Alembic and SQLAlchemy take longer to import than an up-to-date database takes to check.
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import Connection
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
+
+    await _bootstrap(connection)
+    vector_schema = await connection.fetchval(
+        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+    )
+
+    async def connect(*_: Any, **__: Any) -> Any:
+        return await asyncpg.connect(
+            dsn,
+            server_settings={"role": "convostore_owner", "search_path": vector_schema, "lock_timeout": _LOCK_TIMEOUT},
+        )
+
+    def run(bind: Connection) -> None:
+        with as_file(files(__name__)) as folder:
+            config = Config(attributes={"connection": bind})
+            config.set_main_option("script_location", str(folder).replace("%", "%%"))
+            if revision == "head":
+                command.upgrade(config, revision)
+            else:
+                command.downgrade(config, revision)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    try:
+        async with engine.connect() as bind:
+            await bind.run_sync(run)
+            await bind.commit()
+    except DBAPIError as error:
+        raise (getattr(error.orig, "__cause__", None) or error) from error
+    finally:
+        await engine.dispose()
+
+
+async def _bootstrap(connection: Any) -> None:
+    text = files(__name__).joinpath("bootstrap.sql").read_text("utf-8")
+    for statement in re.split(r";\s*\n\s*\n", text):
+        await connection.execute(statement)
+
+
+async def _version(connection: Any) -> str | None:
+    if await connection.fetchval("SELECT to_regclass('convostore.alembic_version') IS NULL"):
+        return "base"
+    version: str | None = await connection.fetchval("SELECT version_num FROM convostore.alembic_version")
+    return version or "base"
+
+
+@asynccontextmanager
+async def _only_one(connection: Any) -> AsyncIterator[None]:
+    """Hold the migration lock. It is polled: a waiting lock request would hold back the one who has it."""
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+        await asyncio.sleep(_POLL)
+    try:
+        yield
+    finally:
+        await connection.execute("SELECT pg_advisory_unlock($1)", _LOCK)
+
+
+def _explained(error: Exception) -> StoreError:
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return ValidationError("postgres_url: its user may not migrate the schema; let an administrator run it")
+    if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
+        return ValidationError("postgres_url: the server has no pgvector")
+    return translated(error) or StoreError(f"The migration failed ({type(error).__name__}).")

@@ -1,0 +1,592 @@
+-- The first schema. Statements end with a semicolon before an empty line; they run one by one, as the role convostore_owner.
+
+CREATE TABLE convostore.agent (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    system_prompt text,
+    enabled boolean NOT NULL,
+    current_version bigint NOT NULL,
+    settings jsonb NOT NULL,
+    metadata jsonb NOT NULL,
+    write_id uuid,
+    CONSTRAINT agent_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.rule (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    scope text NOT NULL,
+    scope_id uuid,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    condition_text text NOT NULL,
+    action_text text NOT NULL,
+    priority bigint NOT NULL,
+    enabled boolean NOT NULL,
+    max_fires_per_session bigint NOT NULL,
+    cooldown_turns bigint NOT NULL,
+    is_hard_constraint boolean NOT NULL,
+    attached_tool_ids text[] NOT NULL,
+    attached_template_ids uuid[] NOT NULL,
+    embedding vector,
+    embedding_model text,
+    write_id uuid,
+    CONSTRAINT rule_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.scenario (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    version bigint NOT NULL,
+    entry_step_id uuid NOT NULL,
+    steps jsonb NOT NULL,
+    entry_condition_text text,
+    entry_condition_embedding vector,
+    embedding_model text,
+    content_hash text,
+    tags text[] NOT NULL,
+    enabled boolean NOT NULL,
+    write_id uuid,
+    CONSTRAINT scenario_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.template (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    scope text NOT NULL,
+    scope_id uuid,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    text text NOT NULL,
+    mode text NOT NULL,
+    conditions text,
+    write_id uuid,
+    CONSTRAINT template_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.variable (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    resolver_tool_id text NOT NULL,
+    update_policy text NOT NULL,
+    cache_ttl_seconds bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT variable_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.tool_activation (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    tool_id text COLLATE "C" NOT NULL,
+    status text NOT NULL,
+    policy_override jsonb,
+    enabled_at timestamptz,
+    disabled_at timestamptz,
+    write_id uuid,
+    CONSTRAINT tool_activation_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.migration_plan (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    scenario_id uuid NOT NULL,
+    from_version bigint NOT NULL,
+    to_version bigint NOT NULL,
+    scenario_checksum_v1 text NOT NULL,
+    scenario_checksum_v2 text NOT NULL,
+    transformation_map jsonb NOT NULL,
+    anchor_policies jsonb NOT NULL,
+    summary jsonb NOT NULL,
+    status text NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    created_by text,
+    approved_at timestamptz,
+    approved_by text,
+    deployed_at timestamptz,
+    expires_at timestamptz,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT migration_plan_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.scenario_archive (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    agent_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    description text,
+    entry_step_id uuid NOT NULL,
+    steps jsonb NOT NULL,
+    entry_condition_text text,
+    entry_condition_embedding vector,
+    embedding_model text,
+    content_hash text,
+    tags text[] NOT NULL,
+    enabled boolean NOT NULL,
+    CONSTRAINT scenario_archive_pkey PRIMARY KEY (tenant_id, id, version)
+);
+
+CREATE TABLE convostore.episode (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    customer_profile_id uuid,
+    session_id uuid,
+    group_id uuid NOT NULL,
+    content text NOT NULL,
+    content_type text NOT NULL,
+    source text NOT NULL,
+    language text NOT NULL,
+    embedding vector,
+    embedding_model text,
+    importance double precision NOT NULL,
+    entity_ids uuid[] NOT NULL,
+    metadata jsonb NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    valid_from timestamptz,
+    valid_to timestamptz,
+    words tsvector NOT NULL,
+    CONSTRAINT episode_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.entity (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    customer_profile_id uuid,
+    group_id uuid NOT NULL,
+    name text NOT NULL,
+    entity_type text NOT NULL,
+    attributes jsonb NOT NULL,
+    embedding vector,
+    embedding_model text,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    recorded_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT entity_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.relationship (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    group_id uuid NOT NULL,
+    from_entity_id uuid NOT NULL,
+    to_entity_id uuid NOT NULL,
+    relation_type text NOT NULL,
+    attributes jsonb NOT NULL,
+    confidence double precision NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    recorded_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT relationship_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT relationship_from_entity_id_fkey FOREIGN KEY (tenant_id, from_entity_id)
+        REFERENCES convostore.entity (tenant_id, id),
+    CONSTRAINT relationship_to_entity_id_fkey FOREIGN KEY (tenant_id, to_entity_id)
+        REFERENCES convostore.entity (tenant_id, id)
+);
+
+CREATE TABLE convostore.turn (
+    tenant_id uuid NOT NULL,
+    turn_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    customer_profile_id uuid,
+    turn_number bigint NOT NULL,
+    user_message text NOT NULL,
+    agent_response text NOT NULL,
+    matched_rule_ids uuid[] NOT NULL,
+    scenario_id uuid,
+    step_id uuid,
+    tool_calls jsonb NOT NULL,
+    template_ids_used uuid[] NOT NULL,
+    latency_ms double precision NOT NULL,
+    tokens_used bigint NOT NULL,
+    metadata jsonb NOT NULL,
+    "timestamp" timestamptz NOT NULL,
+    CONSTRAINT turn_pkey PRIMARY KEY (tenant_id, turn_id)
+);
+
+CREATE TABLE convostore.event (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    event_type text NOT NULL,
+    event_data jsonb NOT NULL,
+    session_id uuid,
+    turn_id uuid,
+    "timestamp" timestamptz NOT NULL,
+    CONSTRAINT event_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.session (
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    channel text NOT NULL,
+    user_channel_id text NOT NULL,
+    customer_profile_id uuid,
+    config_version bigint NOT NULL,
+    active_scenario_id uuid,
+    active_step_id uuid,
+    active_scenario_version bigint,
+    step_history jsonb NOT NULL,
+    relocalization_count bigint NOT NULL,
+    rule_fires jsonb NOT NULL,
+    rule_last_fire_turn jsonb NOT NULL,
+    variables jsonb NOT NULL,
+    variable_updated_at jsonb NOT NULL,
+    turn_count bigint NOT NULL,
+    status text NOT NULL,
+    pending_migration jsonb,
+    scenario_checksum text,
+    created_at timestamptz NOT NULL,
+    last_activity_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
+);
+
+CREATE UNIQUE INDEX agent_name_key ON convostore.agent (tenant_id, name) WHERE deleted_at IS NULL;
+
+CREATE INDEX rule_agent_id_idx ON convostore.rule (tenant_id, agent_id, priority DESC, name, id) WHERE deleted_at IS NULL;
+
+CREATE INDEX scenario_agent_id_idx ON convostore.scenario (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
+
+CREATE INDEX template_agent_id_idx ON convostore.template (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
+
+CREATE UNIQUE INDEX variable_agent_id_name_key ON convostore.variable (tenant_id, agent_id, name) WHERE deleted_at IS NULL;
+
+CREATE UNIQUE INDEX tool_activation_agent_id_tool_id_key ON convostore.tool_activation (tenant_id, agent_id, tool_id)
+    WHERE deleted_at IS NULL;
+
+CREATE UNIQUE INDEX migration_plan_scenario_id_from_version_to_version_key
+    ON convostore.migration_plan (tenant_id, scenario_id, from_version, to_version)
+    WHERE deleted_at IS NULL AND status IN ('pending', 'approved', 'deployed');
+
+CREATE INDEX migration_plan_created_at_idx ON convostore.migration_plan (tenant_id, created_at DESC, id)
+    WHERE deleted_at IS NULL;
+
+CREATE INDEX migration_plan_scenario_id_idx ON convostore.migration_plan (tenant_id, scenario_id, created_at DESC, id)
+    WHERE deleted_at IS NULL;
+
+CREATE INDEX episode_agent_id_idx ON convostore.episode (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX episode_customer_profile_id_idx ON convostore.episode (tenant_id, customer_profile_id, agent_id);
+
+CREATE INDEX episode_session_id_idx ON convostore.episode (tenant_id, session_id);
+
+CREATE INDEX episode_group_id_idx ON convostore.episode (tenant_id, group_id);
+
+CREATE INDEX entity_agent_id_idx ON convostore.entity (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX entity_group_id_idx ON convostore.entity (tenant_id, group_id);
+
+CREATE INDEX relationship_agent_id_idx ON convostore.relationship (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX relationship_from_entity_id_idx ON convostore.relationship (tenant_id, from_entity_id);
+
+CREATE INDEX relationship_to_entity_id_idx ON convostore.relationship (tenant_id, to_entity_id);
+
+CREATE INDEX relationship_group_id_idx ON convostore.relationship (tenant_id, group_id);
+
+CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.turn (tenant_id, session_id, turn_number);
+
+CREATE INDEX turn_timestamp_idx ON convostore.turn (tenant_id, "timestamp" DESC, turn_id);
+
+CREATE INDEX event_timestamp_idx ON convostore.event (tenant_id, "timestamp" DESC, id);
+
+CREATE INDEX event_session_id_idx ON convostore.event (tenant_id, session_id, "timestamp" DESC, id);
+
+CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
+
+CREATE INDEX session_agent_id_idx ON convostore.session (tenant_id, agent_id, last_activity_at DESC, session_id);
+
+CREATE INDEX session_customer_profile_id_idx
+    ON convostore.session (tenant_id, customer_profile_id, last_activity_at DESC, session_id)
+    WHERE customer_profile_id IS NOT NULL;
+
+CREATE INDEX session_channel_idx
+    ON convostore.session (tenant_id, channel, user_channel_id, (status = 'closed'), last_activity_at DESC, session_id);
+
+CREATE INDEX session_step_idx
+    ON convostore.session (
+        tenant_id, active_scenario_id, active_scenario_version, (step_history -> -1 ->> 'step_content_hash'),
+        last_activity_at DESC, session_id
+    )
+    WHERE status = 'active';
+
+CREATE FUNCTION convostore.set_episode_words() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    NEW.words := to_tsvector(NEW.language::regconfig, left(NEW.content, 250000));
+    RETURN NEW;
+EXCEPTION WHEN program_limit_exceeded THEN
+    -- A tsvector holds at most 1 MiB: text that is all different words is searched by its beginning.
+    NEW.words := to_tsvector(NEW.language::regconfig, left(NEW.content, 50000));
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER episode_words BEFORE INSERT OR UPDATE OF content, language ON convostore.episode
+    FOR EACH ROW EXECUTE FUNCTION convostore.set_episode_words();
+
+CREATE INDEX episode_words_idx ON convostore.episode USING gin (words);
+
+CREATE FUNCTION convostore.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE EXCEPTION 'audit records cannot be changed' USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER turn_is_append_only BEFORE UPDATE OR DELETE ON convostore.turn
+    FOR EACH ROW EXECUTE FUNCTION convostore.refuse_change();
+
+CREATE TRIGGER turn_is_never_truncated BEFORE TRUNCATE ON convostore.turn
+    FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change();
+
+ALTER TABLE convostore.turn ENABLE ALWAYS TRIGGER turn_is_append_only;
+
+ALTER TABLE convostore.turn ENABLE ALWAYS TRIGGER turn_is_never_truncated;
+
+CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON convostore.event
+    FOR EACH ROW EXECUTE FUNCTION convostore.refuse_change();
+
+CREATE TRIGGER event_is_never_truncated BEFORE TRUNCATE ON convostore.event
+    FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change();
+
+ALTER TABLE convostore.event ENABLE ALWAYS TRIGGER event_is_append_only;
+
+ALTER TABLE convostore.event ENABLE ALWAYS TRIGGER event_is_never_truncated;
+
+CREATE TABLE convostore.profile (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    consents jsonb NOT NULL,
+    verification_level text NOT NULL,
+    merged_into uuid,
+    last_interaction_at timestamptz,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    deleted_at timestamptz,
+    revision bigint NOT NULL,
+    CONSTRAINT profile_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE UNIQUE INDEX profile_customer_id_key ON convostore.profile (tenant_id, customer_id) 
+    WHERE deleted_at IS NULL OR merged_into IS NOT NULL;
+
+CREATE INDEX profile_merged_into_idx ON convostore.profile (tenant_id, merged_into) WHERE merged_into IS NOT NULL;
+
+CREATE INDEX profile_created_at_idx ON convostore.profile (tenant_id, created_at DESC, id) WHERE deleted_at IS NULL;
+
+CREATE TABLE convostore.channel_identity (
+    tenant_id uuid NOT NULL,
+    profile_id uuid NOT NULL,
+    channel text NOT NULL,
+    channel_user_id text NOT NULL,
+    verified boolean NOT NULL,
+    verified_at timestamptz,
+    "primary" boolean NOT NULL,
+    linked_at timestamptz NOT NULL,
+    position integer NOT NULL,
+    living boolean NOT NULL,
+    CONSTRAINT channel_identity_pkey PRIMARY KEY (tenant_id, profile_id, channel, channel_user_id),
+    CONSTRAINT channel_identity_profile_id_fkey FOREIGN KEY (tenant_id, profile_id)
+        REFERENCES convostore.profile (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX channel_identity_channel_key ON convostore.channel_identity (tenant_id, channel, channel_user_id) WHERE living;
+
+CREATE TABLE convostore.profile_field (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    profile_id uuid NOT NULL,
+    name text NOT NULL,
+    value jsonb,
+    value_type text NOT NULL,
+    source text NOT NULL,
+    source_session_id uuid,
+    source_scenario_id uuid,
+    source_step_id uuid,
+    source_item_id uuid,
+    source_metadata jsonb NOT NULL,
+    status text NOT NULL,
+    superseded_by_id uuid,
+    superseded_at timestamptz,
+    verified boolean NOT NULL,
+    verification_method text,
+    verified_at timestamptz,
+    verified_by text,
+    confidence double precision NOT NULL,
+    requires_confirmation boolean NOT NULL,
+    collected_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    expires_at timestamptz,
+    CONSTRAINT profile_field_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT profile_field_profile_id_fkey FOREIGN KEY (tenant_id, profile_id)
+        REFERENCES convostore.profile (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE UNIQUE INDEX profile_field_name_key ON convostore.profile_field (tenant_id, profile_id, name) WHERE status = 'active';
+
+CREATE INDEX profile_field_profile_id_idx ON convostore.profile_field (tenant_id, profile_id);
+
+CREATE TABLE convostore.profile_asset (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    profile_id uuid NOT NULL,
+    position integer NOT NULL,
+    name text NOT NULL,
+    asset_type text NOT NULL,
+    storage_provider text NOT NULL,
+    storage_path text NOT NULL,
+    mime_type text NOT NULL,
+    size_bytes bigint NOT NULL,
+    checksum text NOT NULL,
+    uploaded_at timestamptz NOT NULL,
+    uploaded_in_session_id uuid,
+    uploaded_in_scenario_id uuid,
+    source_item_id uuid,
+    derived_from_tool text,
+    status text NOT NULL,
+    superseded_by_id uuid,
+    superseded_at timestamptz,
+    verified boolean NOT NULL,
+    verification_result jsonb,
+    retention_policy text NOT NULL,
+    expires_at timestamptz,
+    analysis_field_ids uuid[] NOT NULL,
+    CONSTRAINT profile_asset_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT profile_asset_profile_id_fkey FOREIGN KEY (tenant_id, profile_id)
+        REFERENCES convostore.profile (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX profile_asset_profile_id_idx ON convostore.profile_asset (tenant_id, profile_id);
+
+CREATE FUNCTION convostore.profile_document(p convostore.profile, past uuid[]) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN json_build_object(
+    'id', p.id, 'tenant_id', p.tenant_id, 'customer_id', p.customer_id, 'consents', p.consents,
+    'verification_level', p.verification_level, 'merged_into', p.merged_into,
+    'last_interaction_at', p.last_interaction_at, 'created_at', p.created_at, 'updated_at', p.updated_at,
+    'deleted_at', p.deleted_at, 'revision', p.revision,
+    'channel_identities', (
+        SELECT coalesce(json_agg(to_jsonb(c) - '{tenant_id,profile_id,position,living}'::text[] ORDER BY c.position), '[]')
+        FROM convostore.channel_identity AS c
+        WHERE c.tenant_id = p.tenant_id AND c.profile_id = p.id),
+    'fields', (
+        SELECT coalesce(json_agg(to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '[]')
+        FROM convostore.profile_field AS f
+        WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND (f.status = 'active' OR f.id = ANY (past))),
+    'assets', (
+        SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.position, a.id), '[]')
+        FROM convostore.profile_asset AS a
+        WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND (a.status <> 'superseded' OR a.id = ANY (past))));
+
+CREATE FUNCTION convostore.current_tenants() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL SAFE
+RETURN nullif(current_setting('convostore.tenants', true), '')::uuid[];
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore' AND tablename <> 'alembic_version' LOOP
+        EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE convostore.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format(
+            'CREATE POLICY of_current_tenants ON convostore.%I TO convostore_app, convostore_maintenance '
+            'USING (tenant_id = ANY ((SELECT convostore.current_tenants())::uuid[]))', name);
+        EXECUTE format('CREATE POLICY for_search ON convostore.%I FOR SELECT TO convostore_search USING (true)', name);
+        EXECUTE format('GRANT SELECT, INSERT ON convostore.%I TO convostore_app, convostore_maintenance', name);
+        IF name NOT IN ('turn', 'event', 'scenario_archive') THEN
+            EXECUTE format('GRANT UPDATE, DELETE ON convostore.%I TO convostore_app, convostore_maintenance', name);
+        END IF;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION convostore.similarity(a vector, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN vector_dims(a) = vector_dims(b)
+        THEN round((1 - (l2_normalize(a) <=> l2_normalize(b)))::numeric, 6)::double precision
+END;
+
+CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
+
+CREATE FUNCTION convostore.matching_episodes(tenant uuid, agent uuid, language text, query text)
+RETURNS TABLE (id uuid, rank real)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    SELECT e.id, ts_rank(e.words, q.query)
+    FROM convostore.episode AS e, websearch_to_tsquery(language::regconfig, query) AS q (query)
+    WHERE e.tenant_id = tenant AND e.agent_id = agent AND e.language = matching_episodes.language
+      AND numnode(q.query) > 0 AND e.words @@ q.query;
+END;
+
+GRANT USAGE ON SCHEMA convostore TO convostore_app, convostore_maintenance, convostore_search;
+
+GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_maintenance;
+
+GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
+
+GRANT CREATE ON SCHEMA convostore TO convostore_search;
+
+ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
+
+ALTER FUNCTION convostore.matching_episodes(uuid, uuid, text, text) OWNER TO convostore_search;
+
+REVOKE CREATE ON SCHEMA convostore FROM convostore_search;
+
+REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text)
+    TO convostore_app, convostore_maintenance;

@@ -1,0 +1,84 @@
+"""Connections: pools that run as the application role, and what a connection must be and know before it is used."""
+
+from __future__ import annotations
+
+from array import array
+from struct import pack, unpack_from
+from sys import byteorder
+from typing import Any
+
+import asyncpg
+
+from convostore.errors import ValidationError
+
+APPLICATION_ROLE = "convostore_app"
+
+_CHECK = """
+SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema
+FROM pg_catalog.pg_roles AS r
+LEFT JOIN pg_catalog.pg_type AS t ON t.typname = 'vector' AND t.typtype = 'b'
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+WHERE r.rolname = current_user
+"""
+
+
+class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+    """A connection that is given back as it is: the stores leave nothing behind, so a reset would be a wasted trip."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+async def create_pool(dsn: str, *, min_size: int = 0, max_size: int = 10) -> asyncpg.Pool[Any]:
+    """Open a pool for the PostgreSQL stores, whose connections run as the application role.
+
+    Args:
+        dsn: the server and database; its user must be a member of the role `convostore_app`, or a superuser.
+        min_size: how many connections to keep open.
+        max_size: how many to open at most.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=min_size,
+        max_size=max_size,
+        connection_class=_Connection,
+        # Named and generated statements together are more than asyncpg's default of 100.
+        statement_cache_size=500,
+        server_settings={"role": APPLICATION_ROLE, "application_name": "convostore", "jit": "off", "timezone": "UTC"},
+    )
+
+
+async def prepare(connection: Any) -> None:
+    """Make a connection fit for the stores: refuse a role that row-level security does not bind, and learn `vector`.
+
+    Raises:
+        ValidationError: the connection's role is a superuser or may bypass row-level security.
+    """
+    row = await connection.fetchrow(_CHECK)
+    if row["unsafe"]:
+        raise ValidationError(
+            "pool: its role is above row-level security; let its connections run as "
+            f'{APPLICATION_ROLE}, for example with server_settings={{"role": "{APPLICATION_ROLE}"}}'
+        )
+    if row["vector_schema"] is None:
+        raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
+    await connection.set_type_codec(
+        "vector", schema=row["vector_schema"], encoder=encode_vector, decoder=decode_vector, format="binary"
+    )
+
+
+def encode_vector(value: list[float]) -> bytes:
+    """Return a vector as pgvector's `vector_recv` reads it: two big-endian uint16 (dimensions, 0), then float32s."""
+    numbers = array("f", value)
+    if byteorder == "little":
+        numbers.byteswap()
+    return pack(">HH", len(numbers), 0) + numbers.tobytes()
+
+
+def decode_vector(value: bytes) -> list[float]:
+    """Return a vector from what pgvector's `vector_send` writes."""
+    (dimensions,) = unpack_from(">H", value)
+    numbers = array("f", bytes(value[4 : 4 + 4 * dimensions]))
+    if byteorder == "little":
+        numbers.byteswap()
+    return numbers.tolist()

@@ -1,0 +1,95 @@
+-- Configuration beyond what follows from the declarations.
+
+-- name: delete_agent
+-- Delete an agent and what belongs to it softly, all marked with one write id; return whether it was there.
+WITH agent AS (
+    UPDATE convostore.agent AS t SET deleted_at = $3, write_id = $4
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+),
+found AS MATERIALIZED (SELECT EXISTS (SELECT FROM agent) AS found),
+rule AS (
+    UPDATE convostore.rule AS t SET deleted_at = $3, write_id = $4
+    WHERE (SELECT found FROM found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+),
+scenario AS (
+    UPDATE convostore.scenario AS t SET deleted_at = $3, write_id = $4
+    WHERE (SELECT found FROM found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+),
+template AS (
+    UPDATE convostore.template AS t SET deleted_at = $3, write_id = $4
+    WHERE (SELECT found FROM found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+),
+variable AS (
+    UPDATE convostore.variable AS t SET deleted_at = $3, write_id = $4
+    WHERE (SELECT found FROM found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+),
+tool_activation AS (
+    UPDATE convostore.tool_activation AS t SET deleted_at = $3, write_id = $4
+    WHERE (SELECT found FROM found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    RETURNING t.id
+)
+SELECT found FROM found
+
+-- name: restore_agent
+-- Bring back a deleted agent and what was deleted with it, which its write id tells; return whether there was one.
+WITH deleted AS MATERIALIZED (
+    SELECT t.write_id
+    FROM convostore.agent AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NOT NULL
+    FOR UPDATE
+),
+with_id AS MATERIALIZED (SELECT (SELECT write_id FROM deleted) AS write_id),
+agent AS (
+    UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.id = $2
+    RETURNING t.id
+),
+rule AS (
+    UPDATE convostore.rule AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.agent_id = $2
+      AND t.deleted_at IS NOT NULL AND t.write_id = (SELECT write_id FROM with_id)
+    RETURNING t.id
+),
+scenario AS (
+    UPDATE convostore.scenario AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.agent_id = $2
+      AND t.deleted_at IS NOT NULL AND t.write_id = (SELECT write_id FROM with_id)
+    RETURNING t.id
+),
+template AS (
+    UPDATE convostore.template AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.agent_id = $2
+      AND t.deleted_at IS NOT NULL AND t.write_id = (SELECT write_id FROM with_id)
+    RETURNING t.id
+),
+variable AS (
+    UPDATE convostore.variable AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.agent_id = $2
+      AND t.deleted_at IS NOT NULL AND t.write_id = (SELECT write_id FROM with_id)
+    RETURNING t.id
+),
+tool_activation AS (
+    UPDATE convostore.tool_activation AS t SET deleted_at = NULL, write_id = $3
+    WHERE (SELECT write_id IS NOT NULL FROM with_id) AND t.tenant_id = $1 AND t.agent_id = $2
+      AND t.deleted_at IS NOT NULL AND t.write_id = (SELECT write_id FROM with_id)
+    RETURNING t.id
+)
+SELECT write_id IS NOT NULL FROM with_id
+
+-- name: vector_search_rules
+-- An agent's rules nearest to a vector with their scores, best first; only those of its dimension are compared.
+SELECT {{columns of rule}}, t.score
+FROM (
+    SELECT t.*, convostore.similarity(t.embedding, $3) AS score
+    FROM convostore.rule AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.embedding IS NOT NULL
+      AND (t.enabled OR NOT $4::boolean) AND ($5::text IS NULL OR t.embedding_model = $5)
+) AS t
+WHERE t.score >= $6::double precision
+ORDER BY t.score DESC, t.id
+LIMIT $7 OFFSET $8

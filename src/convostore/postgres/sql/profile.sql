@@ -1,0 +1,181 @@
+-- Customer profiles. They are read as JSON documents, and written as rows that PostgreSQL makes of JSON.
+
+-- name: profiles_by_id
+-- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+SELECT p.tenant_id, convostore.profile_document(p, $3::uuid[]) AS document
+FROM convostore.profile AS p
+WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
+
+-- name: final_profile
+-- The profile that an id or a customer id leads to in the end, deleted or not, as a document.
+WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
+chain AS (
+    SELECT p.tenant_id, p.id, p.merged_into
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = $2
+    UNION ALL
+    SELECT p.tenant_id, p.id, p.merged_into
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.customer_id = $3
+      AND (p.deleted_at IS NULL OR p.merged_into IS NOT NULL)
+    UNION ALL
+    SELECT p.tenant_id, p.id, p.merged_into
+    FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.merged_into
+)
+SELECT p.tenant_id, convostore.profile_document(p, $4::uuid[]) AS document
+FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.id
+WHERE (SELECT ready FROM context) AND chain.merged_into IS NULL
+
+-- name: linked_profile
+-- The living profile that has a channel identity, as a document.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
+FROM convostore.channel_identity AS c
+JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = c.profile_id
+WHERE (SELECT ready FROM context) AND c.tenant_id = $1 AND c.channel = $2 AND c.channel_user_id = $3 AND c.living
+
+-- name: list_profiles
+-- A tenant's living profiles, newest first, as documents.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+page AS (
+    SELECT p.*
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.deleted_at IS NULL
+    ORDER BY p.created_at DESC, p.id
+    LIMIT $2 OFFSET $3
+)
+SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
+FROM page
+ORDER BY page.created_at DESC, page.id
+
+-- name: purge_profiles
+-- Remove the profiles deleted before a moment, and those merged into them, with all their children; return the ids.
+WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
+doomed AS (
+    SELECT p.tenant_id, p.id
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.deleted_at < $2 AND p.merged_into IS NULL
+    UNION ALL
+    SELECT p.tenant_id, p.id
+    FROM doomed JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.merged_into = doomed.id
+)
+DELETE FROM convostore.profile AS p
+WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT doomed.id FROM doomed)
+RETURNING p.tenant_id, p.id
+
+-- name: apply_profile_change
+-- Write the rows of a change if every profile is as expected; say `applied`, `changed`, or the key that is taken.
+WITH
+context AS MATERIALIZED (SELECT {{gate}} AS ready),
+expected AS MATERIALIZED (
+    SELECT * FROM json_to_recordset($2::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
+),
+new_profile AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile, $3::json)),
+new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, $4::json)),
+new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_asset, $5::json)),
+held AS MATERIALIZED (
+    SELECT p.id, p.revision, p.deleted_at
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT id FROM expected)
+    ORDER BY p.id
+    FOR UPDATE
+),
+verdict AS MATERIALIZED (
+    SELECT CASE
+        WHEN EXISTS (
+            SELECT FROM expected AS e LEFT JOIN held AS h ON h.id = e.id
+            WHERE e.revision <> coalesce(h.revision, 0) OR e.deleted_at IS DISTINCT FROM h.deleted_at
+        ) THEN 'changed'
+        WHEN EXISTS (
+            SELECT FROM new_field AS n JOIN convostore.profile_field AS f ON f.tenant_id = $1 AND f.id = n.id
+            WHERE (SELECT ready FROM context) AND f.profile_id NOT IN (SELECT id FROM expected)
+        ) THEN 'profile_field_pkey'
+        WHEN EXISTS (
+            SELECT FROM new_asset AS n JOIN convostore.profile_asset AS a ON a.tenant_id = $1 AND a.id = n.id
+            WHERE (SELECT ready FROM context) AND a.profile_id NOT IN (SELECT id FROM expected)
+        ) THEN 'profile_asset_pkey'
+        ELSE 'applied'
+    END AS verdict
+),
+go AS MATERIALIZED (SELECT verdict = 'applied' AS go FROM verdict),
+written_profile AS (
+    INSERT INTO convostore.profile AS p
+    SELECT n.* FROM new_profile AS n WHERE (SELECT go FROM go)
+    ON CONFLICT (tenant_id, id) DO UPDATE SET
+        customer_id = excluded.customer_id, consents = excluded.consents,
+        verification_level = excluded.verification_level, merged_into = excluded.merged_into,
+        last_interaction_at = excluded.last_interaction_at, updated_at = excluded.updated_at,
+        deleted_at = excluded.deleted_at, revision = excluded.revision
+    RETURNING p.id
+),
+unlinked_identity AS (
+    DELETE FROM convostore.channel_identity AS c
+    USING json_populate_recordset(NULL::convostore.channel_identity, $7::json) AS u
+    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = u.profile_id
+      AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
+    RETURNING c.profile_id
+),
+moved_identity AS (
+    UPDATE convostore.channel_identity AS c SET profile_id = $9, position = c.position + $10
+    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = $8
+    RETURNING c.profile_id
+),
+released_identity AS (
+    UPDATE convostore.channel_identity AS c SET living = n.deleted_at IS NULL
+    FROM new_profile AS n
+    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = n.id
+      AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
+    RETURNING c.profile_id
+),
+written_identity AS (
+    INSERT INTO convostore.channel_identity AS c
+    SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, $6::json) AS n
+    WHERE (SELECT go FROM go)
+    ON CONFLICT (tenant_id, profile_id, channel, channel_user_id) DO UPDATE SET
+        verified = excluded.verified, verified_at = excluded.verified_at, "primary" = excluded."primary",
+        linked_at = excluded.linked_at, position = excluded.position
+    RETURNING c.profile_id
+),
+moved_field AS (
+    UPDATE convostore.profile_field AS f SET profile_id = $9
+    WHERE (SELECT go FROM go) AND f.tenant_id = $1 AND f.profile_id = $8
+      AND f.id NOT IN (SELECT id FROM new_field)
+    RETURNING f.id
+),
+written_field AS (
+    INSERT INTO convostore.profile_field AS f
+    SELECT n.* FROM new_field AS n WHERE (SELECT go FROM go) ORDER BY n.status = 'active'
+    ON CONFLICT (tenant_id, id) DO UPDATE SET
+        profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
+        excluded.value_type, source = excluded.source, source_session_id = excluded.source_session_id,
+        source_scenario_id = excluded.source_scenario_id, source_step_id = excluded.source_step_id, source_item_id =
+        excluded.source_item_id, source_metadata = excluded.source_metadata, status = excluded.status, superseded_by_id
+        = excluded.superseded_by_id, superseded_at = excluded.superseded_at, verified = excluded.verified,
+        verification_method = excluded.verification_method, verified_at = excluded.verified_at, verified_by =
+        excluded.verified_by, confidence = excluded.confidence, requires_confirmation = excluded.requires_confirmation,
+        collected_at = excluded.collected_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at
+    RETURNING f.id
+),
+moved_asset AS (
+    UPDATE convostore.profile_asset AS a SET profile_id = $9
+    WHERE (SELECT go FROM go) AND a.tenant_id = $1 AND a.profile_id = $8
+      AND a.id NOT IN (SELECT id FROM new_asset)
+    RETURNING a.id
+),
+written_asset AS (
+    INSERT INTO convostore.profile_asset AS a
+    SELECT n.* FROM new_asset AS n WHERE (SELECT go FROM go)
+    ON CONFLICT (tenant_id, id) DO UPDATE SET
+        profile_id = excluded.profile_id, position = excluded.position, name = excluded.name, asset_type =
+        excluded.asset_type, storage_provider = excluded.storage_provider, storage_path = excluded.storage_path,
+        mime_type = excluded.mime_type, size_bytes = excluded.size_bytes, checksum = excluded.checksum, uploaded_at =
+        excluded.uploaded_at, uploaded_in_session_id = excluded.uploaded_in_session_id, uploaded_in_scenario_id =
+        excluded.uploaded_in_scenario_id, source_item_id = excluded.source_item_id, derived_from_tool =
+        excluded.derived_from_tool, status = excluded.status, superseded_by_id = excluded.superseded_by_id,
+        superseded_at = excluded.superseded_at, verified = excluded.verified, verification_result =
+        excluded.verification_result, retention_policy = excluded.retention_policy, expires_at = excluded.expires_at,
+        analysis_field_ids = excluded.analysis_field_ids
+    RETURNING a.id
+)
+SELECT verdict FROM verdict

@@ -1,0 +1,182 @@
+"""The statements of one table that follow from its declaration: select, count, insert, save, delete, restore, purge.
+
+Every statement names its tenant twice, at no extra round trip: in a scalar subquery that sets the tenants of row-level
+security for the statement's own transaction, and as `tenant_id = $1`. The subquery depends on nothing in the statement, so
+the planner makes it a one-time filter, which is evaluated before any row is read or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from convostore.core.entities import Declaration
+from convostore.core.tables import Where, Window
+from convostore.postgres.mapping import RowMapping, quoted
+
+GATE = "(SELECT set_config('convostore.tenants', '{' || $1::uuid || '}', true)) IS NOT NULL"
+
+Shape = tuple[tuple[str, str], ...]
+"""What a statement filters by: columns and operators, in the order of their parameters."""
+
+
+class Statements:
+    """Writes the SQL of one table; the first parameter is always the tenant."""
+
+    def __init__(self, declaration: Declaration[Any], mapping: RowMapping[Any]) -> None:
+        self._declaration = declaration
+        self._mapping = mapping
+        self._table = f"convostore.{quoted(declaration.name)}"
+        self._key = [quoted(column) for column in ("tenant_id", *declaration.key)]
+        self.select = cache(self._select)
+        self.insert = cache(self._insert_only)
+        self.save_new = cache(self._save_new)
+        self.save_next = cache(self._save_next)
+
+    def _select(self, shape: Shape, order: tuple[str, ...] | None = None) -> str:
+        """SELECT; parameters: tenant, values of the shape, limit, offset."""
+        conditions, used = self._conditions(shape)
+        return (
+            f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {conditions} "
+            f"ORDER BY {self._order(order)} LIMIT ${used + 1}::bigint OFFSET ${used + 2}::bigint"
+        )
+
+    def count(self, shape: Shape) -> str:
+        """SELECT count(*); parameters: tenant, values of the shape."""
+        return f"SELECT count(*) FROM {self._table} AS t WHERE {self._conditions(shape)[0]}"
+
+    def _insert_only(self) -> str:
+        """INSERT unless the key exists; parameters: tenant, columns, and the write id if the entity has revisions."""
+        return f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO NOTHING RETURNING t.tenant_id"
+
+    def _save_new(self) -> str:
+        """INSERT, or replace the living row if the last parameter says so, or if this very call wrote it.
+
+        Parameters: tenant, columns, write id, whether to overwrite. Returns what a save may find already there.
+        """
+        replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
+        return (
+            f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
+            f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
+            f"WHERE {self._living} AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id) "
+            f"RETURNING {self._kept}"
+        )
+
+    def _save_next(self) -> str:
+        """UPDATE the living row that has the expected revision, or that this very call wrote.
+
+        Parameters: tenant, key, replaced columns, write id, expected revision. Returns what a save finds there.
+        """
+        key = self._equal(self._declaration.key, 2)
+        first = 2 + len(self._declaration.key)
+        replaced = ", ".join(
+            f"{quoted(column)} = ${number}::{self._mapping.types[column]}"
+            for number, column in enumerate(self.replaced, start=first)
+        )
+        write_id, expected = f"${first + len(self.replaced)}::uuid", f"${first + len(self.replaced) + 1}::bigint"
+        return (
+            f"UPDATE {self._table} AS t SET {replaced}, revision = {_next_revision(write_id)}, write_id = {write_id} "
+            f"WHERE {GATE} AND t.tenant_id = $1 AND {key} AND {self._living} "
+            f"AND (t.revision = {expected} OR t.write_id = {write_id}) RETURNING {self._kept}"
+        )
+
+    def state(self) -> str:
+        """SELECT what a refused save must know; parameters: tenant, key."""
+        deleted = "t.deleted_at IS NOT NULL" if self._declaration.soft_delete else "false"
+        return (
+            f"SELECT t.revision, {deleted} AS deleted FROM {self._table} AS t "
+            f"WHERE {GATE} AND t.tenant_id = $1 AND {self._equal(self._declaration.key, 2)}"
+        )
+
+    def delete(self, shape: Shape) -> str:
+        """DELETE, or set `deleted_at`; parameters: tenant, values of the shape, and if soft the time and the write id."""
+        conditions, used = self._conditions(shape)
+        if not self._declaration.soft_delete:
+            return f"DELETE FROM {self._table} AS t WHERE {conditions} RETURNING t.tenant_id"
+        return (
+            f"UPDATE {self._table} AS t SET deleted_at = ${used + 1}, write_id = ${used + 2} "
+            f"WHERE {conditions} RETURNING t.tenant_id"
+        )
+
+    def restore(self, shape: Shape) -> str:
+        """Clear `deleted_at` of the row deleted last; parameters: tenant, values of the shape, write id."""
+        conditions, used = self._conditions(shape, living=False)
+        key = ", ".join(self._key)
+        latest = ", ".join(f"t.{column} DESC" for column in ("deleted_at", *self._key))
+        return (
+            f"UPDATE {self._table} AS t SET deleted_at = NULL, write_id = ${used + 1} "
+            f"WHERE {GATE} AND t.tenant_id = $1 AND ({key}) = ("
+            f"SELECT {key} FROM {self._table} AS t WHERE {conditions} AND t.deleted_at IS NOT NULL "
+            f"ORDER BY {latest} LIMIT 1) RETURNING t.tenant_id"
+        )
+
+    def purge(self) -> str:
+        """DELETE what was deleted before a moment; parameters: tenant, moment. Returns how many rows."""
+        return (
+            f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {GATE} AND t.tenant_id = $1 AND t.deleted_at < $2 "
+            "RETURNING t.tenant_id) SELECT count(*) FROM gone"
+        )
+
+    @property
+    def replaced(self) -> list[str]:
+        """The columns that a save replaces: all but the key and what the first save set."""
+        fixed = {"tenant_id", *self._declaration.key, "revision", "created_at"}
+        return [column for column in self._mapping.columns if column not in fixed]
+
+    @property
+    def _living(self) -> str:
+        return "t.deleted_at IS NULL" if self._declaration.soft_delete else "true"
+
+    @property
+    def _kept(self) -> str:
+        return "t.revision, t.created_at" if "created_at" in self._mapping.columns else "t.revision"
+
+    def _insert(self) -> str:
+        columns = [*map(quoted, self._mapping.columns)]
+        values = [
+            f"${number}::{kind}"
+            for number, kind in enumerate((self._mapping.types[c] for c in self._mapping.columns), 2)
+        ]
+        if self._declaration.revisioned:
+            columns.append("write_id")
+            values.append(f"${len(values) + 2}::uuid")
+        return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {GATE}"
+
+    def _conditions(self, shape: Shape, *, living: bool = True) -> tuple[str, int]:
+        """Return the conditions and the number of the last parameter they use."""
+        parts = [GATE, "t.tenant_id = $1"]
+        parts += [
+            f"t.{quoted(column)} {operator} ${number}::{self._mapping.types[column]}"
+            for number, (column, operator) in enumerate(shape, start=2)
+        ]
+        if living and self._declaration.soft_delete:
+            parts.append("t.deleted_at IS NULL")
+        return " AND ".join(parts), len(shape) + 1
+
+    def _equal(self, columns: Iterable[str], first: int) -> str:
+        return " AND ".join(
+            f"t.{quoted(column)} = ${number}::{self._mapping.types[column]}"
+            for number, column in enumerate(columns, start=first)
+        )
+
+    def _order(self, order: tuple[str, ...] | None) -> str:
+        columns = (*(order or self._declaration.order), *self._declaration.key)
+        return ", ".join(f"t.{quoted(c.removeprefix('-'))}{' DESC' * c.startswith('-')}" for c in columns)
+
+
+def _next_revision(write_id: str) -> str:
+    """Return the revision after a save: a retry that finds its own write does not count it twice."""
+    return f"CASE WHEN t.write_id = {write_id} THEN t.revision ELSE t.revision + 1 END"
+
+
+def split(where: Where) -> tuple[Shape, list[Any]]:
+    """Return what a `where` compares, and the values it compares with."""
+    compared: list[tuple[str, str, Any]] = []
+    for column, wanted in where.items():
+        if isinstance(wanted, Window):
+            compared += [(column, ">=", wanted.since), (column, "<", wanted.until)]
+        else:
+            compared.append((column, "=", wanted))
+    compared = [item for item in compared if item[2] is not None]
+    return tuple((column, operator) for column, operator, _ in compared), [value for _, _, value in compared]

@@ -1,0 +1,50 @@
+"""What the PostgreSQL stores share: a database, their tables, and how errors are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import asyncpg
+
+from convostore.core.boundary import DEFAULT_TIMEOUT, Store
+from convostore.core.entities import Declaration
+from convostore.errors import StoreError
+from convostore.models.base import Model
+from convostore.models.fields import now
+from convostore.postgres.database import Database
+from convostore.postgres.errors import translated
+from convostore.postgres.table import PostgresTable
+
+M = TypeVar("M", bound=Model)
+
+
+class PostgresStore(Store):
+    """A store on a connection pool, which it never closes.
+
+    Args:
+        pool: from `create_pool`, or any asyncpg pool whose connections run as the role `convostore_app`.
+        timeout: the deadline of a call, in seconds.
+        clock: returns the current time, aware.
+    """
+
+    system = "postgresql"
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+    ) -> None:
+        super().__init__(timeout=timeout, clock=clock)
+        self._database = Database(pool)
+        self._tables: dict[str, PostgresTable[Any]] = {}
+
+    def _table(self, declaration: Declaration[M]) -> PostgresTable[M]:
+        if declaration.name not in self._tables:
+            self._tables[declaration.name] = PostgresTable(declaration, self._database, self._clock)
+        return cast("PostgresTable[M]", self._tables[declaration.name])
+
+    async def _ping(self) -> None:
+        await self._database.fetchval("SELECT 1")
+
+    def _translate(self, error: Exception) -> StoreError:
+        return translated(error) or super()._translate(error)

@@ -1,0 +1,109 @@
+"""One entity's rows in a PostgreSQL table: the waist, on the statements that its declaration gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from convostore.core.boundary import current_write_id
+from convostore.core.entities import Declaration, next_stamps, stamp, tenant_of
+from convostore.core.tables import Table, Where
+from convostore.errors import ConflictError
+from convostore.models.base import Model
+from convostore.postgres.database import Database
+from convostore.postgres.mapping import RowMapping
+from convostore.postgres.statements import Statements, split
+
+M = TypeVar("M", bound=Model)
+
+
+class PostgresTable(Table[M]):
+    """The rows of one entity."""
+
+    def __init__(self, declaration: Declaration[M], database: Database, clock: Callable[[], datetime]) -> None:
+        self._declaration = declaration
+        self._database = database
+        self._clock = clock
+        self.mapping = RowMapping(declaration.name, declaration.model)
+        self._statements = Statements(declaration, self.mapping)
+
+    async def get(self, tenant_id: UUID, **where: Any) -> M | None:
+        found = await self.find(tenant_id, where, limit=1)
+        return found[0] if found else None
+
+    async def find(
+        self,
+        tenant_id: UUID,
+        where: Where,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        order: tuple[str, ...] | None = None,
+    ) -> list[M]:
+        shape, values = split(where)
+        rows = await self._database.fetch(self._statements.select(shape, order), tenant_id, *values, limit, offset)
+        return [self.mapping.model(row, tenant_id) for row in rows]
+
+    async def count(self, tenant_id: UUID, where: Where) -> int:
+        shape, values = split(where)
+        count: int = await self._database.fetchval(self._statements.count(shape), tenant_id, *values)
+        return count
+
+    async def add(self, item: M) -> None:
+        tenant_id = tenant_of(item)
+        key = {column: getattr(item, column) for column in self._declaration.key}
+        parameters: list[Any] = []
+        stamps: dict[str, Any] = {}
+        if self._declaration.revisioned:
+            stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
+            parameters.append(current_write_id())
+        fresh = item.model_copy(update=stamps)
+        if await self._database.fetchval(
+            self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
+        ):
+            stamp(item, **stamps)
+            return
+        stored = await self.get(tenant_id, **key)
+        if stored is None or any(getattr(stored, c) != getattr(item, c) for c in self._declaration.content):
+            raise ConflictError(f"{self._declaration.name}: the key is taken by other content")
+        stamp(item, **{column: getattr(stored, column) for column in item.stamps})
+
+    async def save(self, item: M, *, overwrite: bool) -> None:
+        tenant_id, write_id = tenant_of(item), current_write_id()
+        expected: int = item.__dict__["revision"]
+        stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
+        fresh = item.model_copy(update=stamps)
+        if overwrite or expected == 0:
+            values = self.mapping.parameters(fresh)
+            row = await self._database.fetchrow(self._statements.save_new(), tenant_id, *values, write_id, overwrite)
+        else:
+            values = self.mapping.parameters(fresh, (*self._declaration.key, *self._statements.replaced))
+            row = await self._database.fetchrow(self._statements.save_next(), tenant_id, *values, write_id, expected)
+        if row is None:
+            raise await self._refusal(item)
+        stamp(item, **stamps | dict(row))
+
+    async def delete(self, tenant_id: UUID, **where: Any) -> bool:
+        shape, values = split(where)
+        marks = (self._clock(), current_write_id()) if self._declaration.soft_delete else ()
+        statement = self._statements.delete(shape)
+        return await self._database.fetchval(statement, tenant_id, *values, *marks) is not None
+
+    async def restore(self, tenant_id: UUID, **where: Any) -> bool:
+        shape, values = split(where)
+        statement = self._statements.restore(shape)
+        return await self._database.fetchval(statement, tenant_id, *values, current_write_id()) is not None
+
+    async def purge(self, tenant_id: UUID, before: datetime) -> int:
+        count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
+        return count
+
+    async def _refusal(self, item: M) -> ConflictError:
+        """Return the error that says why a save was refused."""
+        key = self.mapping.parameters(item, self._declaration.key)
+        state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
+        reason = "it was deleted" if state and state["deleted"] else "the stored revision is another"
+        current = state["revision"] if state else None
+        return ConflictError(f"{self._declaration.name}: {reason}", current_revision=current)
