@@ -1,0 +1,101 @@
+"""How a session stands in its value: a header that scripts read, a byte for the codec, and a payload that they do not.
+
+    1|<revision>|<tenant>|<write id>|<created µs>|<score>|<channel key>|<open or closed>|<index>|<index>…⏎p<JSON>
+
+The header holds what a script needs to compare a revision and to take a session out of its indexes. It changes with every
+save; moving between tiers changes only what follows it. Scripts never decode the JSON: Lua would make `{}` of `[]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Self
+from uuid import UUID
+
+import zstandard
+
+from convostore.core.entities import stamp
+from convostore.errors import StoreError
+from convostore.models import Session, SessionStatus
+from convostore.redis import keys
+
+PLAIN, COMPRESSED = b"p", b"z"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_STAMPS = set(Session.stamps)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a stored session without its payload."""
+
+    revision: int
+    tenant_id: UUID
+    created_at: datetime
+    last_activity_at: datetime
+    channel: str
+    state: str
+
+    @classmethod
+    def parsed(cls, line: bytes) -> Self:
+        """Read a header line."""
+        _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
+        return cls(int(revision), UUID(tenant), _time(int(created)), _time(-int(score)), channel, state)
+
+
+def payload(session: Session) -> bytes:
+    """Return what a session's value holds behind the header, plain."""
+    return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STAMPS)
+
+
+def decoded(value: bytes, tenant_id: UUID | None) -> Session | None:
+    """Return the session in a value, or None if it is not this tenant's.
+
+    Raises:
+        StoreError: header and payload name different tenants, which must never happen.
+    """
+    line, _, rest = value.partition(b"\n")
+    header = Header.parsed(line)
+    if tenant_id not in (None, header.tenant_id):
+        return None
+    document = rest[1:] if rest[:1] == PLAIN else zstandard.decompress(rest[1:])
+    session = Session.model_validate_json(document)
+    if session.tenant_id != header.tenant_id:
+        raise StoreError("session: header and payload name different tenants")
+    stamp(
+        session,
+        revision=header.revision,
+        created_at=header.created_at,
+        last_activity_at=header.last_activity_at,
+    )
+    return session
+
+
+def recoded(value: bytes, codec: bytes) -> bytes | None:
+    """Return what follows the header in the other codec, or None if it is in this codec already."""
+    rest = value.partition(b"\n")[2]
+    if rest[:1] == codec:
+        return None
+    if codec == COMPRESSED:
+        return COMPRESSED + zstandard.compress(rest[1:])
+    return PLAIN + zstandard.decompress(rest[1:])
+
+
+def microseconds(moment: datetime) -> int:
+    """Return the microseconds from 1970 to a moment."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def state_of(session: Session) -> str:
+    """Return which of its channel identity's two keys a session stands in."""
+    return "closed" if session.status is SessionStatus.CLOSED else "open"
+
+
+def header_tail(session: Session) -> str:
+    """Return the part of the header that the session's fields give."""
+    return "|".join((keys.channel_of(session), state_of(session), *keys.indexes_of(session)))
+
+
+def _time(value: int) -> datetime:
+    return _EPOCH + value * _MICROSECOND

@@ -1,0 +1,86 @@
+"""The keys. A session's value and its index entries share a hash tag, so that one script may touch them all on a cluster.
+
+    convostore:{b07}:session:<session>                                  string: header, then payload
+    convostore:{b07}:agent:<tenant>:<agent>:<status>                    sorted set of sessions
+    convostore:{b07}:customer:<tenant>:<customer>                       sorted set of sessions
+    convostore:{b07}:step:<tenant>:<scenario>:<version>:<sha256>        set of active sessions
+    convostore:{b07}:hot                                                sorted set of sessions in the hot tier
+    convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of sessions
+
+Scores are the microseconds since 1970 at the last activity, negated: ascending order is most recent first, ties by id.
+They are exact until the year 2255. The bucket is crc32(session id) mod 64; free text stands in keys only as a hash.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from uuid import UUID
+from zlib import crc32
+
+from convostore.models import Session, SessionStatus
+
+BUCKETS = tuple(f"convostore:{{b{number:02}}}:" for number in range(64))
+"""What the keys of each bucket start with."""
+
+
+def bucket(session_id: UUID) -> str:
+    """Return what the keys of a session's bucket start with."""
+    return BUCKETS[crc32(session_id.bytes) % len(BUCKETS)]
+
+
+def value_key(session_id: UUID) -> str:
+    """Return the key of a session's value."""
+    return f"{bucket(session_id)}session:{session_id}"
+
+
+def agent_index(tenant_id: UUID, agent_id: UUID, status: SessionStatus) -> str:
+    """Return an agent's index within a bucket."""
+    return f"agent:{tenant_id}:{agent_id}:{status}"
+
+
+def customer_index(tenant_id: UUID, customer_profile_id: UUID) -> str:
+    """Return a customer's index within a bucket."""
+    return f"customer:{tenant_id}:{customer_profile_id}"
+
+
+def step_index(tenant_id: UUID, scenario_id: UUID, version: int, step_content_hash: str) -> str:
+    """Return a step's index within a bucket."""
+    return f"step:{tenant_id}:{scenario_id}:{version}:{_hashed(step_content_hash)}"
+
+
+def channel_index(tenant_id: UUID, channel: str, user_channel_id: str) -> str:
+    """Return what the two keys of a channel identity start with."""
+    return f"convostore:{{{_hashed(f'{tenant_id}:{channel}:{user_channel_id}')}}}:"
+
+
+def indexes_of(session: Session) -> list[str]:
+    """Return the indexes within its bucket that a session stands in, sorted sets first; steps are sets."""
+    found = [agent_index(session.tenant_id, session.agent_id, session.status)]
+    if session.customer_profile_id is not None:
+        found.append(customer_index(session.tenant_id, session.customer_profile_id))
+    last = session.step_history[-1] if session.step_history else None
+    if (
+        session.status is SessionStatus.ACTIVE
+        and session.active_scenario_id is not None
+        and session.active_scenario_version is not None
+        and last is not None
+        and last.step_content_hash is not None
+    ):
+        found.append(
+            step_index(
+                session.tenant_id,
+                session.active_scenario_id,
+                session.active_scenario_version,
+                last.step_content_hash,
+            )
+        )
+    return found
+
+
+def channel_of(session: Session) -> str:
+    """Return what the two keys of a session's channel identity start with."""
+    return channel_index(session.tenant_id, session.channel, session.user_channel_id)
+
+
+def _hashed(text: str) -> str:
+    return sha256(text.encode()).hexdigest()

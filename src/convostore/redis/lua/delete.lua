@@ -1,0 +1,27 @@
+#!lua
+-- Delete a session: its value and its entries in every index of its bucket.
+--
+-- KEYS[1]  the value's key; the index keys share its hash tag
+-- ARGV[1]  prefix of the bucket's keys
+-- ARGV[2]  session id
+-- ARGV[3]  tenant whose session it must be, or ""
+--
+-- Returns the header that was stored, or "" if there was no such session.
+
+local stored = redis.call('GETRANGE', KEYS[1], 0, 1023)
+if stored == '' then return '' end
+local line = string.match(stored, '^[^\n]*')
+local fields = {}
+for field in string.gmatch(line .. '|', '([^|]*)|') do fields[#fields + 1] = field end
+if ARGV[3] ~= '' and fields[3] ~= ARGV[3] then return '' end
+for at = 9, #fields do
+    local key = ARGV[1] .. fields[at]
+    if string.sub(fields[at], 1, 5) == 'step:' then
+        redis.call('SREM', key, ARGV[2])
+    else
+        redis.call('ZREM', key, ARGV[2])
+    end
+end
+redis.call('ZREM', ARGV[1] .. 'hot', ARGV[2])
+redis.call('DEL', KEYS[1])
+return line

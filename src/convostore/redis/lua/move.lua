@@ -1,0 +1,22 @@
+#!lua
+-- Move a session to the other tier: replace what follows its header, if the header is still the one that was read.
+--
+-- KEYS[1]  the value's key; the index key shares its hash tag
+-- ARGV[1]  prefix of the bucket's keys
+-- ARGV[2]  session id
+-- ARGV[3]  the header that was read
+-- ARGV[4]  the codec that was read
+-- ARGV[5]  codec and payload to store
+-- ARGV[6]  score in the hot tier, or "" if the session leaves it
+--
+-- Returns 1 if the session moved, 0 if it was changed, moved or deleted meanwhile.
+
+local before = ARGV[3] .. '\n' .. ARGV[4]
+if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end
+redis.call('SET', KEYS[1], ARGV[3] .. '\n' .. ARGV[5])
+if ARGV[6] == '' then
+    redis.call('ZREM', ARGV[1] .. 'hot', ARGV[2])
+else
+    redis.call('ZADD', ARGV[1] .. 'hot', ARGV[6], ARGV[2])
+end
+return 1

@@ -1,0 +1,23 @@
+"""The scripts of `lua/`, called by hash and loaded when the server does not know them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script and the hash by which EVALSHA calls it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Return a script by its file's name."""
+    text = files("convostore.redis").joinpath("lua", f"{name}.lua").read_text("utf-8")
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
