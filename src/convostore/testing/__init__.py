@@ -1,0 +1,74 @@
+"""The contract suite that every backend passes, and factories of models to test with.
+
+A backend is checked by subclassing with one fixture:
+
+    class TestMySessions(SessionStoreContract):
+        @pytest.fixture
+        def store(self) -> SessionStore:
+            return MySessionStore()
+
+The tests are coroutines for pytest-asyncio; `store` may be an async fixture, of any scope.
+"""
+
+from convostore.testing.arguments import (
+    AuditArgumentContract,
+    ConfigArgumentContract,
+    MemoryArgumentContract,
+    ProfileArgumentContract,
+    SessionArgumentContract,
+)
+from convostore.testing.audit import EventContract, TurnContract
+from convostore.testing.config import ConfigEntityContract
+from convostore.testing.config_special import AgentContract, OtherConfigContract, RuleContract, RuleSearchContract
+from convostore.testing.graph import EntityContract, RelationshipContract, TraversalContract
+from convostore.testing.memory import EpisodeContract, EpisodeSearchContract, ForgettingContract
+from convostore.testing.merging import MergeContract
+from convostore.testing.profiles import FieldContract, IdentityContract, ProfileRowContract
+from convostore.testing.session_steps import SessionStepContract
+from convostore.testing.sessions import SessionListContract, SessionRowContract
+
+
+class SessionStoreContract(SessionRowContract, SessionListContract, SessionStepContract, SessionArgumentContract):
+    """What every session store does."""
+
+
+class ConfigStoreContract(
+    ConfigEntityContract,
+    AgentContract,
+    RuleContract,
+    RuleSearchContract,
+    OtherConfigContract,
+    ConfigArgumentContract,
+):
+    """What every configuration store does."""
+
+
+class MemoryStoreContract(
+    EpisodeContract,
+    EpisodeSearchContract,
+    ForgettingContract,
+    EntityContract,
+    RelationshipContract,
+    TraversalContract,
+    MemoryArgumentContract,
+):
+    """What every memory store does."""
+
+
+class AuditStoreContract(TurnContract, EventContract, AuditArgumentContract):
+    """What every audit store does."""
+
+
+class ProfileStoreContract(
+    ProfileRowContract, IdentityContract, FieldContract, MergeContract, ProfileArgumentContract
+):
+    """What every profile store does."""
+
+
+__all__ = [
+    "AuditStoreContract",
+    "ConfigStoreContract",
+    "MemoryStoreContract",
+    "ProfileStoreContract",
+    "SessionStoreContract",
+]

@@ -1,0 +1,221 @@
+"""The contract of memory stores: episodes, and what is searched and forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.contracts import MemoryStore
+from convostore.errors import ConflictError, ValidationError
+from convostore.models import Episode
+from convostore.testing.base import StoreContract
+from convostore.testing.factories import at, full_episode, make_entity, make_episode, make_relationship
+
+
+async def add_episodes(store: MemoryStore, tenant: UUID, agent: UUID, *changes: dict[str, Any]) -> list[Episode]:
+    """Add one episode for each set of changes."""
+    episodes = [make_episode(tenant, agent, **change) for change in changes]
+    for episode in episodes:
+        await store.add_episode(episode)
+    return episodes
+
+
+class EpisodeContract(StoreContract):
+    """Episodes as rows."""
+
+    async def test_an_episode_is_read_back_equal(self, store: MemoryStore) -> None:
+        for episode in (make_episode(uuid4(), uuid4()), full_episode(uuid4(), uuid4())):
+            assert await store.add_episode(episode) == episode.id
+            assert await store.get_episode(episode.tenant_id, episode.id) == episode
+
+    async def test_adding_an_episode_again_does_nothing_and_other_content_is_refused(self, store: MemoryStore) -> None:
+        (episode,) = await add_episodes(store, uuid4(), uuid4(), {"content": "first"})
+        assert await store.add_episode(episode) == episode.id
+        with pytest.raises(ConflictError):
+            await store.add_episode(episode.model_copy(update={"content": "second"}))
+        assert await store.get_episodes(episode.tenant_id, episode.agent_id) == [episode]
+
+    async def test_many_concurrent_adds_of_one_episode_store_it_once(self, store: MemoryStore) -> None:
+        episode = make_episode(uuid4(), uuid4())
+        await asyncio.gather(*(store.add_episode(episode) for _ in range(10)))
+        assert await store.get_episodes(episode.tenant_id, episode.agent_id) == [episode]
+
+    async def test_tenants_do_not_see_each_others_episodes(self, store: MemoryStore) -> None:
+        (mine,) = await add_episodes(store, uuid4(), uuid4(), {"embedding": [1.0]})
+        tenant = uuid4()
+        assert await store.get_episode(tenant, mine.id) is None
+        assert await store.get_episodes(tenant, mine.agent_id) == []
+        assert await store.vector_search_episodes([1.0], tenant, mine.agent_id) == []
+        assert await store.text_search_episodes("tea", tenant, mine.agent_id) == []
+        assert await store.delete_episode(tenant, mine.id) is False
+        assert await store.delete_by_group(tenant, mine.group_id) == 0
+        theirs = mine.model_copy(update={"tenant_id": tenant, "content": "theirs"})
+        await store.add_episode(theirs)
+        assert await store.get_episode(mine.tenant_id, mine.id) == mine
+        assert await store.get_episode(tenant, mine.id) == theirs
+
+    async def test_episodes_come_last_recorded_first_then_by_id(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        old, b, a, new = await add_episodes(
+            store,
+            tenant,
+            agent,
+            {"recorded_at": at(1)},
+            {"recorded_at": at(2), "id": UUID(int=2)},
+            {"recorded_at": at(2), "id": UUID(int=1)},
+            {"recorded_at": at(3)},
+        )
+        assert await store.get_episodes(tenant, agent) == [new, a, b, old]
+        assert await store.get_episodes(tenant, agent, limit=2, offset=1) == [a, b]
+        assert await store.get_episodes(tenant, agent, offset=4) == []
+
+    async def test_episodes_are_filtered(self, store: MemoryStore) -> None:
+        tenant, agent, customer, session, group = (uuid4() for _ in range(5))
+        one, two, three, _ = await add_episodes(
+            store,
+            tenant,
+            agent,
+            {"customer_profile_id": customer},
+            {"session_id": session},
+            {"group_id": group},
+            {},
+        )
+        assert await store.get_episodes(tenant, agent, customer_profile_id=customer) == [one]
+        assert await store.get_episodes(tenant, agent, session_id=session) == [two]
+        assert await store.get_episodes(tenant, agent, group_id=group) == [three]
+        assert await store.get_episodes(tenant, agent, group_id=group, session_id=session) == []
+
+    async def test_a_deleted_episode_is_gone_for_good(self, store: MemoryStore) -> None:
+        (episode,) = await add_episodes(store, uuid4(), uuid4(), {"embedding": [1.0]})
+        assert await store.delete_episode(episode.tenant_id, episode.id) is True
+        assert await store.delete_episode(episode.tenant_id, episode.id) is False
+        assert await store.get_episode(episode.tenant_id, episode.id) is None
+        assert await store.vector_search_episodes([1.0], episode.tenant_id, episode.agent_id) == []
+        assert await store.text_search_episodes("tea", episode.tenant_id, episode.agent_id) == []
+
+    async def test_what_became_invalid_is_refused_before_anything_is_stored(self, store: MemoryStore) -> None:
+        episode = make_episode(uuid4(), uuid4(), embedding=[1.0])
+        assert episode.embedding is not None
+        episode.embedding.append(float("nan"))
+        with pytest.raises(ValidationError, match="embedding"):
+            await store.add_episode(episode)
+        assert await store.get_episode(episode.tenant_id, episode.id) is None
+
+
+class EpisodeSearchContract(StoreContract):
+    """Vector and text search over episodes."""
+
+    async def test_the_nearest_episodes_come_first_with_their_cosine(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        far, near, exact, against = await add_episodes(
+            store, tenant, agent, *({"embedding": e} for e in ([0.0, 2.0], [3.0, 4.0], [0.1, 0.0], [-1.0, 0.0]))
+        )
+        assert await store.vector_search_episodes([2.0, 0.0], tenant, agent) == [(exact, 1.0), (near, 0.6), (far, 0.0)]
+        found = await store.vector_search_episodes([2.0, 0.0], tenant, agent, min_score=-1.0, offset=2)
+        assert found == [(far, 0.0), (against, -1.0)]
+        assert await store.vector_search_episodes([2.0, 0.0], tenant, agent, min_score=0.6, limit=1) == [(exact, 1.0)]
+
+    async def test_equal_scores_come_by_id(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        b, a = await add_episodes(store, tenant, agent, *({"id": UUID(int=n), "embedding": [n, n]} for n in (2, 1)))
+        assert await store.vector_search_episodes([1.0, 1.0], tenant, agent) == [(a, 1.0), (b, 1.0)]
+
+    async def test_only_comparable_episodes_are_found(self, store: MemoryStore) -> None:
+        tenant, agent, customer = uuid4(), uuid4(), uuid4()
+        mine, other, _, _ = await add_episodes(
+            store,
+            tenant,
+            agent,
+            {"embedding": [1.0, 0.0], "customer_profile_id": customer, "embedding_model": "m"},
+            {"embedding": [1.0, 0.1], "customer_profile_id": uuid4()},
+            {"embedding": [1.0]},
+            {},
+        )
+        query = [1.0, 0.0]
+        assert [e for e, _ in await store.vector_search_episodes(query, tenant, agent)] == [mine, other]
+        found = await store.vector_search_episodes(query, tenant, agent, customer_profile_id=customer)
+        assert found == [(mine, 1.0)]
+        assert await store.vector_search_episodes(query, tenant, agent, embedding_model="m") == [(mine, 1.0)]
+        assert await store.vector_search_episodes(query, tenant, uuid4()) == []
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("refund", {"one", "two"}),
+            ("REFUND", {"one", "two"}),
+            ("refund order", {"two"}),
+            ('"the refund"', {"one"}),
+            ('"refund the"', set()),
+            ("refund -order", {"one"}),
+            ("café", {"three"}),
+            ("order or café", {"two", "three"}),
+            ("refunds", set()),
+            ("", set()),
+            ("   ", set()),
+            ('""', set()),
+            ("- & | ! :* ( ) ' \\ <->", set()),
+        ],
+    )
+    async def test_a_web_search_finds_the_episodes_that_match(
+        self, store: MemoryStore, query: str, found: set[str]
+    ) -> None:
+        tenant, agent = uuid4(), uuid4()
+        contents = {
+            "one": "Where is the refund?",
+            "two": "My order has no Refund yet",
+            "three": "A café in Bonn",
+        }
+        episodes = await add_episodes(store, tenant, agent, *({"content": text} for text in contents.values()))
+        names = dict(zip((episode.id for episode in episodes), contents, strict=True))
+        matches = await store.text_search_episodes(query, tenant, agent)
+        assert {names[episode.id] for episode in matches} == found
+        assert all(episode in episodes for episode in matches)
+
+    @pytest.mark.parametrize("query", ["'", '"', "-", "a:*", "<script>", "or", "or or", '-""', "%_", "日本", "\t\n", "a" * 3_000])
+    async def test_no_query_is_an_error(self, store: MemoryStore, query: str) -> None:
+        tenant, agent = uuid4(), uuid4()
+        await add_episodes(store, tenant, agent, {})
+        assert isinstance(await store.text_search_episodes(query, tenant, agent), list)
+
+    async def test_matches_of_equal_rank_come_by_id_and_in_pages(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        episodes = await add_episodes(store, tenant, agent, *({"id": UUID(int=n)} for n in (3, 1, 2)))
+        expected = sorted(episodes, key=lambda episode: episode.id)
+        assert await store.text_search_episodes("tea", tenant, agent) == expected
+        assert await store.text_search_episodes("tea", tenant, agent, limit=2) == expected[:2]
+        assert await store.text_search_episodes("tea", tenant, agent, limit=2, offset=2) == expected[2:]
+
+    async def test_only_episodes_of_the_language_are_searched(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        simple, english = await add_episodes(store, tenant, agent, {}, {"language": "english"})
+        assert await store.text_search_episodes("tea", tenant, agent) == [simple]
+        assert await store.text_search_episodes("tea", tenant, agent, language="english") == [english]
+        assert await store.text_search_episodes("tea", tenant, uuid4()) == []
+        with pytest.raises(ValidationError, match="language"):
+            await store.text_search_episodes("tea", tenant, agent, language="klingon")
+
+
+class ForgettingContract(StoreContract):
+    """What is forgotten together."""
+
+    async def test_a_group_is_deleted_with_the_edges_that_touch_it(self, store: MemoryStore) -> None:
+        tenant, agent, group = uuid4(), uuid4(), uuid4()
+        episode, other = await add_episodes(store, tenant, agent, {"group_id": group}, {})
+        gone = make_entity(tenant, agent, group_id=group)
+        kept, friend = make_entity(tenant, agent), make_entity(tenant, agent)
+        for entity in (gone, kept, friend):
+            await store.add_entity(entity)
+        inside = make_relationship(kept, friend, group_id=group)
+        touching = make_relationship(gone, kept)
+        outside = make_relationship(friend, kept)
+        for edge in (inside, touching, outside):
+            await store.add_relationship(edge)
+        assert await store.delete_by_group(tenant, group) == 4
+        assert await store.get_episodes(tenant, agent) == [other]
+        assert await store.get_entity(tenant, gone.id) is None
+        assert await store.get_relationships(tenant, agent) == [outside]
+        assert await store.delete_by_group(tenant, group) == 0
+        assert await store.get_episode(tenant, episode.id) is None

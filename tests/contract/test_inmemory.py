@@ -1,0 +1,49 @@
+"""The contract suite on the in-memory reference."""
+
+import pytest
+
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.inmemory import (
+    InMemoryAuditStore,
+    InMemoryConfigStore,
+    InMemoryMemoryStore,
+    InMemoryProfileStore,
+    InMemorySessionStore,
+)
+from convostore.testing import (
+    AuditStoreContract,
+    ConfigStoreContract,
+    MemoryStoreContract,
+    ProfileStoreContract,
+    SessionStoreContract,
+)
+
+
+class TestSessions(SessionStoreContract):
+    @pytest.fixture
+    def store(self) -> SessionStore:
+        return InMemorySessionStore()
+
+
+class TestConfig(ConfigStoreContract):
+    @pytest.fixture
+    def store(self) -> ConfigStore:
+        return InMemoryConfigStore()
+
+
+class TestMemory(MemoryStoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return InMemoryMemoryStore()
+
+
+class TestAudit(AuditStoreContract):
+    @pytest.fixture
+    def store(self) -> AuditStore:
+        return InMemoryAuditStore()
+
+
+class TestProfiles(ProfileStoreContract):
+    @pytest.fixture
+    def store(self) -> ProfileStore:
+        return InMemoryProfileStore()
