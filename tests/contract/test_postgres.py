@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 import pytest
 
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.embedded import Embedded
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
@@ -25,13 +26,19 @@ from convostore.testing import (
     SessionStoreContract,
 )
 
-Pool = asyncpg.Pool[Any]
+Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 
 @pytest.fixture(scope="module", params=["engines", "postgres16"], ids=["18", "16"])
-async def pool(request: pytest.FixtureRequest) -> AsyncIterator[Pool]:
-    """A pool on each version."""
-    async with await create_pool(request.getfixturevalue(request.param).postgres_dsn) as opened:
+def server(request: pytest.FixtureRequest) -> Embedded:
+    """Each version."""
+    opened: Embedded = request.getfixturevalue(request.param)
+    return opened
+
+
+@pytest.fixture(scope="module")
+async def pool(server: Embedded) -> AsyncIterator[Pool]:
+    async with await create_pool(server.postgres_dsn) as opened:
         yield opened
 
 

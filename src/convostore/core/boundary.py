@@ -80,7 +80,7 @@ class Store(ABC):
             return False
         return True
 
-    async def _ping(self) -> None:
+    async def _ping(self) -> None:  # noqa: B027  (a store in memory has nobody to ask)
         """Make one round trip to the backend. Backends extend this."""
 
     def _translate(self, error: Exception) -> StoreError:

@@ -1,4 +1,4 @@
-"""One statement per call on a pool, and a socket that is cut, not waited for, when the call ends early."""
+"""One statement per call on a pool; its errors in our vocabulary, its socket cut, not waited for, on cancellation."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import asyncpg
 
+from convostore.postgres.errors import translated
 from convostore.postgres.pool import prepare
 
 
@@ -23,12 +24,14 @@ class Database:
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
         async with self._connection() as connection:
-            return await connection.fetch(statement, *parameters)
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *parameters)
+            return rows
 
     async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None."""
         async with self._connection() as connection:
-            return await connection.fetchrow(statement, *parameters)
+            row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
+            return row
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
@@ -37,14 +40,17 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        async with self._pool.acquire() as connection:
-            try:
-                await self._ensure_prepared(connection)
-                yield connection
-            except asyncio.CancelledError:
-                # asyncpg would ask the server to stop and wait for its answer, in a black hole for ever.
-                connection.terminate()
-                raise
+        try:
+            async with self._pool.acquire() as connection:
+                try:
+                    await self._ensure_prepared(connection)
+                    yield connection
+                except asyncio.CancelledError:
+                    # asyncpg would ask the server to stop and wait for its answer, in a black hole for ever.
+                    connection.terminate()
+                    raise
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise translated(error) from error
 
     async def _ensure_prepared(self, connection: Any) -> None:
         raw = connection._con

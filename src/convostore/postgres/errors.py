@@ -22,18 +22,13 @@ _LOST = ("08", "57P01", "57P02", "57P05")
 """After these the server may have committed and only the answer be missing."""
 
 
-def translated(error: Exception) -> StoreError | None:
-    """Return the store error that a driver's error means, or None if it is not the driver's.
-
-    Its text is ours; the driver's would quote values.
-    """
+def translated(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> StoreError:
+    """Return the store error that a driver's error means. Its text is ours; the driver's would quote values."""
     if isinstance(error, asyncpg.PostgresError):
         return _by_state(error)
-    if isinstance(error, asyncpg.InterfaceError):
-        if isinstance(error, ValueError):
-            return ValidationError("A value does not fit its column.", code=type(error).__name__)
-        return ConnectionError("The connection to PostgreSQL cannot be used.", code=type(error).__name__)
-    return None
+    if isinstance(error, ValueError):
+        return ValidationError("A value does not fit its column.", code=type(error).__name__)
+    return ConnectionError("The connection to PostgreSQL cannot be used.", code=type(error).__name__)
 
 
 def _by_state(error: asyncpg.PostgresError) -> StoreError:

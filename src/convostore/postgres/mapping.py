@@ -6,13 +6,14 @@ Rows become models without validation: they were validated when they were writte
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
+import asyncpg
 from pydantic import AwareDatetime, TypeAdapter
 from pydantic_core import to_json
 
@@ -100,7 +101,7 @@ class RowMapping(Generic[M]):
             for column in columns or self.columns
         ]
 
-    def model(self, row: Mapping[str, Any], tenant_id: UUID) -> M:
+    def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
         """Return a row as a model.
 
         Raises:

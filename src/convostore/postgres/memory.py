@@ -13,7 +13,7 @@ from convostore.postgres.store import PostgresStore
 
 
 class PostgresMemoryStore(PostgresStore, TableMemoryStore):
-    """Episodes and the graph on PostgreSQL. Vector search compares every episode that the filters leave: it is exact."""
+    """Episodes and the graph on PostgreSQL. Vector search is exact: it compares all that filters leave."""
 
     async def vector_search_episodes(
         self,

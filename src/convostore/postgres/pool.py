@@ -22,7 +22,7 @@ WHERE r.rolname = current_user
 """
 
 
-class _Connection(asyncpg.Connection):  # type: ignore[type-arg]
+class _Connection(asyncpg.Connection):
     """A connection that is given back as it is: the stores leave nothing behind, so a reset would be a wasted trip."""
 
     def get_reset_query(self) -> str:

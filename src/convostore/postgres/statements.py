@@ -1,8 +1,8 @@
 """The statements of one table that follow from its declaration: select, count, insert, save, delete, restore, purge.
 
 Every statement names its tenant twice, at no extra round trip: in a scalar subquery that sets the tenants of row-level
-security for the statement's own transaction, and as `tenant_id = $1`. The subquery depends on nothing in the statement, so
-the planner makes it a one-time filter, which is evaluated before any row is read or written.
+security for the statement's own transaction, and as `tenant_id = $1`. The subquery depends on nothing in the statement,
+so the planner makes it a one-time filter, which is evaluated before any row is read or written.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Statements:
         )
 
     def delete(self, shape: Shape) -> str:
-        """DELETE, or set `deleted_at`; parameters: tenant, values of the shape, and if soft the time and the write id."""
+        """DELETE, or set `deleted_at`; parameters: tenant, values of the shape, if soft the time and the write id."""
         conditions, used = self._conditions(shape)
         if not self._declaration.soft_delete:
             return f"DELETE FROM {self._table} AS t WHERE {conditions} RETURNING t.tenant_id"

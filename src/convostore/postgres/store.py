@@ -1,4 +1,4 @@
-"""What the PostgreSQL stores share: a database, their tables, and how errors are told."""
+"""What the PostgreSQL stores share: a database and their tables."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import asyncpg
 
 from convostore.core.boundary import DEFAULT_TIMEOUT, Store
 from convostore.core.entities import Declaration
-from convostore.errors import StoreError
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.postgres.database import Database
-from convostore.postgres.errors import translated
 from convostore.postgres.table import PostgresTable
 
 M = TypeVar("M", bound=Model)
@@ -45,6 +43,3 @@ class PostgresStore(Store):
 
     async def _ping(self) -> None:
         await self._database.fetchval("SELECT 1")
-
-    def _translate(self, error: Exception) -> StoreError:
-        return translated(error) or super()._translate(error)

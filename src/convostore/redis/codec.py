@@ -2,8 +2,9 @@
 
     1|<revision>|<tenant>|<write id>|<created µs>|<score>|<channel key>|<open or closed>|<index>|<index>…⏎p<JSON>
 
-The header holds what a script needs to compare a revision and to take a session out of its indexes. It changes with every
-save; moving between tiers changes only what follows it. Scripts never decode the JSON: Lua would make `{}` of `[]`.
+The header holds what a script needs to compare a revision and to take a session out of its indexes. It changes with
+every save; moving between tiers changes only what follows it. Scripts never decode the JSON: Lua would make `{}` of
+`[]`.
 """
 
 from __future__ import annotations

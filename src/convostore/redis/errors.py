@@ -21,7 +21,7 @@ _REFUSED = {
     "WRONGPASS": "The server refused the password.",
 }
 
-_TYPES = {
+_TYPES: dict[type[exceptions.RedisError], str] = {
     exceptions.ReadOnlyError: "READONLY",
     exceptions.OutOfMemoryError: "OOM",
     exceptions.BusyLoadingError: "LOADING",
@@ -36,8 +36,8 @@ def translated(error: Exception) -> StoreError | None:
     """
     if not isinstance(error, exceptions.RedisError):
         return None
-    prefix = next((name for kind, name in _TYPES.items() if isinstance(error, kind)), None)
-    prefix = prefix or str(error).partition(" ")[0]
+    named = (name for kind, name in _TYPES.items() if isinstance(error, kind))
+    prefix = next(named, str(error).partition(" ")[0])
     if prefix in _REFUSED:
         return ConnectionError(_REFUSED[prefix], code=prefix)
     if isinstance(error, exceptions.MaxConnectionsError):

@@ -1,4 +1,4 @@
-"""The keys. A session's value and its index entries share a hash tag, so that one script may touch them all on a cluster.
+"""The keys. A session's value and index entries share a hash tag, so that one script may touch them all on a cluster.
 
     convostore:{b07}:session:<session>                                  string: header, then payload
     convostore:{b07}:agent:<tenant>:<agent>:<status>                    sorted set of sessions

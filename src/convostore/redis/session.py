@@ -46,7 +46,7 @@ class RedisSessionStore(SessionStore):
         self._client = client
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
-        value = await self._client.get(keys.value_key(session_id))
+        value: bytes | None = await cast("Any", self._client.get(keys.value_key(session_id)))
         return codec.decoded(value, tenant_id) if value else None
 
     async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
@@ -58,7 +58,7 @@ class RedisSessionStore(SessionStore):
         )
         # The pointers live in another slot than the session. They are written before it and checked when they are read,
         # so that a session which was saved is always found.
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         pipeline.zadd(f"{channel}{state}", {str(session_id): -now})
         pipeline.zrem(f"{channel}{_other(state)}", str(session_id))
         verdict, before, after = await self._run(script("save"), keys.value_key(session_id), arguments, pipeline)
@@ -93,7 +93,7 @@ class RedisSessionStore(SessionStore):
         index = keys.channel_index(tenant_id, channel, user_channel_id)
         start = 0
         while True:
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline = self._pipeline()
             for state in ("open", "closed"):
                 pipeline.zrange(f"{index}{state}", start, start + _CANDIDATES - 1)
             listed = await pipeline.execute()
@@ -141,7 +141,7 @@ class RedisSessionStore(SessionStore):
     ) -> list[Session]:
         check_supported(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for bucket in keys.BUCKETS:
             pipeline.smembers(f"{bucket}{index}")
         members = [member for listed in await pipeline.execute() for member in listed]
@@ -168,7 +168,7 @@ class RedisSessionStore(SessionStore):
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
         key = keys.value_key(session_id)
-        value = await self._client.get(key)
+        value: bytes | None = await cast("Any", self._client.get(key))
         if not value:
             return False
         line, _, rest = value.partition(b"\n")
@@ -182,7 +182,7 @@ class RedisSessionStore(SessionStore):
 
     async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:
         """Return a page of the sessions that stand in sorted indexes of all buckets, most recent first."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for index in indexes:
             for bucket in keys.BUCKETS:
                 pipeline.zrange(f"{bucket}{index}", 0, offset + limit - 1, withscores=True)
@@ -194,7 +194,7 @@ class RedisSessionStore(SessionStore):
 
     async def _load(self, members: Iterable[bytes], tenant_id: UUID) -> list[Session]:
         """Return the tenant's sessions of these ids that are still there."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for member in members:
             pipeline.get(keys.value_key(UUID(member.decode())))
         values = await pipeline.execute() if len(pipeline) else []
@@ -203,7 +203,7 @@ class RedisSessionStore(SessionStore):
 
     async def _run(self, called: Script, key: str, arguments: Iterable[Any], pipeline: Any = None) -> Any:
         """Run a script as the last command of a pipeline; load it first if the server does not know it."""
-        queued = self._client.pipeline(transaction=False) if pipeline is None else pipeline
+        queued = self._pipeline() if pipeline is None else pipeline
         queued.evalsha(called.sha, 1, key, *arguments)
         *_, result = await queued.execute(raise_on_error=False)
         if isinstance(result, NoScriptError):
@@ -212,9 +212,12 @@ class RedisSessionStore(SessionStore):
             raise result
         return result
 
+    def _pipeline(self) -> Any:
+        return self._client.pipeline(transaction=False)
+
     async def _forget_pointers(self, channel: str, session_id: UUID) -> None:
         """Remove a session from both keys of a channel identity."""
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self._pipeline()
         for state in ("open", "closed"):
             pipeline.zrem(f"{channel}{state}", str(session_id))
         await pipeline.execute()

@@ -59,9 +59,7 @@ class AuditStoreContract(TurnContract, EventContract, AuditArgumentContract):
     """What every audit store does."""
 
 
-class ProfileStoreContract(
-    ProfileRowContract, IdentityContract, FieldContract, MergeContract, ProfileArgumentContract
-):
+class ProfileStoreContract(ProfileRowContract, IdentityContract, FieldContract, MergeContract, ProfileArgumentContract):
     """What every profile store does."""
 
 

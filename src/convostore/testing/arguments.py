@@ -18,7 +18,19 @@ Call = Callable[..., Coroutine[Any, Any, Any]]
 LIMITS = (0, -1, 1_001, True, 1.5, "10")
 OFFSETS = (-1, 10_001, False, 0.5)
 SCORES = (-1.01, 1.01, float("nan"), float("inf"), "0.5")
-VECTORS = ([], [0.0, 0.0], [1e-60], [float("nan")], [float("inf")], [1e39], [1.0] * 4_001, ["1"], [True], "12", None)
+VECTORS: tuple[Any, ...] = (
+    [],
+    [0.0, 0.0],
+    [1e-60],
+    [float("nan")],
+    [float("inf")],
+    [1e39],
+    [1.0] * 4_001,
+    ["1"],
+    [True],
+    "12",
+    None,
+)
 TIMES = ("2026-01-01", 5)
 
 

@@ -154,7 +154,7 @@ class RuleContract(StoreContract):
             await store.save_rule(rule)
         scenario = full_scenario(uuid4(), uuid4())
         scenario.steps[0].transitions[0].__dict__["condition_text"] = None
-        with pytest.raises(ValidationError, match="steps.*transitions.*condition_text"):
+        with pytest.raises(ValidationError, match=r"steps.*transitions.*condition_text"):
             await store.save_scenario(scenario)
         assert await store.get_scenario(scenario.tenant_id, scenario.id) is None
 

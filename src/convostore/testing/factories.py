@@ -1,4 +1,4 @@
-"""Models to test with: `make_…` gives a small valid one, `full_…` one that fills every field with something distinctive."""
+"""Models to test with: `make_…` gives a small valid one, `full_…` one with every field filled distinctively."""
 
 from __future__ import annotations
 
@@ -342,9 +342,7 @@ def full_migration_plan(tenant_id: UUID) -> MigrationPlan:
 
 
 def full_session(tenant_id: UUID) -> Session:
-    pending = PendingMigration(
-        target_version=4, anchor_content_hash="hash", migration_plan_id=uuid4(), marked_at=at(4)
-    )
+    pending = PendingMigration(target_version=4, anchor_content_hash="hash", migration_plan_id=uuid4(), marked_at=at(4))
     visits = [
         make_visit(
             step_name=TEXT,

@@ -134,7 +134,9 @@ class RelationshipContract(StoreContract):
                     await write(edge)
             assert await store.get_relationship(a.tenant_id, edge.id) is None
 
-    async def test_adding_a_relationship_again_does_nothing_and_other_content_is_refused(self, store: MemoryStore) -> None:
+    async def test_adding_a_relationship_again_does_nothing_and_other_content_is_refused(
+        self, store: MemoryStore
+    ) -> None:
         a, b = await add_entities(store, 2)
         edge = await connect(store, a, b)
         await store.add_relationship(edge.model_copy(update={"revision": 0}))

@@ -174,7 +174,9 @@ class EpisodeSearchContract(StoreContract):
         assert {names[episode.id] for episode in matches} == found
         assert all(episode in episodes for episode in matches)
 
-    @pytest.mark.parametrize("query", ["'", '"', "-", "a:*", "<script>", "or", "or or", '-""', "%_", "日本", "\t\n", "a" * 3_000])
+    @pytest.mark.parametrize(
+        "query", ["'", '"', "-", "a:*", "<script>", "or", "or or", '-""', "%_", "日本", "\t\n", "a" * 3_000]
+    )
     async def test_no_query_is_an_error(self, store: MemoryStore, query: str) -> None:
         tenant, agent = uuid4(), uuid4()
         await add_episodes(store, tenant, agent, {})

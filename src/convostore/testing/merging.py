@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from convostore.contracts import ProfileStore
-from convostore.errors import ConflictError, NotFoundError, StoreError, ValidationError
+from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import Channel, Consent, CustomerProfile, VerificationLevel
 from convostore.models.fields import now
 from convostore.testing.base import StoreContract
@@ -94,8 +95,8 @@ class MergeContract(StoreContract):
         tenant = uuid4()
 
         def consent(kind: str, granted: bool, moment: float) -> Consent:
-            field = "granted_at" if granted else "revoked_at"
-            return Consent(consent_type=kind, granted=granted, **{field: at(moment)})
+            granted_at, revoked_at = (at(moment), None) if granted else (None, at(moment))
+            return Consent(consent_type=kind, granted=granted, granted_at=granted_at, revoked_at=revoked_at)
 
         revoked, kept, own = consent("ads", False, 2), consent("mail", True, 2), consent("sms", True, 0)
         one, two = await save_profiles(
@@ -153,13 +154,14 @@ class MergeContract(StoreContract):
         tenant = uuid4()
         profiles = [await store.get_or_create(tenant, Channel.SMS, str(n)) for n in range(8)]
         for profile in profiles:
-            await store.update_field(tenant, profile.id, make_field(f"of_{profile.channel_identities[0].channel_user_id}"))
+            await store.update_field(
+                tenant, profile.id, make_field(f"of_{profile.channel_identities[0].channel_user_id}")
+            )
 
         async def merge(source: UUID, target: UUID) -> None:
-            try:
+            # Refused where the other one was merged first; any other error fails the test.
+            with suppress(ValidationError):
                 await store.merge_profiles(tenant, source, target)
-            except StoreError as error:
-                assert isinstance(error, ValidationError), error
 
         await asyncio.gather(
             *(merge(profiles[n].id, profiles[(n * 3 + 1) % 8].id) for n in range(8)),

@@ -230,9 +230,7 @@ class SessionListContract(StoreContract):
 
     async def test_a_customers_sessions_come_most_recent_first(self, store: SessionStore) -> None:
         tenant, customer = uuid4(), uuid4()
-        one, two, three = await save_sessions(
-            store, tenant, *({"customer_profile_id": customer} for _ in range(3))
-        )
+        one, two, three = await save_sessions(store, tenant, *({"customer_profile_id": customer} for _ in range(3)))
         await save_sessions(store, tenant, {}, {"customer_profile_id": uuid4()})
         list_by = store.list_by_customer
         assert await list_by(tenant, customer) == [three, two, one]

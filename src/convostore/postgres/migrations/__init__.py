@@ -1,4 +1,4 @@
-"""The schema's versions: Alembic migrations with hand-written SQL, and `migrate`, which brings a database to one of them."""
+"""The schema's versions: Alembic migrations with hand-written SQL, and `migrate`, which brings a database to one."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def _version(connection: Any) -> str | None:
 @asynccontextmanager
 async def _only_one(connection: Any) -> AsyncIterator[None]:
     """Hold the migration lock. It is polled: a waiting lock request would hold back the one who has it."""
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
         await asyncio.sleep(_POLL)
     try:
         yield
@@ -121,4 +121,6 @@ def _explained(error: Exception) -> StoreError:
         return ValidationError("postgres_url: its user may not migrate the schema; let an administrator run it")
     if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
         return ValidationError("postgres_url: the server has no pgvector")
-    return translated(error) or StoreError(f"The migration failed ({type(error).__name__}).")
+    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
+        return translated(error)
+    return StoreError(f"The migration failed ({type(error).__name__}).")

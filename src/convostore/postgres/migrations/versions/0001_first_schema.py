@@ -1,4 +1,4 @@
-"""The first schema: one table per entity, the profile tables, row-level security, and an audit trail that only grows."""
+"""The first schema: one table per entity, the profile tables, row-level security, an audit trail that only grows."""
 
 from __future__ import annotations
 
