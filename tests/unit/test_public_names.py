@@ -1,0 +1,70 @@
+"""The names that callers import. Adding one is a promise, removing one breaks somebody: either is decided here."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+import pytest
+
+STORES = ("AuditStore", "ConfigStore", "MemoryStore", "ProfileStore", "SessionStore")
+
+MODELS = {
+    *("Agent", "AgentSettings", "Rule", "Scenario", "ScenarioStep", "StepTransition", "Template", "ToolActivation"),
+    *("Variable", "AnchorMigrationPolicy", "AnchorTransformation", "DeletedNode", "MigrationPlan", "MigrationSummary"),
+    *("ScopeFilter", "StepChanges", "TransformationMap", "PendingMigration", "Session", "StepVisit", "Entity"),
+    *("Episode", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
+    *("CustomerProfile", "ProfileAsset", "ProfileField"),
+}
+ENUMS = {
+    *("Channel", "ItemStatus", "MigrationPlanStatus", "ProfileFieldSource", "Scope", "SessionStatus"),
+    *("TemplateMode", "VariableUpdatePolicy", "VerificationLevel"),
+}
+
+PUBLIC = {
+    "convostore": {"Stores", "open_stores"},
+    "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
+    "convostore.models": MODELS | ENUMS,
+    "convostore.contracts": set(STORES),
+    "convostore.inmemory": {f"InMemory{name}" for name in STORES},
+    "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate"},
+    "convostore.redis": {"RedisSessionStore", "create_client"},
+    "convostore.testing": {f"{name}Contract" for name in STORES},
+}
+
+
+def public_names(module: ModuleType) -> set[str]:
+    """Return `__all__`, or else what the module itself defines."""
+    if hasattr(module, "__all__"):
+        return set(module.__all__)
+    return {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_has_exactly_its_public_names(name: str) -> None:
+    found, pinned = public_names(importlib.import_module(name)), PUBLIC[name]
+    added, removed = sorted(found - pinned), sorted(pinned - found)
+    assert not added, f"{name} has new public names: {added}. Pin them here if they are meant to stay."
+    assert not removed, f"{name} lost public names: {removed}. Somebody imports them."
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    module = importlib.import_module(name)
+    missing = [public for public in PUBLIC[name] if not hasattr(module, public)]
+    assert not missing, f"{name} declares but does not have {missing}"
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_sorted_and_listed_once(name: str) -> None:
+    listed = getattr(importlib.import_module(name), "__all__", [])
+    assert list(listed) == sorted(set(listed))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_module_says_what_it_is(name: str) -> None:
+    assert importlib.import_module(name).__doc__
