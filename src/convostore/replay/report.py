@@ -1,0 +1,46 @@
+"""What a replay wrote and read back, and where the two differ."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from convostore.models.base import Model
+
+
+@dataclass
+class Report:
+    """Counts by store and by what was stored, and the checks.
+
+    Attributes:
+        written: how many were written, or were there already from an earlier replay.
+        read: how many were read back.
+        checks: by what was checked, how often it held and how often it did not.
+        problems: what did not hold, where; never what customers said.
+    """
+
+    written: Counter[tuple[str, str]] = field(default_factory=Counter)
+    read: Counter[tuple[str, str]] = field(default_factory=Counter)
+    checks: dict[str, Counter[bool]] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def check(self, claim: str, holds: bool, where: str) -> None:
+        """Record whether a claim holds at a place."""
+        self.checks.setdefault(claim, Counter())[holds] += 1
+        if not holds:
+            self.problems.append(f"{claim}: not so at {where}")
+
+    def compare(
+        self, store: str, what: str, written: Iterable[Model], read: Iterable[Model | None], where: str
+    ) -> None:
+        """Count what was written and read back, and check that both are the same in the same order."""
+        before, after = list(written), [item for item in read if item is not None]
+        self.written[store, what] += len(before)
+        self.read[store, what] += len(after)
+        self.check(f"{store}: what is read back equals what was written", _content(before) == _content(after), where)
+
+
+def _content(items: list[Any]) -> list[Any]:
+    return [item.model_dump() for item in items]
