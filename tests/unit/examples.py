@@ -1,0 +1,56 @@
+"""One example of every model, with every field filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+from convostore import models
+from convostore.models.base import Model
+from convostore.testing import factories
+
+
+def _inside(value: Any) -> Iterator[Model]:
+    """Yield the models in a value, itself first."""
+    if isinstance(value, Model):
+        yield value
+        yield from _inside(list(value.__dict__.values()))
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _inside(item)
+
+
+def _full() -> list[Model]:
+    tenant, agent = uuid4(), uuid4()
+    ann, bob = factories.full_entity(tenant, agent), factories.make_entity(tenant, agent)
+    return [
+        factories.full_agent(tenant),
+        factories.full_rule(tenant, agent),
+        factories.full_scenario(tenant, agent),
+        factories.full_template(tenant, agent),
+        factories.full_variable(tenant, agent),
+        factories.full_tool_activation(tenant, agent),
+        factories.full_migration_plan(tenant),
+        factories.full_session(tenant),
+        factories.full_episode(tenant, agent),
+        ann,
+        factories.full_relationship(ann, bob),
+        factories.full_turn(tenant),
+        factories.full_event(tenant),
+        factories.full_profile(tenant),
+    ]
+
+
+MODELS: tuple[type[Model], ...] = tuple(
+    value for value in vars(models).values() if isinstance(value, type) and issubclass(value, Model)
+)
+"""Every public model."""
+
+EXAMPLES: dict[type[Model], Model] = {type(item): item for item in reversed(list(_inside(_full())))}
+"""The first that was found of each."""
+
+
+def with_field(model: type[Model], name: str, value: Any) -> Model:
+    """Make a model that is its example but for one field."""
+    return model(**{**EXAMPLES[model].__dict__, name: value})
