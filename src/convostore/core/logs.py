@@ -10,6 +10,9 @@ from uuid import UUID
 from convostore.errors import ConnectionError, StoreError
 from convostore.models.base import Model
 
+# An application that sets up no logging hears nothing of ours.
+logging.getLogger("convostore").addHandler(logging.NullHandler())
+
 
 def log_failure(error: StoreError, arguments: Mapping[str, Any], seconds: float) -> None:
     """Log a failed call on `convostore.<store>`: errors of the infrastructure as ERROR, of the caller as INFO."""

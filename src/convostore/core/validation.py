@@ -40,7 +40,7 @@ class ArgumentCheck:
         signature = inspect.signature(method)
         self.names = tuple(signature.parameters)[1:]
         schema = generate_arguments_schema(method, "arguments", _skip_self)
-        self._validator = SchemaValidator(schema, CoreConfig(strict=True))
+        self._validator = SchemaValidator(schema, CoreConfig(strict=True, hide_input_in_errors=True))
 
     def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the checked arguments by name, defaults included.

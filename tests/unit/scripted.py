@@ -1,0 +1,70 @@
+"""A session store whose backend does what a test's script says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from convostore.core.boundary import current_write_id
+from convostore.errors import ConnectionError, StoreError
+from convostore.inmemory import InMemorySessionStore
+from convostore.models import Session
+
+Step: TypeAlias = BaseException | Callable[[], Awaitable[None]] | None
+
+
+class DriverError(Exception):
+    """What a driver raises; its text tells what nobody should read in a log."""
+
+
+class ScriptedSessions(InMemorySessionStore):
+    """Each attempt of `get` (a read), `save` (repeatable) or `delete` (once only) takes one step of the script.
+
+    A step is an error to raise, something to await, or None to succeed. After the last step, all succeed.
+    """
+
+    def __init__(self, *script: Step, **options: Any) -> None:
+        super().__init__(**options)
+        self.script = list(script)
+        self.attempts = 0
+        self.started = asyncio.Event()
+        self.write_ids: list[UUID] = []
+        self.seen: list[Any] = []
+
+    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+        self.seen.append(tenant_id)
+        await self._attempt()
+        return None
+
+    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
+        self.seen.append(session)
+        await self._attempt()
+        session.revision += 1
+        return session.session_id
+
+    async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
+        await self._attempt()
+        return True
+
+    async def _ping(self) -> None:
+        await self._step()
+
+    async def _attempt(self) -> None:
+        self.write_ids.append(current_write_id())
+        await self._step()
+
+    async def _step(self) -> None:
+        self.attempts += 1
+        self.started.set()
+        step = self.script.pop(0) if self.script else None
+        if isinstance(step, BaseException):
+            raise step
+        if step is not None:
+            await step()
+
+    def _translate(self, error: Exception) -> StoreError:
+        if isinstance(error, DriverError):
+            return ConnectionError("The server is loading.", outcome="not_applied", code="LOADING")
+        return super()._translate(error)

@@ -1,0 +1,156 @@
+"""What the boundary repeats, what it does not, and how long it goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.core.boundary import current_write_id
+from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
+from convostore.testing.factories import make_session
+from tests.unit.scripted import DriverError, ScriptedSessions
+
+
+def get(store: ScriptedSessions) -> Awaitable[Any]:
+    return store.get(uuid4())
+
+
+def save(store: ScriptedSessions) -> Awaitable[Any]:
+    return store.save(make_session(uuid4()))
+
+
+def delete(store: ScriptedSessions) -> Awaitable[Any]:
+    return store.delete(uuid4())
+
+
+Call = Callable[[ScriptedSessions], Awaitable[Any]]
+EVERY_EFFECT = pytest.mark.parametrize("call", [get, save, delete])
+HARMLESS = pytest.mark.parametrize("call", [get, save])
+HARMLESS_FAILURES = [
+    DriverError("loading"),
+    ConnectionError("busy", outcome="not_applied"),
+    ConflictError("serialization failure", retryable=True),
+]
+LOST_ANSWERS = [
+    ConnectionError("lost", outcome="unknown"),
+    ConnectionRefusedError("refused"),
+    BrokenPipeError("broken"),
+    TimeoutError("slow"),
+]
+
+
+@EVERY_EFFECT
+@pytest.mark.parametrize("failure", HARMLESS_FAILURES, ids=repr)
+async def test_what_was_certainly_not_applied_is_repeated(call: Call, failure: Exception) -> None:
+    store = ScriptedSessions(failure, failure)
+    await call(store)
+    assert store.attempts == 3
+
+
+@HARMLESS
+@pytest.mark.parametrize("failure", LOST_ANSWERS, ids=repr)
+async def test_a_lost_answer_is_asked_for_again_where_that_is_harmless(call: Call, failure: Exception) -> None:
+    store = ScriptedSessions(failure)
+    await call(store)
+    assert store.attempts == 2
+
+
+@pytest.mark.parametrize("failure", LOST_ANSWERS, ids=repr)
+async def test_a_write_that_must_happen_once_is_not_repeated_after_a_lost_answer(failure: Exception) -> None:
+    store = ScriptedSessions(failure)
+    with pytest.raises(ConnectionError) as caught:
+        await delete(store)
+    assert store.attempts == 1
+    assert (caught.value.outcome, caught.value.retryable) == ("unknown", True)
+
+
+async def test_once_only_writes_stop_at_the_first_lost_answer() -> None:
+    store = ScriptedSessions(DriverError("loading"), ConnectionError("lost", outcome="unknown"))
+    with pytest.raises(ConnectionError, match="lost"):
+        await delete(store)
+    assert store.attempts == 2
+
+
+@EVERY_EFFECT
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ConflictError("stale"),
+        NotFoundError("gone"),
+        ValidationError("wrong"),
+        StoreError("broken"),
+        ConnectionError("refused for good", retryable=False),
+        KeyError("surprise"),
+    ],
+    ids=repr,
+)
+async def test_a_failure_that_would_come_again_is_not_repeated(call: Call, failure: Exception) -> None:
+    store = ScriptedSessions(failure)
+    with pytest.raises(StoreError):
+        await call(store)
+    assert store.attempts == 1
+
+
+@HARMLESS
+async def test_there_is_an_end_to_it(call: Call) -> None:
+    store = ScriptedSessions(*[DriverError("loading")] * 99)
+    with pytest.raises(ConnectionError, match="The server is loading"):
+        await call(store)
+    assert store.attempts == 5
+
+
+async def test_the_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr("convostore.core.boundary.asyncio.sleep", sleep)
+    with pytest.raises(ConnectionError):
+        await get(ScriptedSessions(*[DriverError("loading")] * 99))
+    assert len(pauses) == 4
+    for attempt, pause in enumerate(pauses):
+        assert 0.01 * 2**attempt <= pause <= 0.03 * 2**attempt
+
+
+async def test_attempts_do_not_outlast_the_deadline() -> None:
+    store = ScriptedSessions(*[DriverError("loading")] * 99, timeout=0.05)
+    started = time.monotonic()
+    with pytest.raises(ConnectionError, match="The server is loading"):
+        await get(store)
+    assert time.monotonic() - started < 0.5
+    assert 1 <= store.attempts < 5
+
+
+async def test_all_attempts_of_a_call_have_one_write_id_and_calls_have_different_ones() -> None:
+    store = ScriptedSessions(DriverError("loading"), DriverError("loading"))
+    await save(store)
+    await save(store)
+    first, second, third, other = store.write_ids
+    assert first == second == third != other
+    assert all(isinstance(write_id, UUID) for write_id in store.write_ids)
+
+
+async def test_concurrent_calls_do_not_share_a_write_id() -> None:
+    found: list[UUID] = []
+
+    async def look() -> None:
+        before = current_write_id()
+        await asyncio.sleep(0.001)
+        assert current_write_id() == before
+        found.append(before)
+
+    store = ScriptedSessions(*[look] * 10)
+    await asyncio.gather(*(store.get(uuid4()) for _ in range(10)))
+    assert len(set(found)) == 10
+
+
+async def test_a_retried_save_stamps_the_object_once() -> None:
+    session = make_session(uuid4())
+    await ScriptedSessions(ConnectionError("lost", outcome="unknown")).save(session)
+    assert session.revision == 1
