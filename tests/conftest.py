@@ -1,13 +1,17 @@
-"""Real engines for the tests: one pair per test session, started when first asked for."""
+"""Real engines for the tests, one pair per test session, and private areas in which nothing may be left behind."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from convostore.embedded import Embedded, open_embedded
 from convostore.postgres import migrate
+from tests.processes import alive_in, private_directory, until
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +28,15 @@ async def postgres16() -> AsyncIterator[Embedded]:
     async with open_embedded(ephemeral=True, valkey=False, postgres_version=16) as opened:
         await migrate(opened.postgres_dsn)
         yield opened
+
+
+@pytest.fixture
+async def area(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
+    """A short directory for homes and sockets that the servers can enter in every mode."""
+    with private_directory() as path:
+        monkeypatch.setenv("TMPDIR", str(path))
+        monkeypatch.setattr(tempfile, "tempdir", str(path))
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        yield path
+        await until(lambda: not alive_in(path), "all processes have ended")
+        assert [entry for entry in os.listdir(path) if entry.startswith("convostore-")] == []

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+import pydantic
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from convostore.errors import ValidationError
 
 _SCHEMES = {
     "postgres_url": ("postgresql", "postgres"),
@@ -53,3 +57,21 @@ class Settings(BaseSettings):
         if value is not None and value.get_secret_value().partition("://")[0] not in schemes:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         return value
+
+
+def load_settings(given: Mapping[str, Any]) -> Settings:
+    """Return the settings that are given, and the others from the environment and the defaults.
+
+    Raises:
+        ValidationError: one is invalid; says which and why, and never its value.
+    """
+    try:
+        return Settings(**given)
+    except pydantic.ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        raise ValidationError(
+            "; ".join(
+                f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+                for problem in problems
+            )
+        ) from error

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from convostore.errors import ValidationError
@@ -90,27 +90,12 @@ async def open_stores(
     }
     if ephemeral and home is not None:
         raise ValidationError("ephemeral: uses a home of its own, so none can be given")
-    settings = _settings({name: value for name, value in given.items() if value is not None})
+    from convostore.settings import load_settings
+
+    settings = load_settings({name: value for name, value in given.items() if value is not None})
     async with AsyncExitStack() as opened:
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
         yield stores
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    import pydantic
-
-    from convostore.settings import Settings
-
-    try:
-        return Settings(**given)
-    except pydantic.ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False, include_input=False)
-        raise ValidationError(
-            "; ".join(
-                f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-                for problem in problems
-            )
-        ) from error
 
 
 async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
@@ -126,9 +111,16 @@ async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
     )
 
 
-async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
-    from convostore import postgres, redis
+async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, str]:
+    """Return the URLs of PostgreSQL and of Redis or Valkey, starting those servers that the settings do not give.
 
+    Args:
+        settings: the settings.
+        opened: stops the started servers.
+
+    Raises:
+        ConnectionError: a server cannot be started.
+    """
     postgres_url = settings.postgres_url.get_secret_value() if settings.postgres_url else None
     redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
     if postgres_url is None or redis_url is None:
@@ -143,9 +135,17 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
             )
         )
         postgres_url, redis_url = postgres_url or engines.postgres_dsn, redis_url or engines.redis_url
+    return postgres_url, redis_url
+
+
+async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
+    from convostore import postgres, redis
+
+    postgres_url, redis_url = await server_urls(settings, opened)
     await postgres.migrate(postgres_url)
     pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
     client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
+    await redis.check_eviction(client, timeout=settings.timeout)
     return Stores(
         sessions=redis.RedisSessionStore(client, timeout=settings.timeout),
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),

@@ -1,51 +1,24 @@
-"""A private area for every test, in which no process, socket or ephemeral home may be left when the test is over."""
+"""Homes for the tests of the embedded servers, and the ways in which root runs them."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
 from convostore.embedded import open_embedded
-from tests.embedded.helpers import alive_in, until
+from tests.processes import alive_in, private_directory, until
 
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
 
 
-@pytest.fixture
-async def area(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
-    """A short directory for homes and sockets that the servers can enter in every mode."""
-    with _directory() as path:
-        monkeypatch.setenv("TMPDIR", str(path))
-        monkeypatch.setattr(tempfile, "tempdir", str(path))
-        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-        yield path
-        await until(lambda: not alive_in(path), "all processes have ended")
-        assert [entry for entry in os.listdir(path) if entry.startswith("convostore-")] == []
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    # Memory where there is enough of it: these tests make and copy data directories all the time.
-    shared = "/dev/shm"
-    roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 1 << 30
-    path = Path(tempfile.mkdtemp(prefix="cs-", dir=shared if roomy else "/tmp"))
-    path.chmod(0o755)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 @pytest.fixture(scope="session")
 async def _used_home() -> AsyncIterator[Path]:
-    with _directory() as path:
+    with private_directory() as path:
         async with open_embedded(path / "home"):
             pass
         yield path / "home"

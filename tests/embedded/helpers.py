@@ -1,4 +1,4 @@
-"""Real processes for the tests of the embedded servers: clients that can be killed, and a look at who is alive."""
+"""Other processes that open the embedded servers, and simple questions to the servers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import json
 import os
-import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,56 +70,6 @@ async def holding(home: Path | None = None, **options: Any) -> AsyncIterator[Hol
         yield holder
     finally:
         await holder.kill()
-
-
-async def ended(*pids: int, timeout: float = 20.0) -> None:
-    """Wait for the end of processes that need not be our children."""
-    async with asyncio.timeout(timeout):
-        for pid in pids:
-            try:
-                descriptor = os.pidfd_open(pid)
-            except ProcessLookupError:
-                continue
-            gone = asyncio.Event()
-            asyncio.get_running_loop().add_reader(descriptor, gone.set)
-            try:
-                await gone.wait()
-            finally:
-                asyncio.get_running_loop().remove_reader(descriptor)
-                os.close(descriptor)
-
-
-async def until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
-    """Poll a condition on real state; an assertion error that names it when it does not come true."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {timeout:g} s: {what}; alive: {alive_in(Path('convostore'))}"
-        await asyncio.sleep(0.005)
-
-
-def alive_in(place: Path) -> dict[int, str]:
-    """Living processes that work in a directory or below, or name it in their arguments; except this one."""
-    found = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            state = Path("/proc", name, "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
-            arguments = Path("/proc", name, "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
-            try:
-                folder = os.readlink(f"/proc/{name}/cwd")
-            except OSError:
-                folder = ""
-            if state not in "ZX" and (os.fspath(place) in arguments or folder.startswith(os.fspath(place))):
-                found[int(name)] = arguments
-    return found
-
-
-def kill(*pids: int) -> None:
-    """SIGKILL all of them at once."""
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
 
 
 async def query(dsn: str, statement: str) -> Any:

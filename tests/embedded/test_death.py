@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 
 from convostore.embedded import EmbeddedError, open_embedded
-from tests.embedded.helpers import alive_in, ended, holding, kill, query, start_holder, until, valkey
+from tests.embedded.helpers import holding, query, start_holder, valkey
+from tests.processes import alive_in, ended, kill, until
 
 
 async def test_the_servers_end_when_their_only_client_is_killed(home: Path) -> None:

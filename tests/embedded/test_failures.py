@@ -15,7 +15,8 @@ import pytest
 from convostore.embedded import EmbeddedError, binaries, open_embedded
 from convostore.embedded.supervisor import logs
 from convostore.errors import ConnectionError
-from tests.embedded.helpers import alive_in, query
+from tests.embedded.helpers import query
+from tests.processes import alive_in
 
 
 async def test_a_missing_wheel_is_an_error_that_names_the_extra(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:

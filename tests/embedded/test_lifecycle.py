@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from convostore.embedded import EmbeddedError, open_embedded
-from tests.embedded.helpers import alive_in, ended, holding, query, start_holder, until, valkey
+from tests.embedded.helpers import holding, query, start_holder, valkey
+from tests.processes import alive_in, ended, until
 
 
 async def test_a_new_home_gets_both_servers_and_the_database(area: Path) -> None:

@@ -18,7 +18,8 @@ import pytest
 from convostore.embedded import EmbeddedError, open_embedded
 from convostore.embedded.binaries import postgres_programs
 from convostore.embedded.supervisor.identity import choose
-from tests.embedded.helpers import Holder, alive_in, ended, query, start_holder, until, valkey
+from tests.embedded.helpers import Holder, query, start_holder, valkey
+from tests.processes import alive_in, ended, until
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from convostore.embedded import EmbeddedError, open_embedded
-from tests.embedded.helpers import ended, query, start_holder, valkey
+from tests.embedded.helpers import query, start_holder, valkey
+from tests.processes import ended
 
 
 async def test_root_gets_servers_without_privileges(make_home: Callable[[str], Path], as_root: str) -> None:

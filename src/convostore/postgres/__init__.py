@@ -3,7 +3,7 @@
 from convostore.postgres.audit import PostgresAuditStore
 from convostore.postgres.config import PostgresConfigStore
 from convostore.postgres.memory import PostgresMemoryStore
-from convostore.postgres.migrations import migrate
+from convostore.postgres.migrations import migrate, schema_version
 from convostore.postgres.pool import create_pool
 from convostore.postgres.profile import PostgresProfileStore
 from convostore.postgres.session import PostgresSessionStore
@@ -16,4 +16,5 @@ __all__ = [
     "PostgresSessionStore",
     "create_pool",
     "migrate",
+    "schema_version",
 ]

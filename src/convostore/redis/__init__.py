@@ -1,6 +1,6 @@
 """Sessions on Redis or Valkey."""
 
-from convostore.redis.client import create_client
+from convostore.redis.client import check_eviction, create_client
 from convostore.redis.session import RedisSessionStore
 
-__all__ = ["RedisSessionStore", "create_client"]
+__all__ = ["RedisSessionStore", "check_eviction", "create_client"]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import redis.asyncio as aio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
-from convostore.errors import ValidationError
+from convostore.core.boundary import DEFAULT_TIMEOUT
+from convostore.errors import ConnectionError, ValidationError
+from convostore.redis.errors import translated
 
 _POOL_TIMEOUT = 3_600.0
 """Seconds to wait for a free connection: longer than any deadline, which is what ends the wait."""
@@ -39,12 +44,19 @@ def create_client(url: str, *, max_connections: int = 10) -> aio.Redis:
     return aio.Redis.from_pool(pool)
 
 
-async def check_eviction(client: aio.Redis) -> None:
+async def check_eviction(client: aio.Redis, *, timeout: float = DEFAULT_TIMEOUT) -> None:
     """Refuse a server that may drop sessions to make room.
 
     Raises:
         ValidationError: its eviction policy is one of `allkeys-*`.
+        ConnectionError: it does not answer.
     """
-    policy = (await client.info("memory")).get("maxmemory_policy", "")
+    try:
+        async with asyncio.timeout(timeout):
+            policy = (await client.info("memory")).get("maxmemory_policy", "")
+    except RedisError as error:
+        raise translated(error) from error
+    except TimeoutError as error:
+        raise ConnectionError("The server did not answer in time.", code="timeout") from error
     if str(policy).startswith("allkeys-"):
         raise ValidationError(f"redis_url: the server's maxmemory-policy {policy} would drop sessions; use noeviction")

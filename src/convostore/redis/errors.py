@@ -29,13 +29,8 @@ _TYPES: dict[type[exceptions.RedisError], str] = {
 }
 
 
-def translated(error: Exception) -> StoreError | None:
-    """Return the store error that a driver's error means, or None if it is not the driver's.
-
-    Its text is ours; the driver's may quote commands.
-    """
-    if not isinstance(error, exceptions.RedisError):
-        return None
+def translated(error: exceptions.RedisError) -> StoreError:
+    """Return the store error that a driver's error means. Its text is ours; the driver's may quote commands."""
     named = (name for kind, name in _TYPES.items() if isinstance(error, kind))
     prefix = next(named, str(error).partition(" ")[0])
     if prefix in _REFUSED:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import redis.asyncio as aio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
 from convostore.contracts.session import SessionStore
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
@@ -164,7 +164,7 @@ class RedisSessionStore(SessionStore):
         await self._client.ping()
 
     def _translate(self, error: Exception) -> StoreError:
-        return translated(error) or super()._translate(error)
+        return translated(error) if isinstance(error, RedisError) else super()._translate(error)
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
         key = keys.value_key(session_id)

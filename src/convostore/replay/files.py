@@ -28,10 +28,10 @@ def read(path: Path) -> Iterator[Record]:
                 yield from _parsed(lines, path.name)
     except OSError as error:
         raise ValidationError(f"{path.name}: {error.strerror}") from error
-    except ValueError as error:
-        if isinstance(error, ValidationError):
-            raise
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValidationError(f"{path.name}: is not JSON ({error})") from error
+    except pydantic.ValidationError as error:
+        raise ValidationError(f"{path.name}: {_explained(error)}") from error
 
 
 def sample() -> list[Record]:
@@ -47,6 +47,9 @@ def _parsed(lines: Iterable[bytes], name: str) -> Iterator[Record]:
         try:
             yield RECORD.validate_json(line)
         except pydantic.ValidationError as error:
-            problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = ".".join(map(str, problem["loc"]))
-            raise ValidationError(f"{name}, line {number}: {where + ': ' if where else ''}{problem['msg']}") from error
+            raise ValidationError(f"{name}, line {number}: {_explained(error)}") from error
+
+
+def _explained(error: pydantic.ValidationError) -> str:
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), problem["msg"])))

@@ -65,7 +65,7 @@ class RuleRecord(_Line):
     scenario: Name | None = None
     tools: tuple[Identifier, ...] = ()
     hard: bool = False
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
 
 
 class TemplateRecord(_Line):

@@ -33,7 +33,7 @@ class Replay:
         self._configuration = Configuration(self._stores.config, tenant_id, self._embedder, self._report)
 
     async def play(self, read: Callable[[], Iterable[Record]], played: Callable[[Record], None]) -> Report:
-        """Write records, read back what was written, and return the report: the configuration first, then conversations.
+        """Write records, read them back, and return the report: the configuration first, then the conversations.
 
         Args:
             read: returns the records; it is called twice, so that they need not fit into memory.

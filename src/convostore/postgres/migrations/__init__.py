@@ -14,8 +14,11 @@ import asyncpg
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres.errors import translated
 
-HEAD = "0001"
-"""The version that this release works with; a test compares it with the newest migration."""
+VERSIONS = ("base", "0001")
+"""The versions of the schema that this release knows, none first; a test compares them with the migrations."""
+
+HEAD = VERSIONS[-1]
+"""The version that this release works with."""
 
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _POLL = 0.05
@@ -28,31 +31,56 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
     Args:
         dsn: the database. If there is something to do, its user must be a superuser or the owner of the database with
             the right to create roles and the extension `vector`.
-        revision: the version: `"head"`, `"base"` for none, or a number.
+        revision: the version: `"head"`, a number, or `"base"` to remove the schema and everything in it.
         timeout: how long to wait in all, in seconds.
 
     Raises:
-        ValidationError: the user may not do this, or the server lacks pgvector.
+        ValidationError: the user may not do this, the server lacks pgvector, or a newer release migrated the database.
         ConnectionError: the server cannot be reached, or another process migrates for too long.
     """
+    target = HEAD if revision == "head" else revision
+    if target not in VERSIONS:
+        raise ValidationError(f"revision: must be head or one of {', '.join(VERSIONS)}")
+    async with _connected(dsn, timeout) as connection:
+        if await _version(connection) != target:
+            async with _only_one(connection):
+                upgrade = VERSIONS.index(target) > VERSIONS.index(await _version(connection))
+                await _migrate(dsn, connection, target, upgrade=upgrade)
+
+
+async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
+    """Return the version of a database's schema, `"base"` if there is none.
+
+    Args:
+        dsn: the database.
+        timeout: how long to wait, in seconds.
+
+    Raises:
+        ValidationError: a newer release migrated the database.
+        ConnectionError: the server cannot be reached.
+    """
+    async with _connected(dsn, timeout) as connection:
+        return await _version(connection)
+
+
+@asynccontextmanager
+async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(timeout):
             connection = await asyncpg.connect(dsn)
             try:
-                if await _version(connection) != (HEAD if revision == "head" else revision):
-                    async with _only_one(connection):
-                        await _migrate(dsn, connection, revision)
+                yield connection
             finally:
                 connection.terminate()
     except TimeoutError as error:
-        raise ConnectionError("The migration did not finish in time.", outcome="unknown") from error
+        raise ConnectionError("The database was not ready in time.", outcome="unknown", code="timeout") from error
     except OSError as error:
         raise ConnectionError("PostgreSQL could not be reached.") from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise _explained(error) from error
 
 
-async def _migrate(dsn: str, connection: Any, revision: str) -> None:
+async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -> None:
     # Alembic and SQLAlchemy take longer to import than an up-to-date database takes to check.
     from alembic import command
     from alembic.config import Config
@@ -76,10 +104,7 @@ async def _migrate(dsn: str, connection: Any, revision: str) -> None:
         with as_file(files(__name__)) as folder:
             config = Config(attributes={"connection": bind})
             config.set_main_option("script_location", str(folder).replace("%", "%%"))
-            if revision == "head":
-                command.upgrade(config, revision)
-            else:
-                command.downgrade(config, revision)
+            (command.upgrade if upgrade else command.downgrade)(config, revision)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
     try:
@@ -98,11 +123,13 @@ async def _bootstrap(connection: Any) -> None:
         await connection.execute(statement)
 
 
-async def _version(connection: Any) -> str | None:
+async def _version(connection: Any) -> str:
     if await connection.fetchval("SELECT to_regclass('convostore.alembic_version') IS NULL"):
         return "base"
-    version: str | None = await connection.fetchval("SELECT version_num FROM convostore.alembic_version")
-    return version or "base"
+    version: str = await connection.fetchval("SELECT version_num FROM convostore.alembic_version") or "base"
+    if version not in VERSIONS:
+        raise ValidationError(f"postgres_url: the schema is at {version}, and this release knows it up to {HEAD}")
+    return version
 
 
 @asynccontextmanager

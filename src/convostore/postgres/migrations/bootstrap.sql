@@ -14,7 +14,8 @@ BEGIN
 END
 $$;
 
-GRANT convostore_search TO convostore_owner;
+-- Without inheritance: a policy for a role also holds for those who inherit from it, and the one of this role is `true`.
+GRANT convostore_search TO convostore_owner WITH INHERIT FALSE;
 
 GRANT convostore_owner, convostore_app TO CURRENT_USER;
 

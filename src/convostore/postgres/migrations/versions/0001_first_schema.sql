@@ -578,6 +578,11 @@ GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_mainten
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
+REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text) FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text)
+    TO convostore_app, convostore_maintenance;
+
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
 
 ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
@@ -585,8 +590,3 @@ ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
 ALTER FUNCTION convostore.matching_episodes(uuid, uuid, text, text) OWNER TO convostore_search;
 
 REVOKE CREATE ON SCHEMA convostore FROM convostore_search;
-
-REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text) FROM PUBLIC;
-
-GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text)
-    TO convostore_app, convostore_maintenance;

@@ -1,0 +1,16 @@
+"""The command line: `convostore demo`, `replay`, `migrate`, `doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        from convostore.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("rich", "typer"):
+            raise
+        sys.exit('convostore: the command line needs: pip install "convostore[cli]"')
+    app()

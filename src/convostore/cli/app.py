@@ -1,0 +1,103 @@
+"""The commands, their options and exit codes: 0 all is well, 1 something failed, 2 the input is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import typer
+from rich.console import Console
+
+from convostore.cli import demo as demonstration
+from convostore.cli import doctor as diagnosis
+from convostore.cli import migrate as migration
+from convostore.cli import replay as replaying
+from convostore.errors import StoreError, ValidationError
+
+REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
+"""The tenant of a replay that names none."""
+
+app = typer.Typer(
+    name="convostore",
+    help="Persistence for multi-tenant conversational agents.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
+PostgresUrl = Annotated[str | None, typer.Option(help="A PostgreSQL server instead.", show_default=False)]
+RedisUrl = Annotated[str | None, typer.Option(help="A Redis or Valkey server instead.", show_default=False)]
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    *,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"convostore {version('convostore')}")
+        raise typer.Exit
+
+
+@app.command()
+def demo() -> None:
+    """Replay a sample through all five stores, on embedded engines that are gone afterwards."""
+    _run(demonstration.run(Console()))
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="JSON Lines of records, or the JSON files of ABCD.", exists=True, dir_okay=False),
+    ],
+    *,
+    tenant: Annotated[UUID, typer.Option(help="The tenant that everything will belong to.")] = REPLAY_TENANT,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Import agents and replay conversations from files; what is there already stays as it is."""
+    _run(replaying.run(Console(), files, tenant, _given(home, postgres_url, redis_url)))
+
+
+@app.command()
+def migrate(
+    *,
+    revision: Annotated[str, typer.Option(help='"head", "base" or a number.')] = "head",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before everything is removed.")] = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Bring the database to a version of the schema; "base" removes everything that convostore keeps in it."""
+    if revision == "base" and not yes:
+        typer.confirm("This deletes everything that convostore keeps in the database. Go on?", abort=True)
+    _run(migration.run(Console(), revision, _given(home, postgres_url, None)))
+
+
+@app.command()
+def doctor(*, home: Home = None, postgres_url: PostgresUrl = None, redis_url: RedisUrl = None) -> None:
+    """Check settings, servers, versions and rights, and say what to do about what is wrong."""
+    _run(diagnosis.run(Console(), _given(home, postgres_url, redis_url)))
+
+
+def _given(home: Path | None, postgres_url: str | None, redis_url: str | None) -> dict[str, Any]:
+    given = {"home": home, "postgres_url": postgres_url, "redis_url": redis_url}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _run(command: Coroutine[Any, Any, bool]) -> None:
+    """Run a command, tell an error in one line, and leave with its exit code."""
+    try:
+        well = asyncio.run(command)
+    except StoreError as error:
+        typer.echo(f"convostore: {error}", err=True)
+        raise typer.Exit(2 if isinstance(error, ValidationError) else 1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if well else 1)

@@ -1,0 +1,115 @@
+"""`convostore doctor`: what is there, whether it will do, and what to do where it will not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import asyncpg
+from redis.exceptions import RedisError
+from rich.console import Console
+
+from convostore.errors import StoreError, ValidationError
+from convostore.postgres import PostgresConfigStore, create_pool, schema_version
+from convostore.postgres.migrations import HEAD
+from convostore.redis import check_eviction, create_client
+from convostore.settings import load_settings
+from convostore.stores import server_urls
+
+_PGVECTOR = """
+SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'
+"""
+
+Look = Callable[[], Awaitable[str]]
+"""Looks at one thing and says what is there; raises ValidationError with what to do if that will not do."""
+
+
+async def run(console: Console, given: dict[str, Any]) -> bool:
+    """Look at everything, print what is there, and return whether all of it will do."""
+    settings = load_settings(given)
+    async with AsyncExitStack() as stack:
+        with console.status("Starting or reaching the servers"):
+            postgres_url, redis_url = await server_urls(settings, stack)
+        looks = {
+            "PostgreSQL": lambda: _postgres(postgres_url),
+            "pgvector": lambda: _pgvector(postgres_url),
+            "schema": lambda: _schema(postgres_url),
+            "application role": lambda: _role(postgres_url),
+            "Redis or Valkey": lambda: _redis(redis_url),
+            "eviction": lambda: _eviction(redis_url),
+            "persistence": lambda: _persistence(redis_url),
+        }
+        findings = [await _finding(console, what, look) for what, look in looks.items()]
+    return all(findings)
+
+
+async def _finding(console: Console, what: str, look: Look) -> bool:
+    try:
+        detail = await look()
+    except (StoreError, OSError, asyncpg.PostgresError, RedisError) as error:
+        console.print(f"[red]✗[/] {what}: {error if isinstance(error, StoreError) else type(error).__name__}")
+        return False
+    console.print(f"[green]✓[/] {what}: {detail}", highlight=False)
+    return True
+
+
+async def _ask(dsn: str, question: str) -> Any:
+    connection = await asyncpg.connect(dsn, timeout=10)
+    try:
+        return await connection.fetchval(question)
+    finally:
+        connection.terminate()
+
+
+async def _postgres(dsn: str) -> str:
+    number = int(await _ask(dsn, "SHOW server_version_num"))
+    if number < 160_000:
+        raise ValidationError(f"{number // 10_000} is too old; convostore needs 16 or newer")
+    return f"{number // 10_000}.{number % 10_000}"
+
+
+async def _pgvector(dsn: str) -> str:
+    found: str | None = await _ask(dsn, _PGVECTOR)
+    if found is None or tuple(map(int, found.split(".")))[:2] < (0, 8):
+        raise ValidationError(f"{found or 'not there'}; install pgvector 0.8 or newer on the server")
+    return found
+
+
+async def _schema(dsn: str) -> str:
+    version = await schema_version(dsn)
+    if version != HEAD:
+        raise ValidationError(f"at {version}, this release works with {HEAD}; run: convostore migrate")
+    return version
+
+
+async def _role(dsn: str) -> str:
+    async with await create_pool(dsn, max_size=1) as pool:
+        if not await PostgresConfigStore(pool).health_check():
+            raise ValidationError("connections cannot run as convostore_app; run: convostore migrate")
+    return "connections run as convostore_app, under row-level security"
+
+
+async def _redis(url: str) -> str:
+    async with create_client(url, max_connections=1) as client:
+        info: dict[str, Any] = await client.info("server")
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info["redis_version"])
+    needed = (7, 2) if name == "Valkey" else (7, 0)
+    if tuple(map(int, version.split(".")))[:2] < needed:
+        raise ValidationError(f"{name} {version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
+    return f"{name} {version}"
+
+
+async def _eviction(url: str) -> str:
+    async with create_client(url, max_connections=1) as client:
+        await check_eviction(client)
+    return "drops no session to make room"
+
+
+async def _persistence(url: str) -> str:
+    async with create_client(url, max_connections=1) as client:
+        info: dict[str, Any] = await client.info("persistence")
+    if not info.get("aof_enabled"):
+        raise ValidationError("sessions are lost when the server stops; set appendonly yes")
+    return "append-only file"

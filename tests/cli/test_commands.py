@@ -1,0 +1,103 @@
+"""The commands, run as a user runs them: output, exit codes, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from convostore import open_stores
+from convostore.cli.app import REPLAY_TENANT
+from convostore.replay import sample
+from tests.cli.conftest import Run
+from tests.processes import alive_in, ended, until
+
+RECORDS = Path(sys.modules[sample.__module__].__file__ or "").with_name("sample.jsonl")
+
+
+def test_the_demo_shows_every_store_and_every_check_holds(run: Run, home: Path) -> None:
+    done = run("demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith("Everything that was read back equals what was written.")
+    rows = re.findall(r"│ (\w+ +│ \w+ +│ +\d+ │ +\d+\.\d\d │ +\d+\.\d\d) │", done.stdout)
+    assert {row.split()[0] for row in rows} == {"config", "profiles", "sessions", "audit", "memory"}
+    assert "✗" not in done.stdout
+    assert done.stdout.count("✓") >= 10
+    assert not home.exists()
+
+
+async def test_a_killed_demo_leaves_nothing_behind_and_the_next_one_works(run: Run, area: Path) -> None:
+    command = (sys.executable, "-c", "from convostore.cli import main; main()", "demo")
+    environment = {**os.environ, "TMPDIR": str(area), "PYTHONUNBUFFERED": "1"}
+    demo = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
+    assert demo.stdout is not None
+    while b"Stores opened" not in await demo.stdout.readline():
+        assert demo.returncode is None
+    alive = alive_in(area)
+    assert any("postgres" in arguments for arguments in alive.values())
+    assert any("valkey-server" in arguments for arguments in alive.values())
+    demo.kill()
+    await demo.wait()
+    await ended(*alive)
+    await until(lambda: os.listdir(area) == [], "the home has been removed")
+    assert run("demo", TMPDIR=str(area)).returncode == 0
+    assert os.listdir(area) == []
+
+
+async def test_a_replay_is_kept_and_can_be_repeated(run: Run, home: Path) -> None:
+    first = run("replay", RECORDS)
+    assert first.returncode == 0, first.stderr
+    assert str(REPLAY_TENANT) in first.stdout
+    assert run("replay", RECORDS).returncode == 0
+    async with open_stores(home=home) as stores:
+        agents, total = await stores.config.get_agents(REPLAY_TENANT)
+        turns = await stores.audit.list_turns_by_tenant(REPLAY_TENANT, limit=1_000)
+    assert (total, agents[0].name, len(turns)) == (1, "Quill & Lantern support", 56)
+
+
+def test_a_wrong_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.jsonl"
+    path.write_text('{"kind": "agent"}\n')
+    done = run("replay", path, CONVOSTORE_BACKEND="memory")
+    assert (done.returncode, done.stderr) == (2, "convostore: wrong.jsonl, line 1: agent.name: Field required\n")
+    assert run("replay", tmp_path / "missing.jsonl").returncode == 2
+
+
+def test_the_schema_goes_up_and_only_after_a_yes_down(run: Run) -> None:
+    assert "revision 0001" in run("migrate", "--revision", "0001").stdout
+    assert run("migrate", "--revision", "base").returncode == 1
+    doctor = run("doctor")
+    assert (doctor.returncode, doctor.stdout.count("✓"), doctor.stdout.count("✗")) == (0, 7, 0)
+    assert run("migrate", "--revision", "base", "--yes").returncode == 0
+    doctor = run("doctor")
+    assert doctor.returncode == 1
+    assert "✗ schema: at base, this release works with 0001; run: convostore migrate" in doctor.stdout
+    assert run("migrate", "--revision", "9999").returncode == 2
+
+
+def test_a_server_that_is_not_there_is_an_error_in_one_line(run: Run) -> None:
+    done = run("migrate", "--postgres-url", "postgresql://127.0.0.1:1/x")
+    assert done.returncode == 1
+    assert done.stderr == "convostore: PostgreSQL could not be reached.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["replay", "--help"]])
+def test_help_is_there(run: Run, arguments: list[str]) -> None:
+    assert "Usage: " in run(*arguments).stdout
+
+
+def test_the_version_is_the_package_s(run: Run) -> None:
+    assert run("--version").stdout == f"convostore {version('convostore')}\n"
+
+
+def test_without_its_extra_the_command_line_says_what_to_install(run: Run) -> None:
+    program = "import sys; sys.modules['typer'] = None; from convostore.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert 'pip install "convostore[cli]"' in done.stderr
