@@ -1,0 +1,36 @@
+"""Both versions of PostgreSQL, a pool for the stores, and an administrator's connection to look behind them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.postgres import create_pool
+from tests.postgres.databases import connected
+
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+
+@pytest.fixture(scope="module", params=["engines", "postgres16"], ids=["18", "16"])
+def server(request: pytest.FixtureRequest) -> Embedded:
+    """Each version."""
+    opened: Embedded = request.getfixturevalue(request.param)
+    return opened
+
+
+@pytest.fixture(scope="module")
+async def pool(server: Embedded) -> AsyncIterator[Pool]:
+    """A pool on each version."""
+    async with await create_pool(server.postgres_dsn) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def admin(server: Embedded) -> AsyncIterator[Any]:
+    """A superuser's connection to each version, above row-level security."""
+    async with connected(server.postgres_dsn) as connection:
+        yield connection

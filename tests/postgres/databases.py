@@ -1,0 +1,49 @@
+"""Databases and users of a test's own, in the engine that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+
+def dsn_of(dsn: str, *, database: str = "convostore", user: str = "postgres") -> str:
+    """Return an embedded engine's DSN with another database or user."""
+    return dsn.replace("/convostore?", f"/{database}?").replace("//postgres@", f"//{user}@")
+
+
+@asynccontextmanager
+async def connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
+    """A connection of a test's own, with these settings."""
+    connection = await asyncpg.connect(dsn, server_settings=settings)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def fresh_database(dsn: str) -> AsyncIterator[str]:
+    """The DSN of an empty database, which is dropped after the block."""
+    name = f"fresh_{uuid4().hex}"
+    async with connected(dsn) as connection:
+        await connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield dsn_of(dsn, database=name)
+        finally:
+            await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def fresh_user(dsn: str, options: str) -> AsyncIterator[str]:
+    """The DSN of a new user that may log in, with these options of CREATE ROLE; dropped after the block."""
+    name = f"fresh_{uuid4().hex}"
+    async with connected(dsn) as connection:
+        await connection.execute(f"CREATE ROLE {name} LOGIN {options}")
+        try:
+            yield dsn_of(dsn, user=name)
+        finally:
+            await connection.execute(f"DROP ROLE {name}")

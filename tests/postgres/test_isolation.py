@@ -1,0 +1,153 @@
+"""Row-level security, the second line of isolation: without a tenant it shows nothing, and it fails closed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from tests.postgres.databases import connected
+from tests.postgres.filled import fill
+
+NO_TENANT = "alembic_version"
+"""The one table that belongs to nobody: the version of the schema."""
+
+OTHER = UUID(int=7)
+
+
+@pytest.fixture(scope="module")
+async def tables(server: Embedded) -> list[str]:
+    """Every table of the schema that holds a tenant's data."""
+    async with connected(server.postgres_dsn) as connection:
+        rows = await connection.fetch(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p') "
+            "AND relname <> $1",
+            NO_TENANT,
+        )
+    return [row["relname"] for row in rows]
+
+
+@pytest.fixture(scope="module")
+async def tenant(pool: asyncpg.Pool[Any]) -> UUID:
+    """A tenant with a row in every table."""
+    return await fill(pool)
+
+
+@pytest.fixture(params=["convostore_app", "convostore_maintenance"])
+async def bound(server: Embedded, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
+    """A connection of each role that the stores or their upkeep run as."""
+    async with connected(server.postgres_dsn, role=request.param) as connection:
+        yield connection
+
+
+async def set_tenant(connection: Any, *tenants: UUID) -> None:
+    """Set the tenants of row-level security for the rest of a connection's life."""
+    listed = "{" + ",".join(map(str, tenants)) + "}"
+    await connection.execute("SELECT set_config('convostore.tenants', $1, false)", listed)
+
+
+async def counts(connection: Any, tables: list[str]) -> dict[str, int]:
+    """Return how many rows a connection sees in each table."""
+    return {name: await connection.fetchval(f'SELECT count(*) FROM convostore."{name}"') for name in tables}
+
+
+async def row_of(admin: Any, table: str, tenant: UUID) -> dict[str, Any]:
+    """Return a row of a tenant, as JSON."""
+    text = await admin.fetchval(
+        f'SELECT to_jsonb(t)::text FROM convostore."{table}" AS t WHERE tenant_id = $1 LIMIT 1', tenant
+    )
+    row: dict[str, Any] = json.loads(text)
+    return row
+
+
+async def insert(connection: Any, table: str, row: dict[str, Any]) -> None:
+    """Insert a row that stands as JSON."""
+    await connection.execute(
+        f'INSERT INTO convostore."{table}" SELECT * FROM json_populate_record(NULL::convostore."{table}", $1::json)',
+        json.dumps(row, default=str),
+    )
+
+
+async def test_every_table_is_looked_at_with_rows_in_it(admin: Any, tables: list[str], tenant: UUID) -> None:
+    assert len(tables) == 18
+    assert min((await counts(admin, tables)).values()) > 0
+
+
+async def test_no_row_is_seen_without_a_tenant(bound: Any, tables: list[str], tenant: UUID) -> None:
+    assert set((await counts(bound, tables)).values()) == {0}
+
+
+@pytest.mark.parametrize("setting", ["", "{}"])
+async def test_no_row_is_seen_with_an_empty_setting(bound: Any, tables: list[str], tenant: UUID, setting: str) -> None:
+    await bound.execute("SELECT set_config('convostore.tenants', $1, false)", setting)
+    assert set((await counts(bound, tables)).values()) == {0}
+
+
+async def test_a_setting_that_is_no_list_of_tenants_is_an_error_rather_than_a_row(
+    bound: Any, tables: list[str]
+) -> None:
+    await bound.execute("SELECT set_config('convostore.tenants', 'everybody', false)")
+    for table in tables:
+        with pytest.raises(asyncpg.DataError):
+            await counts(bound, [table])
+
+
+async def test_a_tenant_sees_its_own_rows_and_no_others(bound: Any, tables: list[str], tenant: UUID) -> None:
+    await set_tenant(bound, OTHER)
+    assert set((await counts(bound, tables)).values()) == {0}
+    await set_tenant(bound, OTHER, tenant)
+    assert min((await counts(bound, tables)).values()) > 0
+    for table in tables:
+        assert await bound.fetch(f'SELECT DISTINCT tenant_id FROM convostore."{table}"') == [(tenant,)]
+
+
+async def test_the_owner_of_the_tables_sees_no_row(server: Embedded, tables: list[str], tenant: UUID) -> None:
+    async with connected(server.postgres_dsn, role="convostore_owner") as owner:
+        await set_tenant(owner, tenant)
+        assert set((await counts(owner, tables)).values()) == {0}
+
+
+async def test_a_row_cannot_be_inserted_for_another_tenant(
+    admin: Any, bound: Any, tables: list[str], tenant: UUID
+) -> None:
+    for setting in ([], [OTHER]):
+        await set_tenant(bound, *setting)
+        for table in tables:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+                await insert(bound, table, await row_of(admin, table, tenant))
+
+
+async def test_a_row_cannot_be_moved_to_another_tenant(bound: Any, tables: list[str], tenant: UUID) -> None:
+    await set_tenant(bound, tenant)
+    for table in tables:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await bound.execute(f'UPDATE convostore."{table}" SET tenant_id = $1', OTHER)
+
+
+async def test_rows_of_other_tenants_are_neither_changed_nor_deleted(
+    bound: Any, tables: list[str], tenant: UUID
+) -> None:
+    await set_tenant(bound, OTHER)
+    for table in set(tables) - {"turn", "event", "scenario_archive"}:
+        assert await bound.execute(f'UPDATE convostore."{table}" SET tenant_id = tenant_id') == "UPDATE 0"
+        assert await bound.execute(f'DELETE FROM convostore."{table}"') == "DELETE 0"
+
+
+async def test_the_same_row_may_stand_under_two_tenants(admin: Any, bound: Any, tables: list[str]) -> None:
+    other, first = uuid4(), await admin.fetchval("SELECT tenant_id FROM convostore.relationship LIMIT 1")
+    await set_tenant(bound, other)
+    # What they refer to must be there first; a session's id is unique across tenants, which is the one exception.
+    order = ["entity", "profile", *(name for name in tables if name not in ("entity", "profile", "session"))]
+    async with bound.transaction():
+        for table in order:
+            rows = await admin.fetch(
+                f'SELECT to_jsonb(t)::text FROM convostore."{table}" AS t WHERE tenant_id = $1', first
+            )
+            for (row,) in rows:
+                await insert(bound, table, json.loads(row) | {"tenant_id": other})
+        assert min((await counts(bound, order)).values()) > 0

@@ -1,0 +1,116 @@
+"""The roles: who they are, what they may do, and which of them a store agrees to run as."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.errors import StoreError, ValidationError
+from convostore.postgres import PostgresConfigStore, PostgresSessionStore, create_pool
+from tests.postgres.databases import connected, fresh_user
+
+ROLES = ["convostore_app", "convostore_maintenance", "convostore_owner", "convostore_search"]
+APPEND_ONLY = {"turn", "event", "scenario_archive"}
+
+DEFINERS = """
+SELECT p.proname, r.rolname AS owner, p.proconfig, has_function_privilege('public', p.oid, 'EXECUTE') AS public,
+       has_function_privilege('convostore_app', p.oid, 'EXECUTE') AS app
+FROM pg_proc AS p JOIN pg_roles AS r ON r.oid = p.proowner
+WHERE p.pronamespace = 'convostore'::regnamespace AND p.prosecdef ORDER BY p.proname
+"""
+
+
+async def test_there_are_four_roles_and_none_of_them_may_log_in_or_pass_row_level_security(admin: Any) -> None:
+    rows = await admin.fetch(
+        "SELECT rolname, rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication "
+        r"AS may FROM pg_roles WHERE rolname LIKE 'convostore\_%' ORDER BY rolname"
+    )
+    assert [tuple(row) for row in rows] == [(name, False) for name in ROLES]
+
+
+async def test_no_role_inherits_what_another_may_see(admin: Any) -> None:
+    for role in ROLES:
+        for other in ROLES:
+            if role != other:
+                assert not await admin.fetchval("SELECT pg_has_role($1, $2, 'USAGE')", role, other), (role, other)
+
+
+async def test_the_application_cannot_become_another_role(server: Embedded) -> None:
+    async with fresh_user(server.postgres_dsn, "IN ROLE convostore_app") as dsn, connected(dsn) as connection:
+        for role in ROLES[1:]:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"SET ROLE {role}")
+
+
+@pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance"])
+async def test_rows_may_be_written_but_audit_records_and_archives_only_added(admin: Any, role: str) -> None:
+    tables = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'")
+    for (table,) in tables:
+        granted = {
+            privilege
+            for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+            if await admin.fetchval("SELECT has_table_privilege($1, $2, $3)", role, f'convostore."{table}"', privilege)
+        }
+        expected = {"SELECT", "INSERT"} | (set() if table in APPEND_ONLY else {"UPDATE", "DELETE"})
+        assert granted == ({"SELECT"} if table == "alembic_version" else expected), table
+
+
+@pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance", "convostore_search"])
+async def test_only_the_owner_may_create_things_in_the_schema(admin: Any, role: str) -> None:
+    assert not await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'CREATE')", role)
+    assert await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
+
+
+async def test_the_search_role_may_read_two_tables_and_write_none(admin: Any) -> None:
+    rows = await admin.fetch(
+        "SELECT table_name, privilege_type FROM information_schema.table_privileges "
+        "WHERE table_schema = 'convostore' AND grantee = 'convostore_search' ORDER BY table_name"
+    )
+    assert [tuple(row) for row in rows] == [("episode", "SELECT"), ("session", "SELECT")]
+
+
+async def test_functions_above_row_level_security_are_these_two_and_closed_to_the_public(admin: Any) -> None:
+    rows = [tuple(row) for row in await admin.fetch(DEFINERS)]
+    fixed = ["search_path=pg_catalog"]
+    assert rows == [
+        ("matching_episodes", "convostore_search", fixed, False, True),
+        ("session_tenant", "convostore_search", fixed, False, True),
+    ]
+
+
+async def test_a_pool_of_create_pool_runs_as_the_application_whoever_logs_in(server: Embedded) -> None:
+    async with fresh_user(server.postgres_dsn, "IN ROLE convostore_app") as member:
+        for dsn in (server.postgres_dsn, member):
+            async with await create_pool(dsn) as pool:
+                assert await pool.fetchval("SELECT current_user") == "convostore_app"
+                assert await PostgresSessionStore(pool).get(uuid4()) is None
+
+
+async def test_a_store_refuses_a_pool_of_a_superuser(server: Embedded) -> None:
+    async with asyncpg.create_pool(server.postgres_dsn, min_size=0) as pool:
+        for call in (
+            PostgresSessionStore(pool).get(uuid4()),
+            PostgresConfigStore(pool).get_agent(uuid4(), uuid4()),
+        ):
+            with pytest.raises(ValidationError, match=r"row-level security.*convostore_app"):
+                await call
+
+
+async def test_a_store_refuses_a_user_that_may_bypass_row_level_security(server: Embedded) -> None:
+    async with fresh_user(server.postgres_dsn, "BYPASSRLS IN ROLE convostore_app") as dsn:
+        async with asyncpg.create_pool(dsn, min_size=0) as pool:
+            with pytest.raises(ValidationError, match="row-level security"):
+                await PostgresSessionStore(pool).get(uuid4())
+        async with await create_pool(dsn) as pool:  # switched to the application role, it is bound like everybody
+            assert await PostgresSessionStore(pool).get(uuid4()) is None
+
+
+async def test_a_user_that_is_not_a_member_of_the_application_role_is_refused(server: Embedded) -> None:
+    async with fresh_user(server.postgres_dsn, "") as dsn, await create_pool(dsn) as pool:
+        with pytest.raises(StoreError) as refused:
+            await PostgresSessionStore(pool).get(uuid4())
+        assert (refused.value.code, refused.value.retryable) == ("42501", False)
