@@ -22,7 +22,7 @@ from convostore.models.profile import Sha256
 Strategy: TypeAlias = st.SearchStrategy[Any]
 M = TypeVar("M", bound=Model)
 
-QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Enough to find a careless encoding, and quick enough for every run."""
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")

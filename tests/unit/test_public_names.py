@@ -27,8 +27,8 @@ PUBLIC = {
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),
     "convostore.inmemory": {f"InMemory{name}" for name in STORES},
-    "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate"},
-    "convostore.redis": {"RedisSessionStore", "create_client"},
+    "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
+    "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
 }
 

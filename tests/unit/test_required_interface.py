@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from inspect import Parameter
 from typing import Any, NamedTuple
@@ -13,6 +13,27 @@ import pytest
 
 from convostore import contracts, inmemory, postgres, redis
 from tests.unit import required_interface as required
+
+
+CONTRACTS: dict[type, type] = {
+    required.SessionStore: contracts.SessionStore,
+    required.RedisSessionStore: redis.RedisSessionStore,
+    required.ConfigStore: contracts.ConfigStore,
+    required.MemoryStore: contracts.MemoryStore,
+    required.AuditStore: contracts.AuditStore,
+    required.ProfileStore: contracts.ProfileStore,
+}
+STORES: dict[type, tuple[type, ...]] = {
+    contracts.SessionStore: (
+        inmemory.InMemorySessionStore,
+        postgres.PostgresSessionStore,
+        redis.RedisSessionStore,
+    ),
+    contracts.ConfigStore: (inmemory.InMemoryConfigStore, postgres.PostgresConfigStore),
+    contracts.MemoryStore: (inmemory.InMemoryMemoryStore, postgres.PostgresMemoryStore),
+    contracts.AuditStore: (inmemory.InMemoryAuditStore, postgres.PostgresAuditStore),
+    contracts.ProfileStore: (inmemory.InMemoryProfileStore, postgres.PostgresProfileStore),
+}
 
 
 class Promise(NamedTuple):
@@ -26,32 +47,20 @@ class Promise(NamedTuple):
         return f"{self.keeper.__name__}.{self.name}"
 
 
-KEEPERS: dict[type, tuple[type, ...]] = {
-    required.SessionStore: (
-        contracts.SessionStore,
-        inmemory.InMemorySessionStore,
-        postgres.PostgresSessionStore,
-        redis.RedisSessionStore,
-    ),
-    required.RedisSessionStore: (contracts.SessionStore, redis.RedisSessionStore),
-    required.ConfigStore: (contracts.ConfigStore, inmemory.InMemoryConfigStore, postgres.PostgresConfigStore),
-    required.MemoryStore: (contracts.MemoryStore, inmemory.InMemoryMemoryStore, postgres.PostgresMemoryStore),
-    required.AuditStore: (contracts.AuditStore, inmemory.InMemoryAuditStore, postgres.PostgresAuditStore),
-    required.ProfileStore: (contracts.ProfileStore, inmemory.InMemoryProfileStore, postgres.PostgresProfileStore),
-}
-
-
 def methods_of(interface: type) -> dict[str, Callable[..., Any]]:
     return {name: method for name, method in vars(interface).items() if inspect.iscoroutinefunction(method)}
 
 
-def promises() -> Iterator[Promise]:
-    for interface, keepers in KEEPERS.items():
-        for name, method in methods_of(interface).items():
-            yield from (Promise(keeper, name, method) for keeper in keepers)
-
-
-EVERY_PROMISE = pytest.mark.parametrize("promise", tuple(promises()), ids=str)
+EVERY_PROMISE = pytest.mark.parametrize(
+    "promise",
+    [
+        Promise(keeper, name, method)
+        for interface, keeper in CONTRACTS.items()
+        for name, method in methods_of(interface).items()
+    ],
+    ids=str,
+)
+EVERY_CONTRACT = pytest.mark.parametrize("contract", STORES, ids=lambda contract: contract.__name__)
 
 
 def parameters_of(method: Callable[..., Any]) -> list[Parameter]:
@@ -59,7 +68,7 @@ def parameters_of(method: Callable[..., Any]) -> list[Parameter]:
 
 
 def test_the_interface_has_64_methods() -> None:
-    assert {interface.__name__: len(methods_of(interface)) for interface in KEEPERS} == {
+    assert {interface.__name__: len(methods_of(interface)) for interface in CONTRACTS} == {
         "SessionStore": 7,
         "RedisSessionStore": 3,
         "ConfigStore": 33,
@@ -108,23 +117,25 @@ def test_types_of_arguments_and_results_are_the_same(promise: Promise) -> None:
     }
 
 
-@pytest.mark.parametrize("contract", [keepers[0] for keepers in KEEPERS.values()])
+@EVERY_CONTRACT
 def test_contracts_cannot_be_instantiated(contract: type) -> None:
     with pytest.raises(TypeError, match="abstract"):
         contract()
 
 
-@pytest.mark.parametrize("interface", KEEPERS, ids=lambda interface: interface.__name__)
+@pytest.mark.parametrize("interface", CONTRACTS, ids=lambda interface: interface.__name__)
 def test_required_methods_are_abstract_in_the_contract(interface: type) -> None:
-    contract = KEEPERS[interface][0]
+    contract: Any = CONTRACTS[interface] if CONTRACTS[interface] in STORES else contracts.SessionStore
     # Every store answers `health_check` alike, so it is written once.
-    assert set(methods_of(interface)) - {"health_check"} <= contract.__abstractmethods__  # type: ignore[attr-defined]
+    assert set(methods_of(interface)) - {"health_check"} <= contract.__abstractmethods__
 
 
-@pytest.mark.parametrize("interface", KEEPERS, ids=lambda interface: interface.__name__)
-def test_stores_derive_from_their_contract(interface: type) -> None:
-    contract, *stores = KEEPERS[interface]
-    assert all(issubclass(store, contract) for store in stores)
+@EVERY_CONTRACT
+def test_stores_derive_from_their_contract_and_have_its_signatures(contract: type) -> None:
+    for store in STORES[contract]:
+        assert issubclass(store, contract)
+        for name, method in methods_of(contract).items():
+            assert inspect.signature(getattr(store, name)) == inspect.signature(method), f"{store.__name__}.{name}"
 
 
 def keeps_its_types(
