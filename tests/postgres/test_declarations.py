@@ -1,0 +1,139 @@
+"""The catalogue agrees with what the entities declare and with the models, column by column and key by key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from convostore.core.entities import DECLARATIONS, Declaration, Unique
+from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
+from convostore.models.base import Model
+from convostore.postgres.mapping import column_type, is_optional
+
+PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {
+    # table: model, columns that do not follow from its fields, fields that are rows of other tables
+    "profile": (CustomerProfile, {}, {"channel_identities", "fields", "assets"}),
+    "channel_identity": (
+        ChannelIdentity,
+        {
+            "tenant_id": ("uuid", False),
+            "profile_id": ("uuid", False),
+            "position": ("integer", False),
+            "living": ("boolean", False),
+        },
+        set(),
+    ),
+    "profile_field": (
+        ProfileField,
+        # A JSON value may be None in itself, which stands as NULL.
+        {"tenant_id": ("uuid", False), "profile_id": ("uuid", False), "value": ("jsonb", True)},
+        set(),
+    ),
+    "profile_asset": (
+        ProfileAsset,
+        {"tenant_id": ("uuid", False), "profile_id": ("uuid", False), "position": ("integer", False)},
+        set(),
+    ),
+}
+
+INDEXES = """
+SELECT c.relname AS name, i.indisunique AS is_unique, pg_get_expr(i.indpred, i.indrelid) AS predicate,
+       ARRAY(SELECT a.attname FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS k (number, place)
+             JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.number
+             ORDER BY k.place)::text[] AS columns
+FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = $1::regclass
+"""
+
+
+def expected_columns(model: type[Model]) -> dict[str, tuple[str, bool]]:
+    """Return the type and nullability of each column that a model's fields ask for."""
+    fields = {name: field.rebuild_annotation() for name, field in model.model_fields.items()}
+    return {name: (column_type(annotation), is_optional(annotation)) for name, annotation in fields.items()}
+
+
+async def actual_columns(admin: Any, table: str) -> dict[str, tuple[str, bool]]:
+    """Return the type and nullability of each column of a table."""
+    rows = await admin.fetch(
+        "SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute "
+        "WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped",
+        f'convostore."{table}"',
+    )
+    return {name: (kind.replace("timestamp with time zone", "timestamptz"), null) for name, kind, null in rows}
+
+
+async def indexes_of(admin: Any, table: str) -> dict[str, Any]:
+    """Return a table's indexes by name."""
+    return {row["name"]: row for row in await admin.fetch(INDEXES, f'convostore."{table}"')}
+
+
+def predicate_of(declaration: Declaration[Any], unique: Unique) -> list[str]:
+    """Return what the predicate of a unique set's index must speak of."""
+    words = ["deleted_at IS NULL"] if declaration.soft_delete else []
+    for column, values in unique.among.items():
+        words += [column, *(f"'{value}'" for value in values)]
+    return words
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: Declaration[Any]) -> None:
+    expected = expected_columns(declaration.model)
+    if declaration.revisioned:
+        expected["write_id"] = ("uuid", True)
+    if declaration.name == "episode":
+        expected["words"] = ("tsvector", False)
+    assert await actual_columns(admin, declaration.name) == expected
+
+
+@pytest.mark.parametrize("table", PROFILE_TABLES)
+async def test_the_columns_of_a_profile_table_are_the_fields_of_its_model(admin: Any, table: str) -> None:
+    model, added, elsewhere = PROFILE_TABLES[table]
+    expected = {name: column for name, column in expected_columns(model).items() if name not in elsewhere}
+    assert await actual_columns(admin, table) == expected | added
+
+
+async def test_there_is_no_table_that_is_not_declared(admin: Any) -> None:
+    rows = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'")
+    declared = {declaration.name for declaration in DECLARATIONS} | set(PROFILE_TABLES)
+    assert {row["tablename"] for row in rows} == declared | {"alembic_version"}
+
+
+async def test_no_column_has_a_default(admin: Any) -> None:
+    rows = await admin.fetch(
+        "SELECT attrelid::regclass, attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid "
+        "WHERE c.relnamespace = 'convostore'::regnamespace AND a.atthasdef"
+    )
+    assert rows == []
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+async def test_the_primary_key_is_the_tenant_and_the_declared_key(admin: Any, declaration: Declaration[Any]) -> None:
+    primary = (await indexes_of(admin, declaration.name))[f"{declaration.name}_pkey"]
+    assert primary["columns"] == ["tenant_id", *declaration.key]
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+async def test_the_unique_sets_are_the_declared_ones(admin: Any, declaration: Declaration[Any]) -> None:
+    found = {name: row for name, row in (await indexes_of(admin, declaration.name)).items() if row["is_unique"]}
+    del found[f"{declaration.name}_pkey"]
+    for unique in declaration.unique:
+        row = found.pop(declaration.constraint(unique))
+        assert row["columns"] == ["tenant_id", *unique.columns]
+        wanted = predicate_of(declaration, unique)
+        assert (row["predicate"] is None) == (wanted == [])
+        assert [word for word in wanted if word not in row["predicate"]] == []
+    assert set(found) == ({"session_session_id_key"} if declaration.name == "session" else set())
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+async def test_the_foreign_keys_are_the_declared_parents(admin: Any, declaration: Declaration[Any]) -> None:
+    rows = await admin.fetch(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' AND conrelid = $1::regclass",
+        f'convostore."{declaration.name}"',
+    )
+    expected = {
+        f"FOREIGN KEY (tenant_id, {column}) REFERENCES convostore.{parent}(tenant_id, id)"
+        for column, parent in declaration.parents.items()
+    }
+    assert {row[0] for row in rows} == expected

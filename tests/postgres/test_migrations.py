@@ -1,0 +1,130 @@
+"""Migrations up, down and up again, one after the other and all at once, each test in a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+
+from convostore.embedded import Embedded
+from convostore.errors import ConnectionError, ValidationError
+from convostore.postgres import create_pool, migrate, schema_version
+from convostore.postgres import migrations as module
+from tests.postgres.catalogue import VERSION_TABLE, catalogue
+from tests.postgres.databases import connected, dsn_of, fresh_database, fresh_user
+from tests.postgres.filled import fill
+
+
+@pytest.fixture
+async def empty(server: Embedded) -> AsyncIterator[str]:
+    """The DSN of an empty database."""
+    async with fresh_database(server.postgres_dsn) as dsn:
+        yield dsn
+
+
+async def snapshot(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Return the catalogue of a database."""
+    async with connected(dsn) as connection:
+        return await catalogue(connection)
+
+
+async def test_a_database_is_the_same_after_up_down_and_up_again(empty: str) -> None:
+    assert await schema_version(empty) == "base"
+    await migrate(empty)
+    first = await snapshot(empty)
+    assert await schema_version(empty) == module.HEAD
+    assert all(len(rows) > 0 for rows in first.values())
+    await migrate(empty, "base")
+    assert await schema_version(empty) == "base"
+    await migrate(empty)
+    assert await snapshot(empty) == first
+
+
+async def test_down_removes_everything_but_the_version_table_also_from_a_filled_database(empty: str) -> None:
+    await migrate(empty)
+    async with await create_pool(empty) as pool:
+        await fill(pool)
+    await migrate(empty, "base")
+    left = {kind: {row[0] for row in rows} for kind, rows in (await snapshot(empty)).items()}
+    owner = left.pop("schemas")
+    assert owner == {"convostore_owner"}
+    for kind, names in left.items():
+        assert names <= VERSION_TABLE.get(kind, set()), kind
+    async with connected(empty) as connection:
+        granted = await connection.fetchval(
+            "SELECT count(*) FROM pg_class, aclexplode(relacl) AS a WHERE relnamespace = 'convostore'::regnamespace "
+            "AND a.grantee <> 'convostore_owner'::regrole"
+        )
+        assert granted == 0
+        for role in ("convostore_app", "convostore_maintenance", "convostore_search"):
+            assert not await connection.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
+
+
+async def test_migrating_to_the_version_that_is_there_changes_nothing(empty: str) -> None:
+    await migrate(empty)
+    before = await snapshot(empty)
+    await migrate(empty)
+    await migrate(empty, module.HEAD)
+    assert await snapshot(empty) == before
+
+
+async def test_eight_migrations_at_once_end_in_one_whole_schema(server: Embedded, empty: str) -> None:
+    await asyncio.gather(*(migrate(empty) for _ in range(8)))
+    async with connected(server.postgres_dsn) as connection:
+        assert await snapshot(empty) == await catalogue(connection)
+
+
+async def test_a_migration_waits_for_another_and_gives_up_at_its_deadline(empty: str) -> None:
+    async with connected(empty) as other:
+        await other.execute("SELECT pg_advisory_lock($1)", module._LOCK)
+        with pytest.raises(ConnectionError) as late:
+            await migrate(empty, timeout=0.2)
+        assert (late.value.code, late.value.retryable) == ("timeout", True)
+        assert await schema_version(empty) == "base"
+    await migrate(empty)
+
+
+async def test_a_user_without_the_rights_is_told_so_and_leaves_nothing(server: Embedded, empty: str) -> None:
+    before = await snapshot_without_schema(empty)
+    async with fresh_user(server.postgres_dsn, "") as user:
+        name = user.partition("//")[2].partition("@")[0]
+        with pytest.raises(ValidationError, match="may not migrate") as refused:
+            await migrate(dsn_of(empty, user=name))
+    assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
+    assert await snapshot_without_schema(empty) == before == []
+
+
+async def snapshot_without_schema(dsn: str) -> list[Any]:
+    """Return what there is of the schema, whether or not it is there at all."""
+    async with connected(dsn) as connection:
+        rows: list[Any] = await connection.fetch("SELECT * FROM pg_namespace WHERE nspname = 'convostore'")
+        return rows
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
+    await migrate(empty)
+    async with connected(empty) as connection:
+        await connection.execute("UPDATE convostore.alembic_version SET version_num = '9999'")
+    before = await snapshot(empty)
+    for call in (migrate(empty), migrate(empty, "base"), schema_version(empty)):
+        with pytest.raises(ValidationError, match="9999"):
+            await call
+    assert await snapshot(empty) == before
+
+
+async def test_an_unknown_version_is_refused_before_the_server_is_asked() -> None:
+    with pytest.raises(ValidationError, match="revision"):
+        await migrate("postgresql://nowhere.invalid/none", "0002")
+
+
+def test_the_versions_that_are_named_are_the_migrations_in_the_package() -> None:
+    folder = module.__file__
+    config = Config()
+    config.set_main_option("script_location", folder.rpartition("/")[0].replace("%", "%%"))
+    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert ("base", *reversed(found)) == module.VERSIONS
