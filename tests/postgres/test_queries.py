@@ -1,0 +1,159 @@
+"""Every statement there is: PostgreSQL accepts it, it says what it does, and each table in it is bound to a tenant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import asyncpg
+import pytest
+
+from convostore.core.entities import DECLARATIONS, Declaration
+from convostore.postgres.mapping import RowMapping, bare
+from convostore.postgres.queries import queries
+from convostore.postgres.statements import GATE, Statements
+
+FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
+NAMED = [(file, name) for file in FILES for name in queries(file)]
+GENERATED = [
+    (declaration.name, statement)
+    for declaration in DECLARATIONS
+    for statement in ("select", "count", "delete", "insert", "save_new", "save_next", "state", "restore", "purge")
+    if (declaration.revisioned or statement not in ("save_new", "save_next", "state"))
+    and (declaration.soft_delete or statement not in ("restore", "purge"))
+]
+
+REFERENCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|USING)\s+convostore\.\"?(\w+)\"?(\()?(?:\s+AS)?\s+(\w+)")
+INSERTED = re.compile(r"INSERT INTO convostore\.\"?(\w+)\"?")
+CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1,")
+
+BY_ID_ALONE = {("session", "get_session"), ("session", "delete_session")}
+"""The documented exception: calls by session id name no tenant. These learn it first and then are bound to it."""
+
+
+@cache
+def generated(entity: str, statement: str) -> list[str]:
+    """Return the statements of one kind for an entity, for all that may be filtered by."""
+    declaration = next(declaration for declaration in DECLARATIONS if declaration.name == entity)
+    statements = Statements(declaration, RowMapping(declaration.name, declaration.model))
+    make = getattr(statements, statement)
+    if statement in ("select", "count", "delete", "restore"):
+        return [make(shape) for shape in shapes(declaration)]
+    return [make()]
+
+
+def shapes(declaration: Declaration[Any]) -> Iterator[tuple[tuple[str, str], ...]]:
+    """What rows can be filtered by: nothing, any one column, the key, a span of any time."""
+    yield ()
+    yield tuple((column, "=") for column in declaration.key)
+    for column, kind in RowMapping(declaration.name, declaration.model).types.items():
+        if kind not in ("jsonb", "vector", "text[]", "uuid[]"):
+            yield ((column, "="),)
+        if bare(declaration.model.model_fields[column].rebuild_annotation()) is datetime:
+            yield ((column, ">="), (column, "<"))
+
+
+def unbound(statement: str, condition: str) -> list[str]:
+    """Return the tables of a statement that no condition binds to a tenant."""
+    found = []
+    for table, function, alias in REFERENCE.findall(statement):
+        bound = f"{alias}.tenant_id = {condition}" in statement
+        if not function and not bound:
+            found.append(f"{table} AS {alias}")
+    # What is inserted carries its tenant, and must not replace a row of another.
+    if len(CONFLICT.findall(statement)) != statement.count("ON CONFLICT"):
+        found += INSERTED.findall(statement)
+    return found
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+async def test_a_named_query_can_be_prepared(pool: asyncpg.Pool[Any], file: str, name: str) -> None:
+    statement = queries(file)[name]
+    assert "{{" not in statement
+    async with pool.acquire() as connection:
+        await connection.prepare(statement)
+
+
+@pytest.mark.parametrize(("entity", "statement"), GENERATED)
+async def test_a_generated_statement_can_be_prepared(pool: asyncpg.Pool[Any], entity: str, statement: str) -> None:
+    async with pool.acquire() as connection:
+        for text in generated(entity, statement):
+            await connection.prepare(text)
+
+
+def test_there_are_statements_to_look_at() -> None:
+    assert len(NAMED) >= 18
+    assert len(GENERATED) >= 80
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_named_query_has_a_description_of_one_line_and_a_name_of_its_own(file: str) -> None:
+    text = files("convostore.postgres").joinpath("sql", f"{file}.sql").read_text("utf-8")
+    parts = re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]
+    assert len(parts) == len(queries(file)) > 0
+    for part in parts:
+        name, description, first = part.split("\n")[:3]
+        assert re.fullmatch(r"[a-z_]+", name)
+        assert re.fullmatch(r"-- [A-Z].{10,117}\.", description), name
+        assert not first.startswith("--"), name
+        assert re.match(r"[A-Z]", first), name
+
+
+def test_every_named_query_is_used_and_no_other_is_asked_for() -> None:
+    package = files("convostore.postgres")
+    sources = "".join(file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py"))
+    used = set(re.findall(r'queries\("(\w+)"\)\["(\w+)"\]', sources))
+    assert used == set(NAMED)
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> None:
+    statement = queries(file)[name]
+    if (file, name) in BY_ID_ALONE:
+        assert unbound(statement, "(SELECT tenant_id FROM context)") == []
+        assert "set_config('convostore.tenants', '{' || tenant_id || '}', true)" in statement
+        assert "coalesce($2::uuid, tenant_id)" in statement
+    else:
+        assert unbound(statement, "$1") == []
+        assert GATE in statement
+
+
+@pytest.mark.parametrize(("entity", "statement"), GENERATED)
+def test_a_generated_statement_binds_its_table_to_the_tenant(entity: str, statement: str) -> None:
+    for text in generated(entity, statement):
+        assert unbound(text, "$1") == []
+        assert GATE in text
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM convostore.rule AS r WHERE r.id = $1",
+        "SELECT 1 FROM convostore.rule AS r JOIN convostore.agent AS a ON a.id = r.agent_id WHERE r.tenant_id = $1",
+        "INSERT INTO convostore.rule SELECT 1 ON CONFLICT (id) DO NOTHING",
+    ],
+)
+def test_a_statement_that_forgets_the_tenant_would_be_noticed(statement: str) -> None:
+    assert unbound(statement, "$1") != []
+
+
+async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
+    rows = await admin.fetch(
+        "SELECT proname, pg_get_functiondef(oid) AS text FROM pg_proc "
+        "WHERE pronamespace = 'convostore'::regnamespace AND prokind = 'f'"
+    )
+    loose = {}
+    for name, text in rows:
+        found = [
+            table
+            for table, function, alias in REFERENCE.findall(text)
+            if not function and not re.search(rf"\b{alias}\.tenant_id = ", text)
+        ]
+        if found:
+            loose[name] = found
+    # The documented exception: whose the session with an id is.
+    assert loose == {"session_tenant": ["session"]}
