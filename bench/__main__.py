@@ -1,0 +1,70 @@
+"""`python -m bench`: measure the speed goals on engines of its own. A missed goal is information, not a failure."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.status import Status
+
+from bench import config, memory, profiles, report, sessions
+from bench.engines import Engines, open_engines
+from bench.harness import Measurement, Operation, measure
+
+OPERATIONS: dict[str, Callable[[Engines], Awaitable[Operation]]] = {
+    **sessions.OPERATIONS,
+    **config.OPERATIONS,
+    **profiles.OPERATIONS,
+    **memory.OPERATIONS,
+}
+
+
+def main() -> None:
+    arguments = _parser().parse_args()
+    with Console(stderr=True).status("starting the engines") as progress:
+        measured = asyncio.run(_run(arguments.only or list(OPERATIONS), arguments.rounds, progress))
+    report.show(measured, arguments.rounds)
+    if arguments.json:
+        report.write(measured, arguments.json)
+
+
+async def _run(names: list[str], rounds: int, progress: Status) -> list[Measurement]:
+    measured = []
+    async with open_engines() as engines:
+        for name in names:
+            progress.update(name)
+            operation = await OPERATIONS[name](engines)
+            # What was made beforehand is not to be looked through again while something is measured.
+            gc.collect()
+            gc.freeze()
+            measured += await measure(name, operation, rounds)
+            gc.unfreeze()
+    return measured
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the stores against the bare drivers.")
+    parser.add_argument("--rounds", type=positive, default=7, help="blocks of each side per measurement (default: 7)")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=OPERATIONS,
+        metavar="NAME",
+        help=f"one of {', '.join(OPERATIONS)}; repeatable",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round")
+    return parser
+
+
+def positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""What operations work on: as many items for one tenant as for many."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from functools import cache
+from random import Random
+from sys import byteorder
+from typing import Any, TypeVar
+from uuid import UUID
+
+from bench.engines import SPREAD, TENANTS
+
+T = TypeVar("T")
+
+DIMENSIONS = 384
+_NOISE = 1 << 20
+_FLOAT = 4
+
+
+def spread(make: Callable[[UUID], T]) -> dict[int, list[T]]:
+    """Make 64 items for one tenant, and 64 for as many tenants as there are, by the number of tenants."""
+    return {tenants: [make(TENANTS[number % tenants]) for number in range(len(TENANTS))] for tenants in SPREAD}
+
+
+def repeated(items: dict[int, list[T]], times: int) -> Callable[[int], Sequence[T]]:
+    """Return the inputs of a block that goes several times over the same items."""
+    return lambda tenants: items[tenants] * times
+
+
+class Vectors:
+    """Random directions, cheaply: windows of one long noise, which have nothing in common unless they overlap."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = Random(seed)
+        self._noise = _noise()
+        self._bytes = _big_endian()
+
+    def floats(self) -> list[float]:
+        start = self._start()
+        return self._noise[start : start + DIMENSIONS].tolist()
+
+    def wire(self) -> bytes:
+        """Return a vector as its codec's encoder would."""
+        start = self._start() * _FLOAT
+        return _HEADER + self._bytes[start : start + DIMENSIONS * _FLOAT]
+
+    def _start(self) -> int:
+        return self._random.randrange(_NOISE - DIMENSIONS)
+
+
+@cache
+def _noise() -> array[float]:
+    random = Random(0)
+    return array("f", (random.gauss(0, 1) for _ in range(_NOISE)))
+
+
+@cache
+def _big_endian() -> bytes:
+    swapped = array("f", _noise())
+    if byteorder == "little":
+        swapped.byteswap()
+    return swapped.tobytes()
+
+
+_HEADER = DIMENSIONS.to_bytes(2, "big") + b"\0\0"
+
+
+def columns(model: type[Any]) -> str:
+    """Return the fields of a model as a select list."""
+    return ", ".join(f'"{name}"' for name in model.model_fields)

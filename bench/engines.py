@@ -1,0 +1,81 @@
+"""Engines of their own, the stores' connections to them, and as many bare ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid5
+
+import asyncpg
+import redis.asyncio as aio
+from pydantic_core import from_json, to_json
+
+from convostore import postgres
+from convostore.embedded import open_embedded
+from convostore.postgres.pool import decode_vector, encode_vector
+from convostore.redis import create_client
+
+CONNECTIONS = 10
+SPREAD = (1, 64)
+"""Over how many tenants calls are spread."""
+
+TENANTS = [uuid5(UUID(int=0), f"tenant {number}") for number in range(max(SPREAD))]
+
+
+@dataclass(frozen=True)
+class Engines:
+    """What stores are made of, and what one would use without them."""
+
+    pool: asyncpg.Pool[Any]
+    client: aio.Redis
+    bare_pool: asyncpg.Pool[Any]
+    bare_client: aio.Redis
+
+
+@asynccontextmanager
+async def open_engines() -> AsyncIterator[Engines]:
+    """Start PostgreSQL and Valkey, empty and migrated."""
+    async with AsyncExitStack() as opened:
+        servers = await opened.enter_async_context(open_embedded(ephemeral=True))
+        await postgres.migrate(servers.postgres_dsn)
+        pool = await postgres.create_pool(servers.postgres_dsn, max_size=CONNECTIONS)
+        client = create_client(servers.redis_url, max_connections=CONNECTIONS)
+        waiting = aio.BlockingConnectionPool.from_url(servers.redis_url, max_connections=CONNECTIONS, timeout=None)
+        yield Engines(
+            pool=await opened.enter_async_context(pool),
+            client=await opened.enter_async_context(client),
+            bare_pool=await opened.enter_async_context(_bare_pool(servers.postgres_dsn)),
+            bare_client=await opened.enter_async_context(aio.Redis.from_pool(waiting)),
+        )
+
+
+class _Connection(asyncpg.Connection):
+    """Without a reset at each release, which who writes one statement per call turns off, as the stores' pool does."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def _bare_pool(dsn: str) -> asyncpg.Pool[Any]:
+    # The superuser is above row-level security: the driver's side pays for no policy.
+    return asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=CONNECTIONS,
+        connection_class=_Connection,
+        init=_prepare,
+        server_settings={"jit": "off", "timezone": "UTC"},
+    )
+
+
+async def _prepare(connection: Any) -> None:
+    await connection.set_type_codec("vector", encoder=encode_vector, decoder=decode_vector, format="binary")
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + to_json(value),
+        decoder=lambda value: from_json(value[1:]),
+        format="binary",
+    )

@@ -1,0 +1,133 @@
+"""Two ways to do the same, measured in turns: a block of one, a block of the other, then the other way round."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal
+
+from bench.engines import SPREAD
+
+_WARM_UP = 8
+"""Calls before the first that counts: from the sixth on, PostgreSQL may use a plan for any parameters."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do an operation.
+
+    `inputs` gives for 1 or 64 tenants what the calls of a block take, one each; it is not measured.
+    """
+
+    call: Callable[[Any], Awaitable[Any]]
+    inputs: Callable[[int], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation of the store and its equal on the driver.
+
+    `agree` compares what both return for the first inputs, before anything is measured. `note` is asked last.
+    """
+
+    title: str
+    goal: float | None
+    store: Way
+    driver: Way
+    concurrency: int = 64
+    clock: Literal["cpu", "wall"] = "cpu"
+    agree: Callable[[Any, Any], bool] | None = None
+    note: Callable[[int], Awaitable[str]] | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seconds per call."""
+
+    cpu: float
+    wall: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All rounds of an operation for one number of tenants."""
+
+    name: str
+    title: str
+    tenants: int
+    goal: float | None
+    clock: Literal["cpu", "wall"]
+    store: list[Sample]
+    driver: list[Sample]
+    note: str
+
+    @property
+    def ratio(self) -> float:
+        """The median over rounds of store to driver: neighbours in time share what else the machine does."""
+        pairs = zip(self.deciding(self.store), self.deciding(self.driver), strict=True)
+        return median(store / driver for store, driver in pairs)
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.goal is None else self.ratio <= self.goal
+
+    def deciding(self, side: list[Sample]) -> list[float]:
+        """Return a side's figures on the clock that the goal is about."""
+        return [sample.cpu if self.clock == "cpu" else sample.wall for sample in side]
+
+
+class Disagreement(Exception):
+    """The two ways do not do the same, so comparing their speed means nothing."""
+
+
+async def measure(name: str, operation: Operation, rounds: int) -> list[Measurement]:
+    """Measure an operation for one tenant and for calls spread over many."""
+    measured = []
+    for tenants in SPREAD:
+        ways = (operation.store, operation.driver)
+        await _compare(name, operation, tenants)
+        for way in ways:
+            for _ in range(0, _WARM_UP, len(way.inputs(tenants))):
+                await _block(way, tenants, operation.concurrency)
+        samples: dict[Way, list[Sample]] = {way: [] for way in ways}
+        for number in range(rounds):
+            for way in ways if number % 2 == 0 else reversed(ways):
+                samples[way].append(await _block(way, tenants, operation.concurrency))
+        note = await operation.note(tenants) if operation.note else ""
+        store, driver = samples.values()
+        measured.append(
+            Measurement(name, operation.title, tenants, operation.goal, operation.clock, store, driver, note)
+        )
+    return measured
+
+
+async def _compare(name: str, operation: Operation, tenants: int) -> None:
+    store = await operation.store.call(operation.store.inputs(tenants)[0])
+    driver = await operation.driver.call(operation.driver.inputs(tenants)[0])
+    if operation.agree is not None and not operation.agree(store, driver):
+        raise Disagreement(f"{name}: store and driver gave different answers")
+
+
+async def _block(way: Way, tenants: int, concurrency: int) -> Sample:
+    inputs = way.inputs(tenants)
+    shares = [inputs[first::concurrency] for first in range(concurrency)]
+    gc.collect()
+    wall, cpu = time.perf_counter(), time.process_time()
+    if concurrency == 1:
+        await _work(way, inputs)
+    else:
+        async with asyncio.TaskGroup() as workers:
+            for share in shares:
+                workers.create_task(_work(way, share))
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return Sample(cpu / len(inputs), wall / len(inputs))
+
+
+async def _work(way: Way, inputs: Sequence[Any]) -> None:
+    call = way.call
+    for item in inputs:
+        await call(item)

@@ -1,0 +1,151 @@
+"""Memory: episodes added and searched for on PostgreSQL against asyncpg."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import sqrt
+from operator import attrgetter, mul
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+from bench.data import DIMENSIONS, Vectors, columns
+from bench.engines import SPREAD, TENANTS, Engines
+from bench.harness import Operation, Way
+from convostore.models import Episode
+from convostore.postgres import PostgresMemoryStore
+from convostore.postgres.pool import decode_vector, encode_vector
+from convostore.testing.factories import make_episode
+
+_MODEL = f"random-{DIMENSIONS}"
+_TOTAL, _FILTERED = 200_000, 5_000
+_FOUND = 10
+_QUERIES = 2
+_ROUNDING = 1e-6
+"""Scores are rounded to six decimals, so what differs by less is a tie."""
+
+Filter = tuple[UUID, UUID, UUID]
+"""Tenant, agent, customer."""
+
+
+async def add(engines: Engines) -> Operation:
+    store, pool, vectors = PostgresMemoryStore(engines.pool), engines.bare_pool, Vectors()
+    fields = tuple(Episode.model_fields)
+    values = attrgetter(*fields)
+    insert = (
+        f"INSERT INTO convostore.episode ({columns(Episode)}) "
+        f"VALUES ({', '.join(f'${number}' for number in range(1, len(fields) + 1))})"
+    )
+
+    def inputs(tenants: int) -> list[Episode]:
+        return [
+            make_episode(
+                TENANTS[number % tenants],
+                uuid4(),
+                customer_profile_id=uuid4(),
+                embedding=vectors.floats(),
+                embedding_model=_MODEL,
+                metadata={"channel": "web"},
+            )
+            for number in range(128)
+        ]
+
+    async def bare(episode: Episode) -> None:
+        await pool.execute(insert, *values(episode))
+
+    return Operation(
+        f"episode add, {DIMENSIONS} floats, 64 concurrent",
+        None,
+        Way(store.add_episode, inputs),
+        Way(bare, inputs),
+    )
+
+
+async def search(engines: Engines) -> Operation:
+    store, pool = PostgresMemoryStore(engines.pool), engines.bare_pool
+    filters = await _fill(pool)
+    vectors, dice = Vectors(2), Random(3)
+    select = (
+        f"SELECT {columns(Episode)}, 1 - (embedding <=> $4) AS score FROM convostore.episode "
+        "WHERE tenant_id = $1 AND agent_id = $2 AND customer_profile_id = $3 "
+        "ORDER BY embedding <=> $4, id LIMIT $5"
+    )
+
+    async def call(query: tuple[Filter, list[float]]) -> list[tuple[Episode, float]]:
+        (tenant, agent, customer), vector = query
+        return await store.vector_search_episodes(
+            vector, tenant, agent, customer_profile_id=customer, limit=_FOUND, min_score=-1.0
+        )
+
+    async def bare(query: tuple[Filter, list[float]]) -> list[tuple[Episode, float]]:
+        where, vector = query
+        rows = await pool.fetch(select, *where, vector, _FOUND)
+        return [(Episode.model_validate({name: row[name] for name in fields}), row["score"]) for row in rows]
+
+    fields = tuple(Episode.model_fields)
+    # The same queries for both sides: what an exact search takes does not depend on them, but what it reads does.
+    queries = {
+        tenants: [(where, vectors.floats()) for where in dice.choices(filters[tenants], k=_QUERIES)]
+        for tenants in SPREAD
+    }
+
+    async def recall(tenants: int) -> str:
+        found = [await _recall(pool, *query, await call(query)) for query in queries[tenants]]
+        return f"recall@{_FOUND} {sum(found) / len(found):.3g}"
+
+    way = queries.__getitem__
+    return Operation(
+        f"vector search, ≤ {_FILTERED:,} of {_TOTAL:,}, by wall",
+        1.3,
+        Way(call, way),
+        Way(bare, way),
+        concurrency=1,
+        clock="wall",
+        agree=lambda a, b: [item for item, _ in a] == [item for item, _ in b],
+        note=recall,
+    )
+
+
+async def _fill(pool: Any) -> dict[int, list[Filter]]:
+    """Fill the table: half of it 5,000 each of one tenant's customers, half one customer of each tenant."""
+    customers = _TOTAL // 2 // _FILTERED
+    agent = uuid4()
+    filters = {
+        SPREAD[0]: [(TENANTS[0], agent, uuid4()) for _ in range(customers)],
+        SPREAD[1]: [(tenant, agent, uuid4()) for tenant in TENANTS],
+    }
+    vectors, prototype = Vectors(), dict(make_episode(TENANTS[0], agent, embedding=[1.0], embedding_model=_MODEL))
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for group in filters.values():
+            for number in range(_TOTAL // 2):
+                tenant, _, customer = group[number % len(group)]
+                changes = {"id": uuid4(), "tenant_id": tenant, "customer_profile_id": customer}
+                yield tuple((prototype | changes | {"embedding": vectors.wire()}).values())
+
+    async with pool.acquire() as connection:
+        await connection.set_type_codec("vector", encoder=bytes, decoder=decode_vector, format="binary")
+        await connection.copy_records_to_table(
+            "episode", schema_name="convostore", columns=list(prototype), records=rows()
+        )
+        await connection.set_type_codec("vector", encoder=encode_vector, decoder=decode_vector, format="binary")
+        await connection.execute("VACUUM ANALYZE convostore.episode")
+    return filters
+
+
+async def _recall(pool: Any, where: Filter, query: list[float], found: list[tuple[Episode, float]]) -> float:
+    """Return the share of the nearest that was found, by comparing with every vector there is."""
+    rows = await pool.fetch(
+        "SELECT embedding FROM convostore.episode WHERE tenant_id = $1 AND agent_id = $2 AND customer_profile_id = $3",
+        *where,
+    )
+    scores = sorted((_cosine(query, row["embedding"]) for row in rows), reverse=True)
+    worst = scores[:_FOUND][-1] - _ROUNDING
+    return sum(_cosine(query, item.embedding or []) >= worst for item, _ in found) / _FOUND
+
+
+def _cosine(a: list[float], b: list[float]) -> float:
+    return float(sum(map(mul, a, b)) / sqrt(sum(map(mul, a, a)) * sum(map(mul, b, b))))
+
+
+OPERATIONS = {"episode-add": add, "vector-search": search}

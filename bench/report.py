@@ -1,0 +1,66 @@
+"""What was measured, as a table and as figures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import Measurement
+
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
+_WIDTH = 144
+
+
+def show(measured: Sequence[Measurement], rounds: int) -> None:
+    """Print the table; a pipe has no width, so there the table gets the one it needs."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    console.print(_table(measured, rounds))
+
+
+def _table(measured: Sequence[Measurement], rounds: int) -> Table:
+    shown = Table(
+        box=SIMPLE_HEAD,
+        title="Stores against the bare driver",
+        caption=f"Per call, medians of {rounds} rounds: CPU time of this process, wall clock where it says so. "
+        "The ratio is the median of the rounds' ratios. Goals are information.",
+    )
+    shown.add_column("operation", no_wrap=True)
+    for heading in ("tenants", "store µs", "driver µs", "ratio", "goal"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    shown.add_column()
+    for heading in ("store wall", "driver wall"):
+        shown.add_column(heading, justify="right", no_wrap=True, style="dim")
+    shown.add_column(no_wrap=True)
+    for item in measured:
+        shown.add_row(
+            item.title,
+            str(item.tenants),
+            *(_micro(item.deciding(side)) for side in (item.store, item.driver)),
+            f"{item.ratio:.2f}",
+            "" if item.goal is None else f"≤ {item.goal:g}",
+            _MARKS[item.met],
+            *(_micro([sample.wall for sample in side]) for side in (item.store, item.driver)),
+            item.note,
+        )
+    return shown
+
+
+def write(measured: Sequence[Measurement], path: Path) -> None:
+    """Write every round's seconds per call, and what they were taken on."""
+    machine = {"python": platform.python_version(), "system": platform.platform()}
+    operations = [{**asdict(item), "ratio": item.ratio, "met": item.met} for item in measured]
+    path.write_text(json.dumps({"machine": machine, "operations": operations}, indent=2) + "\n")
+
+
+def _micro(seconds: Sequence[float]) -> str:
+    return f"{1e6 * median(seconds):,.0f}"

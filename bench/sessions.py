@@ -1,0 +1,88 @@
+"""Sessions: reads and saves on Valkey against redis-py."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from bench.data import repeated, spread
+from bench.engines import Engines
+from bench.harness import Operation, Way
+from convostore.models import Session
+from convostore.models.fields import now
+from convostore.redis import RedisSessionStore
+from convostore.redis.keys import channel_of, indexes_of, value_key
+from convostore.testing.factories import make_session, make_visit
+
+
+def _session(tenant: Any) -> Session:
+    visits = [make_visit(step_name=f"step {n}", turn_number=n, step_content_hash=f"hash {n}") for n in range(4)]
+    return make_session(
+        tenant,
+        customer_profile_id=uuid4(),
+        active_scenario_id=uuid4(),
+        active_step_id=visits[-1].step_id,
+        active_scenario_version=2,
+        step_history=visits,
+        rule_fires={str(uuid4()): n for n in range(3)},
+        variables={"order_id": "A-1723", "cart": [{"sku": f"sku {n}", "count": n, "price": 9.5} for n in range(3)]},
+        turn_count=4,
+    )
+
+
+async def get_alone(engines: Engines) -> Operation:
+    return await _get(engines, "session get, alone", goal=1.3, concurrency=1)
+
+
+async def get(engines: Engines) -> Operation:
+    return await _get(engines, "session get, 64 concurrent", goal=0.5, concurrency=64)
+
+
+async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
+    store, client = RedisSessionStore(engines.client), engines.bare_client
+    sessions = spread(_session)
+    ids: dict[int, list[Any]] = {}
+    for tenants, items in sessions.items():
+        for session in items:
+            await store.save(session)
+            await client.set(f"session:{session.session_id}", session.model_dump_json())
+        ids[tenants] = [session.session_id for session in items]
+
+    async def bare(session_id: Any) -> Session | None:
+        value = await client.get(f"session:{session_id}")
+        return Session.model_validate_json(value) if value else None
+
+    inputs = repeated(ids, 2)
+    return Operation(
+        title, goal, Way(store.get, inputs), Way(bare, inputs), concurrency, agree=lambda a, b: bool(a and a == b)
+    )
+
+
+async def save(engines: Engines) -> Operation:
+    store, client = RedisSessionStore(engines.client), engines.bare_client
+    saved, written = spread(_session), spread(_session)
+
+    async def bare(session: Session) -> None:
+        session.last_activity_at = now()
+        member, score = str(session.session_id), -session.last_activity_at.timestamp()
+        agent, customer, step = indexes_of(session)
+        channel = channel_of(session)
+        pipeline: Any = client.pipeline(transaction=True)
+        pipeline.set(value_key(session.session_id), session.model_dump_json())
+        pipeline.zadd(f"bare:{agent}", {member: score})
+        pipeline.zadd(f"bare:{customer}", {member: score})
+        pipeline.sadd(f"bare:{step}", member)
+        pipeline.zadd("bare:hot", {member: score})
+        pipeline.zadd(f"{channel}open", {member: score})
+        pipeline.zrem(f"{channel}closed", member)
+        await pipeline.execute()
+
+    return Operation(
+        "session save, all indexes, 64 concurrent",
+        0.35,
+        Way(store.save, repeated(saved, 2)),
+        Way(bare, repeated(written, 2)),
+    )
+
+
+OPERATIONS = {"session-get-alone": get_alone, "session-get": get, "session-save": save}
