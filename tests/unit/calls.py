@@ -6,10 +6,12 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
+from functools import cached_property
 from inspect import Parameter
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 from uuid import UUID, uuid4
 
 from convostore import inmemory
@@ -29,7 +31,8 @@ STORES: dict[type[Store], type[Store]] = {
 """The reference store of each contract."""
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True)
+class Method:
     """A method of a contract."""
 
     contract: type[Store]
@@ -38,13 +41,13 @@ class Method(NamedTuple):
     def __str__(self) -> str:
         return f"{self.contract.__name__}.{self.name}"
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Its parameters without `self`."""
         signature = inspect.signature(getattr(self.contract, self.name))
         return {name: parameter for name, parameter in signature.parameters.items() if name != "self"}
 
-    @property
+    @cached_property
     def hints(self) -> dict[str, Any]:
         """The types of its parameters, with their bounds."""
         return typing.get_type_hints(getattr(self.contract, self.name), include_extras=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from datetime import UTC, datetime
@@ -73,12 +74,14 @@ def strategy_for(hint: Any) -> Strategy:
     raise TypeError(f"there is no strategy for {hint}; add one here")
 
 
+@functools.cache
 def hints_of(model: type[Model]) -> dict[str, Any]:
     """Return the types of a model's fields, with their bounds."""
     hints = typing.get_type_hints(model, include_extras=True)
     return {name: hints[name] for name in model.model_fields}
 
 
+@functools.cache
 def models(model: type[M]) -> st.SearchStrategy[M]:
     """Return valid models with every field drawn."""
     values = {name: strategy_for(hint) for name, hint in hints_of(model).items()}

@@ -14,7 +14,6 @@ import pytest
 from convostore import contracts, inmemory, postgres, redis
 from tests.unit import required_interface as required
 
-
 CONTRACTS: dict[type, type] = {
     required.SessionStore: contracts.SessionStore,
     required.RedisSessionStore: redis.RedisSessionStore,
