@@ -76,7 +76,9 @@ def test_no_two_mixins_define_a_test_of_the_same_name(suite: type) -> None:
     assert not hidden, f"{suite.__name__}: {hidden} hide tests of other mixins"
 
 
-@pytest.mark.parametrize("module", sorted({m for s in SUITES.values() for m in modules_of(s)}, key=str))
+@pytest.mark.parametrize(
+    "module", sorted({m for s in SUITES.values() for m in modules_of(s)}, key=str), ids=lambda module: module.__name__
+)
 def test_no_class_defines_a_test_twice(module: ModuleType) -> None:
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.ClassDef):
