@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, cycle, islice
 from math import sqrt
 from operator import attrgetter, mul
 from random import Random
@@ -107,21 +108,26 @@ async def search(engines: Engines) -> Operation:
 
 
 async def _fill(pool: Any) -> dict[int, list[Filter]]:
-    """Fill the table: half of it 5,000 each of one tenant's customers, half one customer of each tenant."""
-    customers = _TOTAL // 2 // _FILTERED
+    """Fill the table: half of it one tenant's, half one customer of each tenant.
+
+    The one tenant has customers with 5,000 episodes, and as many episodes again of other agents and customers with one
+    each: the planner takes an agent and a customer for rare, as it would in production.
+    """
+    half, quarter = _TOTAL // 2, _TOTAL // 4
     agent = uuid4()
     filters = {
-        SPREAD[0]: [(TENANTS[0], agent, uuid4()) for _ in range(customers)],
-        SPREAD[1]: [(tenant, agent, uuid4()) for tenant in TENANTS],
+        SPREAD[0]: [(TENANTS[0], agent, uuid4()) for _ in range(quarter // _FILTERED)],
+        SPREAD[1]: [(tenant, uuid4(), uuid4()) for tenant in TENANTS],
     }
     vectors, prototype = Vectors(), dict(make_episode(TENANTS[0], agent, embedding=[1.0], embedding_model=_MODEL))
 
     def rows() -> Iterator[tuple[Any, ...]]:
-        for group in filters.values():
-            for number in range(_TOTAL // 2):
-                tenant, _, customer = group[number % len(group)]
-                changes = {"id": uuid4(), "tenant_id": tenant, "customer_profile_id": customer}
-                yield tuple((prototype | changes | {"embedding": vectors.wire()}).values())
+        regulars, elsewhere = filters.values()
+        newcomers = ((TENANTS[0], uuid4(), uuid4()) for _ in range(quarter))
+        owners = chain(islice(cycle(regulars), quarter), newcomers, islice(cycle(elsewhere), half))
+        for tenant, agent_id, customer in owners:
+            changes = {"id": uuid4(), "tenant_id": tenant, "agent_id": agent_id, "customer_profile_id": customer}
+            yield tuple((prototype | changes | {"embedding": vectors.wire()}).values())
 
     async with pool.acquire() as connection:
         await connection.set_type_codec("vector", encoder=bytes, decoder=decode_vector, format="binary")
