@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 from typing import Literal
 
+__all__ = ["ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"]
+
 Outcome = Literal["not_applied", "unknown"]
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.errors import ConnectionError
+from convostore.errors import ConnectionError, ValidationError
 from convostore.inmemory import InMemoryAuditStore
 from convostore.testing.factories import make_session
 from tests.unit.scripted import DriverError, ScriptedSessions
@@ -122,3 +122,9 @@ async def test_a_health_check_has_the_deadline_too() -> None:
     assert await ScriptedSessions(for_ever, timeout=0.05).health_check() is False
     assert time.monotonic() - started < 1
     assert await ScriptedSessions().health_check() is True
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, None, "1"])
+def test_a_deadline_that_is_none_is_refused(seconds: Any) -> None:
+    with pytest.raises(ValidationError, match="seconds"):
+        InMemoryAuditStore().within(seconds)

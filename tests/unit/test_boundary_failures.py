@@ -189,3 +189,10 @@ async def test_concurrent_failures_are_logged_each_once(log: list[logging.LogRec
 def test_an_application_without_logging_hears_nothing() -> None:
     handlers = logging.getLogger("convostore").handlers
     assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
+
+
+async def test_a_refused_argument_is_logged_with_the_tenant_of_the_call(log: list[logging.LogRecord]) -> None:
+    tenant = uuid4()
+    with pytest.raises(ValidationError):
+        await ScriptedSessions().list_by_agent(tenant, uuid4(), limit=0)
+    assert [vars(record)["tenant_id"] for record in log] == [str(tenant)]

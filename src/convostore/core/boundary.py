@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
+import math
 import random
 import time
 from abc import ABC
@@ -52,7 +53,9 @@ class Store(ABC):
         self._tenant: UUID | None = None
 
     def within(self, seconds: float) -> Self:
-        """Return this store with another deadline per call, in seconds, on the same connections."""
+        """Return this store with another deadline per call, in seconds above 0, on the same connections."""
+        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
+            raise ValidationError("seconds: must be a number above 0")
         twin = copy.copy(self)
         twin._timeout = seconds
         return twin
@@ -75,7 +78,7 @@ class Store(ABC):
                 await self._ping()
         except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
             error = failure if isinstance(failure, StoreError) else self._translate(failure)
-            error.store, error.operation = self.kind, "health_check"
+            error.store, error.operation, error.outcome = self.kind, "health_check", "not_applied"
             log_failure(error, {}, time.monotonic() - started)
             return False
         return True
@@ -87,7 +90,7 @@ class Store(ABC):
         """Return the error of the vocabulary that a driver's error means. Backends extend this."""
         if isinstance(error, TimeoutError):
             return ConnectionError("The call did not finish in time.", outcome="unknown", code="timeout")
-        if isinstance(error, OSError):
+        if isinstance(error, OSError | EOFError):
             return ConnectionError("The backend could not be reached.", outcome="unknown", code=type(error).__name__)
         return StoreError(f"The call failed unexpectedly ({type(error).__name__}).", outcome="unknown")
 
@@ -118,7 +121,7 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
     @functools.wraps(contract)
     async def call(self: Store, *args: Any, **kwargs: Any) -> Any:
         started = time.monotonic()
-        arguments: dict[str, Any] = {}
+        arguments = check().named(args, kwargs)
         with span(self.kind, self.system, operation):
             try:
                 arguments = check()(args, kwargs)

@@ -38,7 +38,8 @@ def log_failure(error: StoreError, arguments: Mapping[str, Any], seconds: float)
 
 def _subject(arguments: Mapping[str, Any]) -> tuple[UUID | None, UUID | None]:
     """Return the tenant and the first other id that a call names."""
-    tenant: UUID | None = arguments.get("tenant_id")
+    named = arguments.get("tenant_id")
+    tenant: UUID | None = named if isinstance(named, UUID) else None
     entity: UUID | None = None
     for name, value in arguments.items():
         if isinstance(value, Model):

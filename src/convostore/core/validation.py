@@ -54,6 +54,10 @@ class ArgumentCheck:
             raise ValidationError(self._describe(error)) from error
         return {**dict(zip(self.names, values, strict=False)), **keywords}
 
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name, unchecked, as far as they have one."""
+        return {**dict(zip(self.names, args, strict=False)), **kwargs}
+
     def _describe(self, error: pydantic.ValidationError) -> str:
         return "; ".join(
             f"{'.'.join(self._named(item['loc']))}: {item['msg'].removeprefix('Value error, ')}"

@@ -38,6 +38,16 @@ class Header:
     channel: str
     state: str
 
+    @property
+    def score(self) -> int:
+        """Its score in sorted sets."""
+        return -microseconds(self.last_activity_at)
+
+    @property
+    def pointer(self) -> str:
+        """The key of its channel identity in which it stands."""
+        return f"{self.channel}{self.state}"
+
     @classmethod
     def parsed(cls, line: bytes) -> Self:
         """Read a header line."""

@@ -60,12 +60,12 @@ class RedisSessionStore(SessionStore):
         # so that a session which was saved is always found.
         pipeline = self._pipeline()
         pipeline.zadd(f"{channel}{state}", {str(session_id): -now})
-        pipeline.zrem(f"{channel}{_other(state)}", str(session_id))
         verdict, before, after = await self._run(script("save"), keys.value_key(session_id), arguments, pipeline)
+        stored = Header.parsed(before) if before else None
         if verdict == b"saved":
             header = Header.parsed(after)
-            if before and Header.parsed(before).channel != channel:
-                await self._forget_pointers(Header.parsed(before).channel, session_id)
+            if stored is not None and stored.pointer != header.pointer:
+                await self._mend_pointer(stored.pointer, session_id, stored.score)
             stamp(
                 session,
                 revision=header.revision,
@@ -73,8 +73,8 @@ class RedisSessionStore(SessionStore):
                 last_activity_at=header.last_activity_at,
             )
             return session_id
-        stored = Header.parsed(before) if before else None
-        await self._mend_pointers(session_id, channel, stored)
+        instead = stored.score if stored is not None and stored.pointer == f"{channel}{state}" else None
+        await self._mend_pointer(f"{channel}{state}", session_id, -now, instead)
         if verdict == b"taken":
             raise ConflictError("session: the session id is taken")
         raise ConflictError(
@@ -86,7 +86,8 @@ class RedisSessionStore(SessionStore):
         line = await self._run(script("delete"), keys.value_key(session_id), arguments)
         if not line:
             return False
-        await self._forget_pointers(Header.parsed(line).channel, session_id)
+        header = Header.parsed(line)
+        await self._mend_pointer(header.pointer, session_id, header.score)
         return True
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
@@ -176,7 +177,7 @@ class RedisSessionStore(SessionStore):
         moved = codec.recoded(value, target)
         if moved is None or tenant_id not in (None, header.tenant_id):
             return False
-        score = "" if target == codec.COMPRESSED else -codec.microseconds(header.last_activity_at)
+        score = "" if target == codec.COMPRESSED else header.score
         arguments = (keys.bucket(session_id), str(session_id), line, rest[:1], moved, score)
         return bool(await self._run(script("move"), key, arguments))
 
@@ -215,23 +216,9 @@ class RedisSessionStore(SessionStore):
     def _pipeline(self) -> Any:
         return self._client.pipeline(transaction=False)
 
-    async def _forget_pointers(self, channel: str, session_id: UUID) -> None:
-        """Remove a session from both keys of a channel identity."""
-        pipeline = self._pipeline()
-        for state in ("open", "closed"):
-            pipeline.zrem(f"{channel}{state}", str(session_id))
-        await pipeline.execute()
-
-    async def _mend_pointers(self, session_id: UUID, channel: str, stored: Header | None) -> None:
-        """Put the pointers of a refused save back to what is stored."""
-        await self._forget_pointers(channel, session_id)
-        if stored is not None:
-            score = -codec.microseconds(stored.last_activity_at)
-            await self._client.zadd(f"{stored.channel}{stored.state}", {str(session_id): score})
-
-
-def _other(state: str) -> str:
-    return "closed" if state == "open" else "open"
+    async def _mend_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
+        """Remove a session's pointer or give it another score, unless another save has touched it meanwhile."""
+        await self._run(script("mend"), key, (str(session_id), score, "" if instead is None else instead))
 
 
 def _recency(session: Session) -> tuple[float, UUID]:
