@@ -1,0 +1,62 @@
+"""A checker of the whole database: whether every key is what the stored sessions ask for, and none is there besides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, TypeAlias
+
+from convostore.models import Session
+from convostore.redis import codec, keys
+
+Keys: TypeAlias = dict[str, dict[str, float | None]]
+"""Members by key, with their scores; None in a set without scores."""
+
+
+def expected_of(values: dict[str, bytes]) -> Keys:
+    """Return the indexes and pointers that belong to stored values."""
+    expected: Keys = defaultdict(dict)
+    for key, value in values.items():
+        session = codec.decoded(value, None)
+        assert isinstance(session, Session)
+        assert key == keys.value_key(session.session_id)
+        member, prefix = str(session.session_id), keys.bucket(session.session_id)
+        score = float(-codec.microseconds(session.last_activity_at))
+        for index in keys.indexes_of(session):
+            expected[f"{prefix}{index}"][member] = None if index.startswith("step:") else score
+        if value.partition(b"\n")[2][:1] == codec.PLAIN:
+            expected[f"{prefix}hot"][member] = score
+        expected[f"{keys.channel_of(session)}{codec.state_of(session)}"][member] = score
+    return dict(expected)
+
+
+async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
+    """Return the values of a database, and its indexes and pointers as they are."""
+    values: dict[str, bytes] = {}
+    found: Keys = {}
+    async for name in client.scan_iter(count=1_000):
+        key, kind = name.decode(), (await client.type(name)).decode()
+        if kind == "string":
+            values[key] = await client.get(name)
+        elif kind == "set":
+            answer = await client.smembers(name)
+            found[key] = {member.decode(): None for member in answer}
+        else:
+            assert kind == "zset", key
+            answer = await client.zrange(name, 0, -1, withscores=True)
+            found[key] = {member.decode(): score for member, score in answer}
+    return values, found
+
+
+def entries(keys: Keys) -> set[tuple[str, str, float | None]]:
+    """Return every entry with its key."""
+    return {(key, member, score) for key, members in keys.items() for member, score in members.items()}
+
+
+async def check(client: Any) -> int:
+    """Compare every key of a database with what its sessions ask for; return how many sessions there are."""
+    values, found = await contents(client)
+    expected = expected_of(values)
+    assert {await client.ttl(key) for key in (*values, *found)} <= {-1}, "something would expire"
+    missing, besides = entries(expected) - entries(found), entries(found) - entries(expected)
+    assert (missing, besides) == (set(), set()), f"missing: {missing}; besides: {besides}"
+    return len(values)

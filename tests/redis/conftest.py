@@ -1,0 +1,33 @@
+"""Valkey for the tests: a database of their own on the shared server, and a server of a test's own to hurt."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from convostore.embedded import Embedded, open_embedded
+from convostore.redis import RedisSessionStore, create_client
+
+
+@pytest.fixture
+async def client(engines: Embedded) -> AsyncIterator[Redis]:
+    """A client of an empty database."""
+    async with create_client(f"{engines.redis_url}?db=9") as opened:
+        await opened.flushdb()
+        yield opened
+
+
+@pytest.fixture
+def store(client: Redis) -> RedisSessionStore:
+    """A store in the empty database."""
+    return RedisSessionStore(client)
+
+
+@pytest.fixture
+async def own(area: Path) -> AsyncIterator[Embedded]:
+    """A Valkey server of the test's own."""
+    async with open_embedded(area / "home", postgres=False) as engines:
+        yield engines
