@@ -138,15 +138,17 @@ async def test_rows_of_other_tenants_are_neither_changed_nor_deleted(
         assert await bound.execute(f'DELETE FROM convostore."{table}"') == "DELETE 0"
 
 
-async def test_the_same_row_may_stand_under_two_tenants(admin: Any, bound: Any, tables: list[str]) -> None:
-    other, first = uuid4(), await admin.fetchval("SELECT tenant_id FROM convostore.relationship LIMIT 1")
+async def test_the_same_row_may_stand_under_two_tenants(
+    admin: Any, bound: Any, tables: list[str], tenant: UUID
+) -> None:
+    other = uuid4()
     await set_tenant(bound, other)
     # What they refer to must be there first; a session's id is unique across tenants, which is the one exception.
     order = ["entity", "profile", *(name for name in tables if name not in ("entity", "profile", "session"))]
     async with bound.transaction():
         for table in order:
             rows = await admin.fetch(
-                f'SELECT to_jsonb(t)::text FROM convostore."{table}" AS t WHERE tenant_id = $1', first
+                f'SELECT to_jsonb(t)::text FROM convostore."{table}" AS t WHERE tenant_id = $1', tenant
             )
             for (row,) in rows:
                 await insert(bound, table, json.loads(row) | {"tenant_id": other})

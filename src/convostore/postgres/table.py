@@ -60,14 +60,19 @@ class PostgresTable(Table[M]):
             stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_write_id())
         fresh = item.model_copy(update=stamps)
-        if await self._database.fetchval(
-            self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
-        ):
-            stamp(item, **stamps)
-            return
+        taken = ConflictError(f"{self._declaration.name}: the key is taken by other content")
+        try:
+            if await self._database.fetchval(
+                self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
+            ):
+                stamp(item, **stamps)
+                return
+        except ConflictError as conflict:
+            # Of two that add the same row at once, one may meet the other in another unique key than the first.
+            taken = conflict
         stored = await self.get(tenant_id, **key)
         if stored is None or any(getattr(stored, c) != getattr(item, c) for c in self._declaration.content):
-            raise ConflictError(f"{self._declaration.name}: the key is taken by other content")
+            raise taken
         stamp(item, **{column: getattr(stored, column) for column in item.stamps})
 
     async def save(self, item: M, *, overwrite: bool) -> None:
