@@ -108,13 +108,13 @@ async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_after_operations_at_once_every_key_is_what_the_sessions_ask_for(
+async def test_after_operations_at_once_no_session_is_missing_where_it_is_looked_for(
     client: Redis, store: RedisSessionStore, seed: int
 ) -> None:
     players = [Player(store, 100 * seed + number) for number in range(8)]
     for _ in range(25):
         await asyncio.gather(*(player.play() for player in players))
-        await check(client)
+        await check(client, settled=False)
 
 
 async def test_nothing_is_left_of_sessions_that_are_deleted(client: Redis, store: RedisSessionStore) -> None:
@@ -124,3 +124,49 @@ async def test_nothing_is_left_of_sessions_that_are_deleted(client: Redis, store
     for session_id in IDS:
         await store.delete(session_id)
     assert await contents(client) == ({}, {})
+
+
+async def test_a_save_that_is_refused_after_another_one_leaves_the_others_pointer(
+    client: Redis, store: RedisSessionStore
+) -> None:
+    session = make_session(TENANTS[0], user_channel_id="before")
+    await store.save(session)
+    winner, loser = (session.model_copy(update={"user_channel_id": "after"}) for _ in range(2))
+    loser.revision = 0
+
+    class Late(RedisSessionStore):
+        """A store in which another save comes between the refusal of a save and the removal of its pointer."""
+
+        async def _mend_pointer(self, *arguments: Any) -> None:
+            await store.save(winner)
+            await super()._mend_pointer(*arguments)
+
+    with pytest.raises(ConflictError):
+        await Late(client).save(loser)
+    assert await store.get_by_channel(TENANTS[0], session.channel, "after") == winner
+    assert await store.get_by_channel(TENANTS[0], session.channel, "before") is None
+    await check(client)
+
+
+async def test_a_session_that_comes_back_to_a_channel_meanwhile_keeps_its_pointer(
+    client: Redis, store: RedisSessionStore
+) -> None:
+    session = make_session(TENANTS[0], user_channel_id="here")
+    await store.save(session)
+    away = session.model_copy(update={"user_channel_id": "there"})
+
+    class Late(RedisSessionStore):
+        """A store in which another save comes between a save and the removal of the pointer it replaced."""
+
+        async def _mend_pointer(self, *arguments: Any) -> None:
+            back = await store.get(session.session_id)
+            assert back is not None
+            back.user_channel_id = "here"
+            await store.save(back)
+            await super()._mend_pointer(*arguments)
+
+    await Late(client).save(away)
+    found = await store.get_by_channel(TENANTS[0], session.channel, "here")
+    assert found is not None
+    assert found.revision == 3
+    await check(client)
