@@ -40,9 +40,10 @@ class TurnContract(StoreContract):
             assert await store.get_turn(turn.tenant_id, turn.turn_id) == turn
 
     async def test_saving_a_turn_again_does_nothing_and_other_content_is_refused(self, store: AuditStore) -> None:
-        for _ in range(20):
-            turn = full_turn(uuid4())
+        turns = [full_turn(uuid4()) for _ in range(20)]
+        for turn in turns:
             await asyncio.gather(*(store.save_turn(turn) for _ in range(8)))
+        turn = turns[0]
         with pytest.raises(ConflictError):
             await store.save_turn(turn.model_copy(update={"agent_response": "other"}))
         assert await store.list_turns_by_session(turn.tenant_id, turn.session_id) == [turn]
