@@ -31,3 +31,10 @@ async def own(area: Path) -> AsyncIterator[Embedded]:
     """A Valkey server of the test's own."""
     async with open_embedded(area / "home", postgres=False) as engines:
         yield engines
+
+
+@pytest.fixture
+async def own_client(own: Embedded) -> AsyncIterator[Redis]:
+    """A client of the test's own server."""
+    async with create_client(own.redis_url) as client:
+        yield client
