@@ -1,0 +1,59 @@
+"""What a server is told, by MONITOR: every command of every client, and those that scripts run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from redis.asyncio import Redis
+
+_LINE = re.compile(rb"\+\d+\.\d+ \[(\d+) ([^\]]*)\] (.*)\r\n", re.DOTALL)
+_ARGUMENT = re.compile(rb'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its name in capitals, its arguments as MONITOR prints them, and whether a script ran it."""
+
+    name: str
+    arguments: tuple[str, ...]
+    by_script: bool
+
+
+class Monitor:
+    """Reads what a server is told in one of its databases."""
+
+    def __init__(self, reader: asyncio.StreamReader, client: Redis, database: int) -> None:
+        self._reader = reader
+        self._client = client
+        self._database = str(database).encode()
+
+    async def seen(self) -> list[Command]:
+        """Return the commands since the last call of this."""
+        await self._client.echo("until here")
+        commands: list[Command] = []
+        while True:
+            found = _LINE.fullmatch(await self._reader.readuntil(b"\r\n"))
+            assert found is not None
+            database, origin, text = found.groups()
+            name, *arguments = (argument.decode() for argument in _ARGUMENT.findall(text))
+            if (name.upper(), arguments) == ("ECHO", ["until here"]):
+                return commands
+            if database == self._database:
+                commands.append(Command(name.upper(), tuple(arguments), origin == b"lua"))
+
+
+@asynccontextmanager
+async def monitoring(client: Redis, path: str, database: int) -> AsyncIterator[Monitor]:
+    """Watch the server at a Unix socket."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=1 << 24)
+    try:
+        writer.write(b"MONITOR\r\n")
+        assert await reader.readline() == b"+OK\r\n"
+        yield Monitor(reader, client, database)
+    finally:
+        writer.close()
+        await writer.wait_closed()

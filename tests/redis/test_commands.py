@@ -1,0 +1,163 @@
+"""What the store tells the server: nothing unbounded, nothing that a cluster refuses, and as often as promised."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from importlib.resources import files
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from redis.asyncio import Redis
+from redis.crc import key_slot
+
+from convostore.contracts import SessionStore
+from convostore.embedded import Embedded
+from convostore.errors import ConflictError
+from convostore.models import Session, SessionStatus
+from convostore.redis import RedisSessionStore, create_client
+from convostore.testing import SessionStoreContract
+from convostore.testing.factories import full_session, make_visit
+from tests.redis.monitoring import Command, Monitor, monitoring
+
+SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua").iterdir())
+
+DIRECT = {"GET", "ZADD", "ZRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING"}
+"""All that the store says itself."""
+
+SCRIPTED = {"GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
+"""All that its scripts say."""
+
+CONNECTING = {"CLIENT", "SELECT", "HELLO", "AUTH"}
+"""What the driver says of its own when it connects."""
+
+
+@pytest.fixture
+async def monitor(engines: Embedded, client: Redis) -> AsyncIterator[Monitor]:
+    """Watches the test's database."""
+    async with monitoring(client, engines.redis_url.removeprefix("unix://"), 9) as opened:
+        yield opened
+
+
+def look_at(commands: list[Command]) -> None:
+    """Check commands one by one, and each script together with what it runs."""
+    slot = None
+    for command in commands:
+        if command.by_script:
+            assert command.name in SCRIPTED
+            assert key_slot(command.arguments[0].encode()) == slot, command
+        elif command.name not in CONNECTING:
+            assert command.name in DIRECT
+            if command.name in ("EVALSHA", "EVAL"):
+                assert command.arguments[1] == "1", "one key is declared; the others are computed in its slot"
+                slot = key_slot(command.arguments[2].encode())
+
+
+class TestTheContractIsKeptWithPlainCommands(SessionStoreContract):
+    """The whole contract of sessions, while somebody listens."""
+
+    @pytest.fixture
+    async def store(self, engines: Embedded, client: Redis, monitor: Monitor) -> AsyncIterator[SessionStore]:
+        async with create_client(f"{engines.redis_url}?db=9") as listened_to:
+            yield RedisSessionStore(listened_to)
+            look_at(await monitor.seen())
+
+
+def kinds(store: RedisSessionStore, session: Session) -> dict[str, Callable[[], Awaitable[Any]]]:
+    """Return a call of each kind."""
+    tenant, last = session.tenant_id, session.step_history[-1]
+    assert session.customer_profile_id is not None
+    assert session.active_scenario_id is not None
+    customer, scenario = session.customer_profile_id, session.active_scenario_id
+
+    async def refused() -> None:
+        with pytest.raises(ConflictError):
+            await store.save(session.model_copy(update={"revision": 0}))
+
+    async def close() -> UUID:
+        return await store.save(session.model_copy(update={"status": SessionStatus.CLOSED}))
+
+    return {
+        "get": lambda: store.get(session.session_id),
+        "save": lambda: store.save(session),
+        "refused": refused,
+        "by_channel": lambda: store.get_by_channel(tenant, session.channel, session.user_channel_id),
+        "by_agent": lambda: store.list_by_agent(tenant, session.agent_id),
+        "by_customer": lambda: store.list_by_customer(tenant, customer),
+        "by_step": lambda: store.find_sessions_by_step_hash(tenant, scenario, 3, last.step_content_hash or ""),
+        "demote": lambda: store.demote_to_persistent(session.session_id),
+        "promote": lambda: store.promote_to_hot(session.session_id),
+        "close": close,
+        "delete": lambda: store.delete(session.session_id),
+    }
+
+
+@pytest.fixture
+async def session(store: RedisSessionStore) -> Session:
+    """A stored session that stands in every index, after each script was loaded."""
+    session = full_session(uuid4())
+    session.status = SessionStatus.ACTIVE
+    session.step_history.append(make_visit(step_content_hash="here"))
+    await store.save(session)
+    await store.demote_to_persistent(session.session_id)
+    await store.delete(session.session_id)
+    session.revision = 0
+    await store.save(session)
+    return session
+
+
+async def commands_of(monitor: Monitor, call: Callable[[], Awaitable[Any]]) -> list[str]:
+    """Return the names of the commands that a call sends."""
+    await monitor.seen()
+    assert await call() is not False
+    return [command.name for command in await monitor.seen() if not command.by_script]
+
+
+async def test_a_call_sends_no_more_than_it_must(store: RedisSessionStore, session: Session, monitor: Monitor) -> None:
+    sent = {name: await commands_of(monitor, call) for name, call in kinds(store, session).items()}
+    assert sent == {
+        "get": ["GET"],
+        "save": ["ZADD", "EVALSHA"],
+        "refused": ["ZADD", "EVALSHA", "EVALSHA"],
+        "by_channel": ["ZRANGE", "ZRANGE", "GET"],
+        "by_agent": ["ZRANGE"] * 64 * len(SessionStatus) + ["GET"],
+        "by_customer": ["ZRANGE"] * 64 + ["GET"],
+        "by_step": ["SMEMBERS"] * 64 + ["GET"],
+        "demote": ["GET", "EVALSHA"],
+        "promote": ["GET", "EVALSHA"],
+        "close": ["ZADD", "EVALSHA", "EVALSHA"],
+        "delete": ["EVALSHA", "EVALSHA"],
+    }
+
+
+async def test_a_session_and_its_indexes_share_a_slot_and_its_pointers_share_another(
+    client: Redis, session: Session
+) -> None:
+    slots: dict[str, set[int]] = {"session": set(), "pointer": set()}
+    async for key in client.scan_iter():
+        assert isinstance(key, bytes)
+        slots["pointer" if key.endswith((b":open", b":closed")) else "session"].add(key_slot(key))
+    assert [len(found) for found in slots.values()] == [1, 1]
+
+
+async def test_free_text_stands_in_keys_only_as_a_hash(client: Redis, session: Session) -> None:
+    async for key in client.scan_iter():
+        assert isinstance(key, bytes)
+        assert re.fullmatch(rb"[a-z0-9:{}-]+", key), key
+        assert len(key) < 200
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_declares_itself_and_says_what_it_takes_and_returns(name: str) -> None:
+    text = files("convostore.redis").joinpath("lua", name).read_text("utf-8")
+    first, second, *_ = text.splitlines()
+    assert first == "#!lua"
+    assert re.fullmatch(r"-- [A-Z].+", second)
+    used = [int(number) for number in re.findall(r"ARGV\[(\d+)\]", text.partition("\nlocal ")[2])]
+    for number in range(1, max(used) + 1):
+        assert f"-- ARGV[{number}] " in text, number
+    assert "-- KEYS[1] " in text
+    assert re.search(r"^-- Returns ", text, re.MULTILINE)
+    assert "cjson" not in text
+    assert "KEYS[2]" not in text
