@@ -12,6 +12,7 @@ import pytest
 
 from convostore.core.boundary import current_write_id
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
+from convostore.models import Session
 from convostore.testing.factories import make_session
 from tests.unit.scripted import DriverError, ScriptedSessions
 
@@ -154,3 +155,17 @@ async def test_a_retried_save_stamps_the_object_once() -> None:
     session = make_session(uuid4())
     await ScriptedSessions(ConnectionError("lost", outcome="unknown")).save(session)
     assert session.revision == 1
+
+
+async def test_a_store_that_calls_another_makes_one_call(caplog: pytest.LogCaptureFixture) -> None:
+    inner = ScriptedSessions(*[DriverError("transient")] * 99)
+
+    class Outer(ScriptedSessions):
+        async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+            return await inner.get(session_id, tenant_id=tenant_id)
+
+    with pytest.raises(ConnectionError):
+        await Outer().get(uuid4())
+    assert inner.attempts == 5
+    assert len(set(inner.write_ids)) == 1
+    assert len(caplog.records) == 1

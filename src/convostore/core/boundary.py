@@ -31,12 +31,15 @@ DEFAULT_TIMEOUT = 5.0
 _ATTEMPTS = 5
 _FIRST_BACKOFF = 0.01
 
-_write_id: ContextVar[UUID] = ContextVar("convostore_write_id")
+_write_id: ContextVar[UUID | None] = ContextVar("convostore_write_id", default=None)
 
 
 def current_write_id() -> UUID:
     """Return the id of the running call, the same in every attempt: a retry recognises its own write by it."""
-    return _write_id.get()
+    write_id = _write_id.get()
+    if write_id is None:
+        raise RuntimeError("there is no running call")
+    return write_id
 
 
 class Store(ABC):
@@ -120,13 +123,15 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
 
     @functools.wraps(contract)
     async def call(self: Store, *args: Any, **kwargs: Any) -> Any:
+        if _write_id.get() is not None:
+            # Called by another store's method: the call is that one's, with its checks, its deadline and its retries.
+            return await method(self, *args, **kwargs)
         started = time.monotonic()
         arguments = check().named(args, kwargs)
         with span(self.kind, self.system, operation):
             try:
                 arguments = check()(args, kwargs)
                 _bind_tenant(self._tenant, arguments)
-                _write_id.set(uuid4())
                 result = await _attempt(self, effect, functools.partial(method, self, **arguments), started)
             except Exception as failure:
                 error = failure if isinstance(failure, StoreError) else self._translate(failure)
@@ -145,23 +150,31 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
 
 
 async def _attempt(store: Store, effect: Effect, method: Callable[[], Awaitable[Any]], started: float) -> Any:
-    async with asyncio.timeout(store._timeout):
-        attempt = 0
-        while True:
-            attempt += 1
-            try:
-                return await method()
-            except Exception as failure:
-                error = failure if isinstance(failure, StoreError) else store._translate(failure)
-                pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
-                in_time = time.monotonic() - started + pause < store._timeout
-                harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
-                if error.retryable and harmless and in_time and attempt < _ATTEMPTS:
-                    await asyncio.sleep(pause)
-                elif error is failure:
-                    raise
-                else:
-                    raise error from failure
+    token = _write_id.set(uuid4())
+    try:
+        async with asyncio.timeout(store._timeout):
+            return await _repeat(store, effect, method, started)
+    finally:
+        _write_id.reset(token)
+
+
+async def _repeat(store: Store, effect: Effect, method: Callable[[], Awaitable[Any]], started: float) -> Any:
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return await method()
+        except Exception as failure:
+            error = failure if isinstance(failure, StoreError) else store._translate(failure)
+            pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
+            in_time = time.monotonic() - started + pause < store._timeout
+            harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
+            if error.retryable and harmless and in_time and attempt < _ATTEMPTS:
+                await asyncio.sleep(pause)
+            elif error is failure:
+                raise
+            else:
+                raise error from failure
 
 
 def _bind_tenant(bound: UUID | None, arguments: dict[str, Any]) -> None:
