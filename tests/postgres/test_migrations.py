@@ -79,6 +79,12 @@ async def test_eight_migrations_at_once_end_in_one_whole_schema(server: Embedded
         assert await snapshot(empty) == await catalogue(connection)
 
 
+async def test_two_databases_of_one_server_can_be_migrated_at_once(server: Embedded, empty: str) -> None:
+    async with fresh_database(server.postgres_dsn) as other:
+        await asyncio.gather(migrate(empty), migrate(other))
+        assert await snapshot(other) == await snapshot(empty)
+
+
 async def test_a_migration_waits_for_another_and_gives_up_at_its_deadline(empty: str) -> None:
     async with connected(empty) as other:
         await other.execute("SELECT pg_advisory_lock($1)", module._LOCK)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import as_file, files
@@ -21,6 +22,7 @@ HEAD = VERSIONS[-1]
 """The version that this release works with."""
 
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
+_ALEMBIC = threading.Lock()  # Alembic keeps what it works on in its modules: one migration at a time in a process
 _POLL = 0.05
 _LOCK_TIMEOUT = "5s"
 
@@ -107,6 +109,8 @@ async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -
             (command.upgrade if upgrade else command.downgrade)(config, revision)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110
+        await asyncio.sleep(_POLL)
     try:
         async with engine.connect() as bind:
             await bind.run_sync(run)
@@ -114,6 +118,7 @@ async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -
     except DBAPIError as error:
         raise (getattr(error.orig, "__cause__", None) or error) from error
     finally:
+        _ALEMBIC.release()
         await engine.dispose()
 
 
