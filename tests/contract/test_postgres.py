@@ -1,4 +1,4 @@
-"""The contract suite on PostgreSQL 18 and 16."""
+"""The contract suite on PostgreSQL 18 and 16, whichever plans they choose."""
 
 from __future__ import annotations
 
@@ -29,16 +29,27 @@ from convostore.testing import (
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 
-@pytest.fixture(scope="module", params=["engines", "postgres16"], ids=["18", "16"])
-def server(request: pytest.FixtureRequest) -> Embedded:
-    """Each version."""
-    opened: Embedded = request.getfixturevalue(request.param)
-    return opened
+# A statement must be right whichever plan is chosen: its tenant must be set before anything is scanned.
+PLANNERS = {
+    "18": ("engines", {}),
+    "16": ("postgres16", {}),
+    "hash joins": ("engines", {"enable_nestloop": "off", "enable_mergejoin": "off"}),
+    "merge joins": ("engines", {"enable_nestloop": "off", "enable_hashjoin": "off"}),
+    "generic plans": ("engines", {"plan_cache_mode": "force_generic_plan"}),
+}
+
+
+@pytest.fixture(scope="module", params=PLANNERS.values(), ids=PLANNERS)
+def planner(request: pytest.FixtureRequest) -> tuple[Embedded, dict[str, str]]:
+    """Each version, and ways in which it may plan."""
+    server, settings = request.param
+    return request.getfixturevalue(server), settings
 
 
 @pytest.fixture(scope="module")
-async def pool(server: Embedded) -> AsyncIterator[Pool]:
-    async with await create_pool(server.postgres_dsn) as opened:
+async def pool(planner: tuple[Embedded, dict[str, str]]) -> AsyncIterator[Pool]:
+    server, settings = planner
+    async with await create_pool(server.postgres_dsn, settings=settings) as opened:
         yield opened
 
 

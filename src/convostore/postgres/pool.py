@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping
 from struct import pack, unpack_from
 from sys import byteorder
 from typing import Any
@@ -29,13 +30,16 @@ class _Connection(asyncpg.Connection):
         return ""
 
 
-async def create_pool(dsn: str, *, min_size: int = 0, max_size: int = 10) -> asyncpg.Pool[Any]:
+async def create_pool(
+    dsn: str, *, min_size: int = 0, max_size: int = 10, settings: Mapping[str, str] | None = None
+) -> asyncpg.Pool[Any]:
     """Open a pool for the PostgreSQL stores, whose connections run as the application role.
 
     Args:
         dsn: the server and database; its user must be a member of the role `convostore_app`, or a superuser.
         min_size: how many connections to keep open.
         max_size: how many to open at most.
+        settings: further settings of PostgreSQL for every connection, such as `statement_timeout`.
     """
     return await asyncpg.create_pool(
         dsn,
@@ -44,7 +48,13 @@ async def create_pool(dsn: str, *, min_size: int = 0, max_size: int = 10) -> asy
         connection_class=_Connection,
         # Named and generated statements together are more than asyncpg's default of 100.
         statement_cache_size=500,
-        server_settings={"role": APPLICATION_ROLE, "application_name": "convostore", "jit": "off", "timezone": "UTC"},
+        server_settings={
+            "application_name": "convostore",
+            "jit": "off",
+            **(settings or {}),
+            "timezone": "UTC",
+            "role": APPLICATION_ROLE,
+        },
     )
 
 

@@ -39,7 +39,7 @@ class Report:
         before, after = list(written), [item for item in read if item is not None]
         self.written[store, what] += len(before)
         self.read[store, what] += len(after)
-        self.check(f"{store}: what is read back equals what was written", _content(before) == _content(after), where)
+        self.check(f"{store}: {what} are read back as they were written", _content(before) == _content(after), where)
 
 
 def _content(items: list[Any]) -> list[Any]:

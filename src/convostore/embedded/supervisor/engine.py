@@ -182,7 +182,9 @@ class Engine:
 
     async def _answers_soon(self) -> bool:
         try:
-            return await asyncio.wait_for(self.answers(), 5.0)
+            # Not wait_for: until Python 3.12 it loses a cancellation that arrives together with the answer.
+            async with asyncio.timeout(5.0):
+                return await self.answers()
         except TimeoutError:
             return False
 

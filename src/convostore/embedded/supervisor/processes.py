@@ -47,7 +47,8 @@ class Process:
             self.send(number)
             self.send(signal.SIGCONT)  # a frozen process takes the signal only then
             try:
-                await asyncio.wait_for(self._ended.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._ended.wait()
                 return
             except TimeoutError:
                 self._log.note(f"pid {self.pid} still runs {seconds:g} s after {signal.Signals(number).name}")
@@ -115,7 +116,8 @@ class Processes:
         while orphans := set(children_of(os.getpid())) - self._running.keys():
             ends = {pid: self._orphans.setdefault(pid, asyncio.Event()) for pid in orphans}
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_all(ends.values()), grace)
+                async with asyncio.timeout(grace):
+                    await _all(ends.values())
             for pid in orphans:
                 if not ends[pid].is_set():
                     log.note(f"ending pid {pid}, left behind by a server that has ended")

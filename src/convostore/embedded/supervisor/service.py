@@ -82,7 +82,8 @@ class Service:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = None
         with contextlib.suppress(TimeoutError, TypeError):
-            message = await asyncio.wait_for(receive(reader), _HELLO_TIMEOUT)
+            async with asyncio.timeout(_HELLO_TIMEOUT):
+                message = await receive(reader)
             request = Request.parse(message) if message else None
         # A client that means another home, or an earlier supervisor of this one, must not get these servers.
         expected = (self.token, self.place.home.id)

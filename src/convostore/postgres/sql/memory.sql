@@ -33,13 +33,13 @@ walk (entity_id, depth) AS (
     CROSS JOIN LATERAL (
         SELECT r.to_entity_id AS other
         FROM convostore.relationship AS r
-        WHERE r.tenant_id = $1 AND r.from_entity_id = walk.entity_id AND r.valid_from <= $4
-          AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = walk.entity_id
+          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
         UNION ALL
         SELECT r.from_entity_id
         FROM convostore.relationship AS r
-        WHERE r.tenant_id = $1 AND r.to_entity_id = walk.entity_id AND r.valid_from <= $4
-          AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = walk.entity_id
+          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
     ) AS edge
     WHERE walk.depth < $5::integer - 1
 ),
@@ -50,18 +50,19 @@ edge AS (
     CROSS JOIN LATERAL (
         SELECT r.id
         FROM convostore.relationship AS r
-        WHERE r.tenant_id = $1 AND r.from_entity_id = reached.entity_id AND r.valid_from <= $4
-          AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = reached.entity_id
+          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
         UNION ALL
         SELECT r.id
         FROM convostore.relationship AS r
-        WHERE r.tenant_id = $1 AND r.to_entity_id = reached.entity_id AND r.valid_from <= $4
-          AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = reached.entity_id
+          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
     ) AS touching
     GROUP BY touching.id
 )
 SELECT {{columns of relationship}}
 FROM edge JOIN convostore.relationship AS t ON t.tenant_id = $1 AND t.id = edge.id
+WHERE (SELECT ready FROM context)
 ORDER BY edge.depth, t.recorded_at, t.id
 
 -- name: delete_entity
