@@ -48,7 +48,6 @@ async def admin(engines: Embedded) -> AsyncIterator[Any]:
 
 async def failure(call: Awaitable[object], caplog: pytest.LogCaptureFixture) -> StoreError:
     """Return the error of a call that fails, after a look at it and at the one log record it leaves."""
-    caplog.clear()
     with caplog.at_level(logging.DEBUG, "convostore"), pytest.raises(StoreError) as caught:
         await call
     error = caught.value

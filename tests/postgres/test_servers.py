@@ -42,6 +42,7 @@ async def test_a_pool_outlives_a_killed_server_and_what_was_acknowledged_is_ther
             await engines.wait_ready(without=killed)
             assert await store.get(session.session_id) == session
     # The server is gone for good now.
+    caplog.clear()
     async with await create_pool(engines.postgres_dsn) as pool:
         error = await failure(PostgresSessionStore(pool).get(session.session_id), caplog)
     assert facts(error)[:3] == (ConnectionError, True, "not_applied")
