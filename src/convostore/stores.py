@@ -146,8 +146,10 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
     client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
     await redis.check_eviction(client, timeout=settings.timeout)
+    sessions = redis.RedisSessionStore(client, timeout=settings.timeout)
+    opened.push_async_callback(sessions.aclose)
     return Stores(
-        sessions=redis.RedisSessionStore(client, timeout=settings.timeout),
+        sessions=sessions,
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),
         memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
         audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),

@@ -39,7 +39,7 @@ PLANNERS = {
 }
 
 
-@pytest.fixture(scope="module", params=PLANNERS.values(), ids=PLANNERS)
+@pytest.fixture(scope="module", params=list(PLANNERS.values()), ids=list(PLANNERS))
 def planner(request: pytest.FixtureRequest) -> tuple[Embedded, dict[str, str]]:
     """Each version, and ways in which it may plan."""
     server, settings = request.param

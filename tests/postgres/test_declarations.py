@@ -81,6 +81,12 @@ async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: 
     expected = expected_columns(declaration.model)
     if declaration.revisioned:
         expected["write_id"] = ("uuid", True)
+    if declaration.fenced:
+        expected |= {
+            "fence": ("bigint", True),
+            "lock_owner": ("uuid", True),
+            "locked_until": ("timestamptz", True),
+        }
     if declaration.name == "episode":
         expected["words"] = ("tsvector", False)
     assert await actual_columns(admin, declaration.name) == expected

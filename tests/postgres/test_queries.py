@@ -31,8 +31,11 @@ REFERENCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|USING)\s+convostore\.\"?(\w+)\"?(
 INSERTED = re.compile(r"INSERT INTO convostore\.\"?(\w+)\"?")
 CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1,")
 
-BY_ID_ALONE = {("session", "get_session"), ("session", "delete_session")}
+BY_ID_ALONE = {("session", name) for name in ("get_session", "delete_session", "acquire_lock", "release_lock")}
 """The documented exception: calls by session id name no tenant. These learn it first and then are bound to it."""
+
+FOR_ALL_TENANTS = {("session", "sweep_sessions")}
+"""What an operator does: it learns whose rows are concerned and then is bound to those tenants."""
 
 
 @cache
@@ -117,6 +120,9 @@ def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> 
         assert unbound(statement, "(SELECT tenant_id FROM context)") == []
         assert "set_config('convostore.tenants', '{' || tenant_id || '}', true)" in statement
         assert "coalesce($2::uuid, tenant_id)" in statement
+    elif (file, name) in FOR_ALL_TENANTS:
+        assert unbound(statement, "ANY (ARRAY(SELECT id FROM tenant))") == []
+        assert "set_config('convostore.tenants', array_agg(id)::text, true)" in statement
     else:
         assert unbound(statement, "$1") == []
         assert GATE in statement

@@ -73,12 +73,13 @@ async def test_the_search_role_may_read_two_tables_and_write_none(admin: Any) ->
     assert [tuple(row) for row in rows] == [("episode", "SELECT"), ("session", "SELECT")]
 
 
-async def test_functions_above_row_level_security_are_these_two_and_closed_to_the_public(admin: Any) -> None:
+async def test_functions_above_row_level_security_are_these_and_closed_to_the_public(admin: Any) -> None:
     rows = [tuple(row) for row in await admin.fetch(DEFINERS)]
     fixed = ["search_path=pg_catalog"]
     assert rows == [
         ("matching_episodes", "convostore_search", fixed, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
+        ("tenants_with_old_sessions", "convostore_search", fixed, False, True),
     ]
 
 

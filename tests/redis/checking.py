@@ -23,8 +23,7 @@ def expected_of(values: dict[str, bytes]) -> Keys:
         score = float(-codec.microseconds(session.last_activity_at))
         for index in keys.indexes_of(session):
             expected[f"{prefix}{index}"][member] = None if index.startswith("step:") else score
-        if value.partition(b"\n")[2][:1] == codec.PLAIN:
-            expected[f"{prefix}hot"][member] = score
+        expected[f"{prefix}{'cold' if codec.is_demoted(value) else 'hot'}"][member] = score
         expected[f"{keys.channel_of(session)}{codec.state_of(session)}"][member] = score
     return dict(expected)
 
@@ -35,7 +34,9 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
     found: Keys = {}
     async for name in client.scan_iter(count=1_000):
         key, kind = name.decode(), (await client.type(name)).decode()
-        if kind == "string":
+        if ":lock:" in key or ":fence:" in key:
+            assert await client.exists(key.replace(":lock:", ":session:").replace(":fence:", ":session:")), key
+        elif kind == "string":
             values[key] = await client.get(name)
         elif kind == "set":
             answer = await client.smembers(name)

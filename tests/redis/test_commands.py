@@ -23,10 +23,10 @@ from tests.redis.monitoring import Command, Monitor, monitoring
 
 SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua").iterdir())
 
-DIRECT = {"GET", "ZADD", "ZRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING"}
+DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING"}
 """All that the store says itself."""
 
-SCRIPTED = {"GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
+SCRIPTED = {"GET", "INCR", "ZRANGEBYSCORE", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
 """All that its scripts say."""
 
 CONNECTING = {"CLIENT", "SELECT", "HELLO", "AUTH"}

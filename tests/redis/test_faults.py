@@ -39,6 +39,7 @@ async def test_a_killed_server_comes_back_with_every_acknowledged_save(own: Embe
     await own.wait_ready(without=killed)
     for number, session in enumerate(sessions):
         assert await store.get(session.session_id) == (session if number % 5 else None)
+    await store.aclose()
     assert await check(own_client) == 40
 
 

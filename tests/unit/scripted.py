@@ -38,7 +38,7 @@ class ScriptedSessions(InMemorySessionStore):
         await self._attempt()
         return None
 
-    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
+    async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         self.seen.append(session)
         await self._attempt()
         session.revision += 1

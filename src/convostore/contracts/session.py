@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 from uuid import UUID
 
 from convostore.core.boundary import Store
+from convostore.core.locks import held
 from convostore.core.operations import writes, writes_once
-from convostore.core.validation import Limit, Offset, StoredVersion
+from convostore.core.validation import FencingToken, Limit, Offset, Seconds, StoredVersion
 from convostore.models.enums import Channel, SessionStatus
 from convostore.models.fields import ChannelUserId, Identifier
 from convostore.models.migration import ScopeFilter
 from convostore.models.session import Session
+
+
+class Swept(NamedTuple):
+    """What a sweep did: how many sessions it demoted, and how many it deleted."""
+
+    demoted: int
+    deleted: int
 
 
 class SessionStore(Store):
@@ -33,7 +43,7 @@ class SessionStore(Store):
 
     @abstractmethod
     @writes
-    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
+    async def save(self, session: Session, *, overwrite: bool = False, fence: FencingToken | None = None) -> UUID:
         """Store a session in the hot tier and return its id.
 
         On success the caller's session holds the new `revision` and `last_activity_at`, and on its first save
@@ -42,10 +52,11 @@ class SessionStore(Store):
         Args:
             session: the session, with the revision it was read with, or 0 if it is new.
             overwrite: store it whatever the stored revision is.
+            fence: the fencing token of the lock under which the session was worked on.
 
         Raises:
             ConflictError: the stored revision is another (`current_revision` tells it), the session was deleted
-                meanwhile, or the id is taken.
+                meanwhile, the id is taken, or the lock was given to another holder since (`code` is `"fenced"`).
         """
 
     @abstractmethod
@@ -130,6 +141,72 @@ class SessionStore(Store):
 
         Raises:
             ValidationError: the filter has `custom_conditions`, which no store can evaluate.
+        """
+
+    @abstractmethod
+    @writes
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: Seconds = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        """Give a session's lock to an owner, or extend it if the owner has it; return its fencing token.
+
+        Returns None while another owner has the lock. Tokens of one session only grow; an owner that gets another
+        token than before had lost the lock in between. Most callers use `lock`.
+
+        Args:
+            session_id: the session, which must be there.
+            owner: a new id for each attempt to work on the session.
+            ttl: after how many seconds the lock is free again if it is not extended, 0.1 to 3,600.
+            tenant_id: only a session of this tenant.
+
+        Raises:
+            NotFoundError: there is no such session.
+        """
+
+    @abstractmethod
+    @writes
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        """Free a session's lock if this owner has it; return whether it had.
+
+        Args:
+            session_id: the session.
+            owner: whose lock to free.
+            tenant_id: only a session of this tenant.
+        """
+
+    def lock(
+        self, session_id: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> AbstractAsyncContextManager[int]:
+        """Give one worker at a time the turn: `async with store.lock(session_id) as token:`.
+
+        Waits for the lock within the store's deadline, renews it as long as the block runs, and releases it. A worker
+        that was frozen for longer than `ttl` may find that another has the turn by now: `save(session, fence=token)`
+        then refuses what it did.
+
+        Args:
+            session_id: the session, which must be there.
+            ttl: after how many seconds the turn of a worker that died passes on, 0.1 to 3,600.
+            tenant_id: only a session of this tenant.
+
+        Raises:
+            ConflictError: another worker had the turn all the time (`code` is `"locked"`; retryable).
+            NotFoundError: there is no such session.
+        """
+        return held(self, session_id, ttl=ttl, tenant_id=tenant_id)
+
+    @abstractmethod
+    @writes
+    async def sweep(self, *, limit: Limit = 1_000) -> Swept:
+        """Demote sessions that have been idle for too long and delete those that are too old, of all tenants.
+
+        How long is too long is the store's `hot_ttl` and `max_age`. One call does a bounded piece of work; any number
+        of processes may sweep at once. Call again until nothing was moved or deleted.
+
+        Args:
+            limit: how many sessions to move or delete at most, 1 to 1,000.
+
+        Raises:
+            ValidationError: the store is bound to one tenant.
         """
 
     @abstractmethod

@@ -55,6 +55,11 @@ class Store(ABC):
         self._clock = clock
         self._tenant: UUID | None = None
 
+    @property
+    def timeout(self) -> float:
+        """The deadline of a call, in seconds."""
+        return self._timeout
+
     def within(self, seconds: float) -> Self:
         """Return this store with another deadline per call, in seconds above 0, on the same connections."""
         if type(seconds) not in (int, float) or not 0 < seconds < math.inf:

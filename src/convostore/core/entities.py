@@ -50,6 +50,7 @@ class Declaration(Generic[M]):
         parents: the columns that refer to a row of another entity, by its name, which must be there.
         revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
+        fenced: whether a save may have to show the fencing token of a lock.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Declaration(Generic[M]):
     parents: Mapping[str, str] = field(default_factory=dict)
     revisioned: bool = False
     soft_delete: bool = False
+    fenced: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -123,7 +125,7 @@ TURN = Declaration(
 )
 EVENT = Declaration("event", AuditEvent, ("-timestamp",))
 
-SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True)
+SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True, fenced=True)
 
 AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
 """What belongs to an agent and is deleted and restored with it."""

@@ -29,6 +29,12 @@ Depth = Annotated[int, Field(ge=1, le=10)]
 Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 """A cosine similarity: -1 to 1."""
 
+Seconds = Annotated[float, Field(ge=0.1, le=3_600)]
+"""How long a lock lasts without renewal: 0.1 to 3,600 seconds."""
+
+FencingToken = Annotated[int, Field(ge=1, lt=2**63)]
+"""What a lock gave: a number that is higher for each later holder."""
+
 StoredVersion = Annotated[int, Field(ge=1, lt=2**31)]
 """A version number, counted from 1."""
 

@@ -3,35 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from convostore.contracts.session import SessionStore
+from convostore.contracts.session import SessionStore, Swept
 from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.core.entities import SESSION
 from convostore.core.scope import check_supported, matches
+from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there
 from convostore.errors import ConflictError
 from convostore.inmemory.base import InMemoryStore
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class Lock(NamedTuple):
+    """The last lock that was given, to whom and until when."""
+
+    token: int
+    owner: UUID | None
+    until: datetime
+
+
+FREE = Lock(0, None, NEVER)
+
 
 class InMemorySessionStore(InMemoryStore, SessionStore):
-    """Sessions in memory, in two tiers that differ in name only."""
+    """Sessions in memory, in two tiers that differ in name only.
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+    Args:
+        hot_ttl: how long a session may be idle before a sweep demotes it.
+        max_age: how long after its last activity a sweep deletes a session; None for never.
+        timeout: the deadline of a call, in seconds.
+        clock: returns the current time, aware.
+    """
+
+    def __init__(
+        self,
+        *,
+        hot_ttl: timedelta = HOT_TTL,
+        max_age: timedelta | None = MAX_AGE,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
         super().__init__(timeout=timeout, clock=clock)
+        self._hot_ttl = hot_ttl
+        self._max_age = max_age
         self._tenant_of: dict[UUID, UUID] = {}
         self._demoted: set[UUID] = set()
+        self._locks: dict[UUID, Lock] = {}
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         holder = self._holder(session_id, tenant_id)
-        return await self._table(SESSION).get(holder, session_id=session_id) if holder else None
+        if holder is None:
+            return None
+        self._demoted.discard(session_id)
+        return await self._table(SESSION).get(holder, session_id=session_id)
 
-    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
+    async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         if self._tenant_of.get(session.session_id, session.tenant_id) != session.tenant_id:
             raise ConflictError("session: the session id is taken")
+        if fence is not None and fence < self._locks.get(session.session_id, FREE).token:
+            raise fenced()
         await self._table(SESSION).save(session, overwrite=overwrite)
         self._tenant_of[session.session_id] = session.tenant_id
         self._demoted.discard(session.session_id)
@@ -42,6 +78,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         if holder is None:
             return False
         self._demoted.discard(session_id)
+        self._locks.pop(session_id, None)
         del self._tenant_of[session_id]
         return await self._table(SESSION).delete(holder, session_id=session_id)
 
@@ -104,6 +141,41 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
             return False
         self._demoted.add(session_id)
         return True
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        if self._holder(session_id, tenant_id) is None:
+            raise not_there()
+        lock, now = self._locks.get(session_id, FREE), self._clock()
+        if lock.owner != owner and lock.until > now:
+            return None
+        token = lock.token if lock.owner == owner and lock.until > now else lock.token + 1
+        self._locks[session_id] = Lock(token, owner, now + timedelta(seconds=ttl))
+        return token
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        lock = self._locks.get(session_id, FREE)
+        if self._holder(session_id, tenant_id) is None or lock.owner != owner or lock.until <= self._clock():
+            return False
+        self._locks[session_id] = lock._replace(until=NEVER)
+        return True
+
+    async def sweep(self, *, limit: int = 1_000) -> Swept:
+        check_unbound(self._tenant)
+        sessions = self._idle(self._max_age)[:limit]
+        for session in sessions:
+            await self.delete(session.session_id)
+        idle = [session.session_id for session in self._idle(self._hot_ttl) if session.session_id not in self._demoted]
+        idle = idle[: limit - len(sessions)]
+        self._demoted.update(idle)
+        return Swept(demoted=len(idle), deleted=len(sessions))
+
+    def _idle(self, age: timedelta | None) -> list[Session]:
+        if age is None:
+            return []
+        latest = self._clock() - age
+        return [row.item for row in self._table(SESSION).rows() if row.item.last_activity_at < latest]
 
     def _holder(self, session_id: UUID, tenant_id: UUID | None) -> UUID | None:
         holder = self._tenant_of.get(session_id)

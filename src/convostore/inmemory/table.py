@@ -112,6 +112,10 @@ class InMemoryTable(Table[M]):
             del self._rows[self._key(row.item)]
         return len(old)
 
+    def rows(self) -> list[Row[M]]:
+        """Return all rows of all tenants, for what an operator does."""
+        return list(self._rows.values())
+
     def living(self, tenant_id: UUID, where: Where) -> Iterator[Row[M]]:
         """Yield the rows with these values that are not deleted."""
         return (row for row in self._matching(tenant_id, where) if row.deleted_at is None)

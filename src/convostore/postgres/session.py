@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from convostore.contracts.session import SessionStore
+import asyncpg
+
+from convostore.contracts.session import SessionStore, Swept
+from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.core.entities import SESSION
 from convostore.core.scope import check_supported, created_window
+from convostore.core.sessions import check_unbound, not_there
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
+from convostore.models.fields import now
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
 
 class PostgresSessionStore(PostgresStore, SessionStore):
-    """Sessions on PostgreSQL. There is one tier, so nothing is ever promoted or demoted."""
+    """Sessions on PostgreSQL. There is one tier, so nothing is ever promoted or demoted.
+
+    Args:
+        pool: from `create_pool`, or any asyncpg pool whose connections run as the role `convostore_app`.
+        max_age: how long after its last activity a sweep deletes a session; None for never.
+        timeout: the deadline of a call, in seconds.
+        clock: returns the current time, aware.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool[Any],
+        *,
+        max_age: timedelta | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        super().__init__(pool, timeout=timeout, clock=clock)
+        self._max_age = max_age
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         row = await self._database.fetchrow(queries("session")["get_session"], session_id, tenant_id)
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
-    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
-        await self._table(SESSION).save(session, overwrite=overwrite)
+    async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
+        await self._table(SESSION).save(session, overwrite=overwrite, fence=fence)
         return session.session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
@@ -73,6 +98,28 @@ class PostgresSessionStore(PostgresStore, SessionStore):
             *(limit, offset),
         )
         return [self._session(row, tenant_id) for row in rows]
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        query = queries("session")["acquire_lock"]
+        row = await self._database.fetchrow(query, session_id, tenant_id, owner, timedelta(seconds=ttl))
+        if row is None:
+            raise not_there()
+        token: int | None = row["token"]
+        return token
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        query = queries("session")["release_lock"]
+        return await self._database.fetchval(query, session_id, tenant_id, owner) is not None
+
+    async def sweep(self, *, limit: int = 1_000) -> Swept:
+        check_unbound(self._tenant)
+        if self._max_age is None:
+            return Swept(demoted=0, deleted=0)
+        query = queries("session")["sweep_sessions"]
+        rows = await self._database.fetch(query, self._clock() - self._max_age, limit)
+        return Swept(demoted=0, deleted=len(rows))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return False

@@ -53,20 +53,23 @@ class Statements:
     def _save_new(self) -> str:
         """INSERT, or replace the living row if the last parameter says so, or if this very call wrote it.
 
-        Parameters: tenant, columns, write id, whether to overwrite. Returns what a save may find already there.
+        Parameters: tenant, columns, write id, whether to overwrite, and if fenced the token. Returns what a save may
+        find already there.
         """
         replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
         return (
             f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
             f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
-            f"WHERE {self._living} AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id) "
+            f"WHERE {self._living} AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
+            f"{self._unfenced(len(self._mapping.columns) + 4)} "
             f"RETURNING {self._kept}"
         )
 
     def _save_next(self) -> str:
         """UPDATE the living row that has the expected revision, or that this very call wrote.
 
-        Parameters: tenant, key, replaced columns, write id, expected revision. Returns what a save finds there.
+        Parameters: tenant, key, replaced columns, write id, expected revision, and if fenced the token. Returns what a
+        save finds there.
         """
         key = self._equal(self._declaration.key, 2)
         first = 2 + len(self._declaration.key)
@@ -78,14 +81,16 @@ class Statements:
         return (
             f"UPDATE {self._table} AS t SET {replaced}, revision = {_next_revision(write_id)}, write_id = {write_id} "
             f"WHERE {GATE} AND t.tenant_id = $1 AND {key} AND {self._living} "
-            f"AND (t.revision = {expected} OR t.write_id = {write_id}) RETURNING {self._kept}"
+            f"AND (t.revision = {expected} OR t.write_id = {write_id})"
+            f"{self._unfenced(first + len(self.replaced) + 2)} RETURNING {self._kept}"
         )
 
     def state(self) -> str:
         """SELECT what a refused save must know; parameters: tenant, key."""
         deleted = "t.deleted_at IS NOT NULL" if self._declaration.soft_delete else "false"
+        fence = "coalesce(t.fence, 0)" if self._declaration.fenced else "0"
         return (
-            f"SELECT t.revision, {deleted} AS deleted FROM {self._table} AS t "
+            f"SELECT t.revision, {deleted} AS deleted, {fence} AS fence FROM {self._table} AS t "
             f"WHERE {GATE} AND t.tenant_id = $1 AND {self._equal(self._declaration.key, 2)}"
         )
 
@@ -131,6 +136,11 @@ class Statements:
     @property
     def _kept(self) -> str:
         return "t.revision, t.created_at" if "created_at" in self._mapping.columns else "t.revision"
+
+    def _unfenced(self, number: int) -> str:
+        return (
+            f" AND (${number}::bigint IS NULL OR coalesce(t.fence, 0) <= ${number})" if self._declaration.fenced else ""
+        )
 
     def _insert(self) -> str:
         columns = [*map(quoted, self._mapping.columns)]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from convostore.core.boundary import current_write_id
 from convostore.core.entities import Declaration, next_stamps, stamp, tenant_of
+from convostore.core.sessions import fenced
 from convostore.core.tables import Table, Where
 from convostore.errors import ConflictError
 from convostore.models.base import Model
@@ -75,19 +76,21 @@ class PostgresTable(Table[M]):
             raise taken
         stamp(item, **{column: getattr(stored, column) for column in item.stamps})
 
-    async def save(self, item: M, *, overwrite: bool) -> None:
+    async def save(self, item: M, *, overwrite: bool, fence: int | None = None) -> None:
         tenant_id, write_id = tenant_of(item), current_write_id()
         expected: int = item.__dict__["revision"]
         stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
         fresh = item.model_copy(update=stamps)
+        token = (fence,) if self._declaration.fenced else ()
         if overwrite or expected == 0:
-            values = self.mapping.parameters(fresh)
-            row = await self._database.fetchrow(self._statements.save_new(), tenant_id, *values, write_id, overwrite)
+            values = (*self.mapping.parameters(fresh), write_id, overwrite)
+            row = await self._database.fetchrow(self._statements.save_new(), tenant_id, *values, *token)
         else:
-            values = self.mapping.parameters(fresh, (*self._declaration.key, *self._statements.replaced))
-            row = await self._database.fetchrow(self._statements.save_next(), tenant_id, *values, write_id, expected)
+            columns = (*self._declaration.key, *self._statements.replaced)
+            values = (*self.mapping.parameters(fresh, columns), write_id, expected)
+            row = await self._database.fetchrow(self._statements.save_next(), tenant_id, *values, *token)
         if row is None:
-            raise await self._refusal(item)
+            raise await self._refusal(item, fence)
         stamp(item, **stamps | dict(row))
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
@@ -105,10 +108,12 @@ class PostgresTable(Table[M]):
         count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
         return count
 
-    async def _refusal(self, item: M) -> ConflictError:
+    async def _refusal(self, item: M, fence: int | None) -> ConflictError:
         """Return the error that says why a save was refused."""
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
+        if state and fence is not None and state["fence"] > fence:
+            return fenced()
         reason = "it was deleted" if state and state["deleted"] else "the stored revision is another"
         current = state["revision"] if state else None
         return ConflictError(f"{self._declaration.name}: {reason}", current_revision=current)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 import zstandard
@@ -49,6 +49,11 @@ class Header:
         return f"{self.channel}{self.state}"
 
     @classmethod
+    def of(cls, value: bytes) -> Self:
+        """Read the header of a value."""
+        return cls.parsed(value.partition(b"\n")[0])
+
+    @classmethod
     def parsed(cls, line: bytes) -> Self:
         """Read a header line."""
         _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
@@ -83,14 +88,25 @@ def decoded(value: bytes, tenant_id: UUID | None) -> Session | None:
     return session
 
 
-def recoded(value: bytes, codec: bytes) -> bytes | None:
-    """Return what follows the header in the other codec, or None if it is in this codec already."""
-    rest = value.partition(b"\n")[2]
+def is_demoted(value: bytes) -> bool:
+    """Return whether a value is in the persistent tier: it is compressed."""
+    return value.partition(b"\n")[2][:1] == COMPRESSED
+
+
+def moved(value: bytes, codec: bytes) -> tuple[Any, ...] | None:
+    """Return what the script that moves a session needs to know, or None if the value has this codec already.
+
+    Args:
+        value: the value that was read.
+        codec: `COMPRESSED` to demote, `PLAIN` to promote.
+    """
+    line, _, rest = value.partition(b"\n")
     if rest[:1] == codec:
         return None
-    if codec == COMPRESSED:
-        return COMPRESSED + zstandard.compress(rest[1:])
-    return PLAIN + zstandard.decompress(rest[1:])
+    demoting = codec == COMPRESSED
+    payload = zstandard.compress(rest[1:]) if demoting else zstandard.decompress(rest[1:])
+    score = Header.parsed(line).score
+    return (line, rest[:1], codec + payload, score, *(("hot", "cold") if demoting else ("cold", "hot")))
 
 
 def microseconds(moment: datetime) -> int:

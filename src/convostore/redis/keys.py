@@ -4,7 +4,9 @@
     convostore:{b07}:agent:<tenant>:<agent>:<status>                    sorted set of sessions
     convostore:{b07}:customer:<tenant>:<customer>                       sorted set of sessions
     convostore:{b07}:step:<tenant>:<scenario>:<version>:<sha256>        set of active sessions
-    convostore:{b07}:hot                                                sorted set of sessions in the hot tier
+    convostore:{b07}:hot, …:cold                                        sorted sets of sessions, by tier
+    convostore:{b07}:lock:<session>                                     string: owner, expires
+    convostore:{b07}:fence:<session>                                    string: the last fencing token
     convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of sessions
 
 Scores are the microseconds since 1970 at the last activity, negated: ascending order is most recent first, ties by id.
@@ -26,6 +28,11 @@ BUCKETS = tuple(f"convostore:{{b{number:02}}}:" for number in range(64))
 def bucket(session_id: UUID) -> str:
     """Return what the keys of a session's bucket start with."""
     return BUCKETS[crc32(session_id.bytes) % len(BUCKETS)]
+
+
+def prefix_of(key: str) -> str:
+    """Return what all keys of a key's bucket start with."""
+    return key[: len(BUCKETS[0])]
 
 
 def value_key(session_id: UUID) -> str:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from heapq import merge
-from itertools import islice
-from typing import Any, cast
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import redis.asyncio as aio
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
-from convostore.contracts.session import SessionStore
+from convostore.contracts.session import SessionStore, Swept
+from convostore.core.background import Background
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.entities import stamp
 from convostore.core.scope import check_supported, matches
+from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.redis import codec, keys
 from convostore.redis.codec import Header
+from convostore.redis.commands import Commands
 from convostore.redis.errors import translated
-from convostore.redis.scripts import Script, script
+from convostore.redis.lists import page
+from convostore.redis.sweeping import sweep
 
 _CANDIDATES = 16
 """How many sessions of a channel identity are looked at in one trip: one is wanted, and few entries are stale."""
@@ -33,6 +34,8 @@ class RedisSessionStore(SessionStore):
 
     Args:
         client: from `create_client`, or any asyncio client that returns bytes; the store never closes it.
+        hot_ttl: how long a session may be idle before a sweep demotes it.
+        max_age: how long after its last activity a sweep deletes a session; None for never.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
     """
@@ -40,27 +43,40 @@ class RedisSessionStore(SessionStore):
     system = "redis"
 
     def __init__(
-        self, client: aio.Redis, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+        self,
+        client: aio.Redis,
+        *,
+        hot_ttl: timedelta = HOT_TTL,
+        max_age: timedelta | None = MAX_AGE,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         super().__init__(timeout=timeout, clock=clock)
         self._client = client
+        self._commands = Commands(client)
+        self._hot_ttl = hot_ttl
+        self._max_age = max_age
+        self._background = Background()
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
-        value: bytes | None = await cast("Any", self._client.get(keys.value_key(session_id)))
-        return codec.decoded(value, tenant_id) if value else None
+        value = await self._commands.value(session_id)
+        session = codec.decoded(value, tenant_id) if value else None
+        if session is not None and value is not None and codec.is_demoted(value):
+            self._background.start(self._moved(session_id, value, codec.PLAIN))
+        return session
 
-    async def save(self, session: Session, *, overwrite: bool = False) -> UUID:
+    async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         session_id, channel, state = session.session_id, keys.channel_of(session), codec.state_of(session)
         now = codec.microseconds(self._clock())
         arguments = (
-            *(keys.bucket(session_id), str(session_id), session.revision, int(overwrite), str(session.tenant_id)),
-            *(str(current_write_id()), now, codec.header_tail(session), codec.payload(session)),
+            *(session.revision, int(overwrite), str(session.tenant_id), str(current_write_id()), now),
+            *(codec.header_tail(session), codec.payload(session), "" if fence is None else fence),
         )
         # The pointers live in another slot than the session. They are written before it and checked when they are read,
         # so that a session which was saved is always found.
-        pipeline = self._pipeline()
+        pipeline = self._commands.pipeline()
         pipeline.zadd(f"{channel}{state}", {str(session_id): -now})
-        verdict, before, after = await self._run(script("save"), keys.value_key(session_id), arguments, pipeline)
+        verdict, before, after = await self._commands.run("save", session_id, *arguments, pipeline=pipeline)
         stored = Header.parsed(before) if before else None
         if verdict == b"saved":
             header = Header.parsed(after)
@@ -77,13 +93,14 @@ class RedisSessionStore(SessionStore):
         await self._mend_pointer(f"{channel}{state}", session_id, -now, instead)
         if verdict == b"taken":
             raise ConflictError("session: the session id is taken")
+        if verdict == b"fenced":
+            raise fenced()
         raise ConflictError(
             "session: the stored revision is another", current_revision=stored.revision if stored else None
         )
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        arguments = (keys.bucket(session_id), str(session_id), str(tenant_id or ""))
-        line = await self._run(script("delete"), keys.value_key(session_id), arguments)
+        line = await self._commands.run("delete", session_id, str(tenant_id or ""), "")
         if not line:
             return False
         header = Header.parsed(line)
@@ -94,7 +111,7 @@ class RedisSessionStore(SessionStore):
         index = keys.channel_index(tenant_id, channel, user_channel_id)
         start = 0
         while True:
-            pipeline = self._pipeline()
+            pipeline = self._commands.pipeline()
             for state in ("open", "closed"):
                 pipeline.zrange(f"{index}{state}", start, start + _CANDIDATES - 1)
             listed = await pipeline.execute()
@@ -105,7 +122,7 @@ class RedisSessionStore(SessionStore):
             if found or not candidates:
                 break
             start += _CANDIDATES
-        found.sort(key=lambda session: (session.status is SessionStatus.CLOSED, *_recency(session)))
+        found.sort(key=lambda session: session.status is SessionStatus.CLOSED)
         return found[0] if found else None
 
     async def list_by_agent(
@@ -142,7 +159,7 @@ class RedisSessionStore(SessionStore):
     ) -> list[Session]:
         check_supported(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        pipeline = self._pipeline()
+        pipeline = self._commands.pipeline()
         for bucket in keys.BUCKETS:
             pipeline.smembers(f"{bucket}{index}")
         members = [member for listed in await pipeline.execute() for member in listed]
@@ -152,14 +169,34 @@ class RedisSessionStore(SessionStore):
             for session in await self._load(members, tenant_id)
             if index in keys.indexes_of(session) and matches(session, scope_filter, moment)
         ]
-        found.sort(key=_recency)
         return found[offset:][:limit]
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        milliseconds, tenant = round(ttl * 1_000), str(tenant_id or "")
+        token: int = await self._commands.run("acquire", session_id, str(owner), milliseconds, tenant)
+        if token < 0:
+            raise not_there()
+        return token or None
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        return bool(await self._commands.run("release", session_id, str(owner), str(tenant_id or "")))
+
+    async def sweep(self, *, limit: int = 1_000) -> Swept:
+        check_unbound(self._tenant)
+        now = self._clock()
+        old_since = None if self._max_age is None else now - self._max_age
+        return await sweep(self._commands, idle_since=now - self._hot_ttl, old_since=old_since, limit=limit)
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self._move(session_id, tenant_id, codec.PLAIN)
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self._move(session_id, tenant_id, codec.COMPRESSED)
+
+    async def aclose(self) -> None:
+        await self._background.drain()
 
     async def _ping(self) -> None:
         await self._client.ping()
@@ -168,57 +205,33 @@ class RedisSessionStore(SessionStore):
         return translated(error) if isinstance(error, RedisError) else super()._translate(error)
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
-        key = keys.value_key(session_id)
-        value: bytes | None = await cast("Any", self._client.get(key))
-        if not value:
+        value = await self._commands.value(session_id)
+        if not value or tenant_id not in (None, Header.of(value).tenant_id):
             return False
-        line, _, rest = value.partition(b"\n")
-        header = Header.parsed(line)
-        moved = codec.recoded(value, target)
-        if moved is None or tenant_id not in (None, header.tenant_id):
-            return False
-        score = "" if target == codec.COMPRESSED else header.score
-        arguments = (keys.bucket(session_id), str(session_id), line, rest[:1], moved, score)
-        return bool(await self._run(script("move"), key, arguments))
+        return await self._moved(session_id, value, target)
+
+    async def _moved(self, session_id: UUID, value: bytes, target: bytes) -> bool:
+        """Move a session whose value was read, unless it was changed, moved or deleted since."""
+        move = codec.moved(value, target)
+        return move is not None and bool(await self._commands.run("move", session_id, *move))
 
     async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:
         """Return a page of the sessions that stand in sorted indexes of all buckets, most recent first."""
-        pipeline = self._pipeline()
-        for index in indexes:
-            for bucket in keys.BUCKETS:
-                pipeline.zrange(f"{bucket}{index}", 0, offset + limit - 1, withscores=True)
-        entries = merge(*([(score, member) for member, score in listed] for listed in await pipeline.execute()))
-        members = [member for _, member in islice(entries, offset, offset + limit)]
-        sessions = await self._load(members, tenant_id)
-        sessions.sort(key=_recency)
-        return sessions
+        values, skipped = await page(self._commands, indexes, limit, offset)
+        return _decoded(values, tenant_id)[skipped:][:limit]
 
     async def _load(self, members: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-        """Return the tenant's sessions of these ids that are still there."""
-        pipeline = self._pipeline()
-        for member in members:
-            pipeline.get(keys.value_key(UUID(member.decode())))
-        values = await pipeline.execute() if len(pipeline) else []
-        decoded = (codec.decoded(value, tenant_id) for value in values if value)
-        return [session for session in decoded if session is not None]
-
-    async def _run(self, called: Script, key: str, arguments: Iterable[Any], pipeline: Any = None) -> Any:
-        """Run a script as the last command of a pipeline; load it first if the server does not know it."""
-        queued = self._pipeline() if pipeline is None else pipeline
-        queued.evalsha(called.sha, 1, key, *arguments)
-        *_, result = await queued.execute(raise_on_error=False)
-        if isinstance(result, NoScriptError):
-            return await cast("Any", self._client.eval(called.text, 1, key, *arguments))
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def _pipeline(self) -> Any:
-        return self._client.pipeline(transaction=False)
+        """Return the tenant's sessions of these ids that are still there, most recent first."""
+        return _decoded(await self._commands.values(UUID(member.decode()) for member in members), tenant_id)
 
     async def _mend_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
         """Remove a session's pointer or give it another score, unless another save has touched it meanwhile."""
-        await self._run(script("mend"), key, (str(session_id), score, "" if instead is None else instead))
+        await self._commands.mend(key, session_id, score, instead)
+
+
+def _decoded(values: Iterable[bytes], tenant_id: UUID) -> list[Session]:
+    decoded = (codec.decoded(value, tenant_id) for value in values)
+    return sorted((session for session in decoded if session is not None), key=_recency)
 
 
 def _recency(session: Session) -> tuple[float, UUID]:

@@ -24,11 +24,14 @@ from convostore.testing.graph import EntityContract, RelationshipContract, Trave
 from convostore.testing.memory import EpisodeContract, EpisodeSearchContract, ForgettingContract
 from convostore.testing.merging import MergeContract
 from convostore.testing.profiles import FieldContract, IdentityContract, ProfileRowContract
+from convostore.testing.session_locks import SessionLockContract
 from convostore.testing.session_steps import SessionStepContract
 from convostore.testing.sessions import SessionListContract, SessionRowContract
 
 
-class SessionStoreContract(SessionRowContract, SessionListContract, SessionStepContract, SessionArgumentContract):
+class SessionStoreContract(
+    SessionRowContract, SessionListContract, SessionStepContract, SessionArgumentContract, SessionLockContract
+):
     """What every session store does."""
 
 

@@ -26,6 +26,57 @@ WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tena
   AND t.session_id = $1
 RETURNING t.tenant_id
 
+-- name: acquire_lock
+-- Give the lock of a session to an owner unless another has it; the token is NULL while that is so, no row if no session.
+WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
+context AS MATERIALIZED (
+    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
+    FROM holder
+    WHERE tenant_id = coalesce($2::uuid, tenant_id)
+),
+given AS (
+    UPDATE convostore.session AS t
+    SET fence = coalesce(t.fence, 0)
+            + CASE WHEN t.lock_owner = $3 AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
+        lock_owner = $3::uuid, locked_until = clock_timestamp() + $4::interval
+    WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
+      AND t.session_id = $1
+      AND (t.lock_owner IS NULL OR t.lock_owner = $3 OR t.locked_until <= clock_timestamp())
+    RETURNING t.fence
+)
+SELECT (SELECT fence FROM given) AS token FROM context
+
+-- name: release_lock
+-- Free the lock of a session if this owner has it.
+WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
+context AS MATERIALIZED (
+    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
+    FROM holder
+    WHERE tenant_id = coalesce($2::uuid, tenant_id)
+)
+UPDATE convostore.session AS t SET lock_owner = NULL, locked_until = NULL
+WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
+  AND t.session_id = $1 AND t.lock_owner = $3 AND t.locked_until > clock_timestamp()
+RETURNING t.tenant_id
+
+-- name: sweep_sessions
+-- Delete sessions of any tenant whose last activity was before a moment, up to a limit; others may sweep at once.
+WITH tenant AS MATERIALIZED (SELECT convostore.tenants_with_old_sessions($1) AS id),
+context AS MATERIALIZED (
+    SELECT set_config('convostore.tenants', array_agg(id)::text, true) IS NOT NULL AS ready FROM tenant
+),
+old AS MATERIALIZED (
+    SELECT t.tenant_id, t.session_id
+    FROM convostore.session AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = ANY (ARRAY(SELECT id FROM tenant)) AND t.last_activity_at < $1
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM convostore.session AS t
+WHERE (SELECT ready FROM context) AND t.tenant_id = ANY (ARRAY(SELECT id FROM tenant))
+  AND (t.tenant_id, t.session_id) IN (SELECT tenant_id, session_id FROM old)
+RETURNING t.tenant_id
+
 -- name: session_by_channel
 -- The most recently active open session of a channel identity, else the most recent closed one.
 SELECT {{columns of session}}

@@ -5,6 +5,7 @@
 -- ARGV[1]  prefix of the bucket's keys
 -- ARGV[2]  session id
 -- ARGV[3]  tenant whose session it must be, or ""
+-- ARGV[4]  the header it must have, or ""
 --
 -- Returns the header that was stored, or "" if there was no such session.
 
@@ -14,6 +15,7 @@ local line = string.match(stored, '^[^\n]*')
 local fields = {}
 for field in string.gmatch(line .. '|', '([^|]*)|') do fields[#fields + 1] = field end
 if ARGV[3] ~= '' and fields[3] ~= ARGV[3] then return '' end
+if ARGV[4] ~= '' and line ~= ARGV[4] then return '' end
 for at = 9, #fields do
     local key = ARGV[1] .. fields[at]
     if string.sub(fields[at], 1, 5) == 'step:' then
@@ -23,5 +25,6 @@ for at = 9, #fields do
     end
 end
 redis.call('ZREM', ARGV[1] .. 'hot', ARGV[2])
-redis.call('DEL', KEYS[1])
+redis.call('ZREM', ARGV[1] .. 'cold', ARGV[2])
+redis.call('DEL', KEYS[1], ARGV[1] .. 'lock:' .. ARGV[2], ARGV[1] .. 'fence:' .. ARGV[2])
 return line

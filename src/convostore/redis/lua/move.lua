@@ -7,16 +7,15 @@
 -- ARGV[3]  the header that was read
 -- ARGV[4]  the codec that was read
 -- ARGV[5]  codec and payload to store
--- ARGV[6]  score in the hot tier, or "" if the session leaves it
+-- ARGV[6]  score: its last activity
+-- ARGV[7]  the tier it leaves, "hot" or "cold"
+-- ARGV[8]  the tier it goes to
 --
 -- Returns 1 if the session moved, 0 if it was changed, moved or deleted meanwhile.
 
 local before = ARGV[3] .. '\n' .. ARGV[4]
 if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end
 redis.call('SET', KEYS[1], ARGV[3] .. '\n' .. ARGV[5])
-if ARGV[6] == '' then
-    redis.call('ZREM', ARGV[1] .. 'hot', ARGV[2])
-else
-    redis.call('ZADD', ARGV[1] .. 'hot', ARGV[6], ARGV[2])
-end
+redis.call('ZREM', ARGV[1] .. ARGV[7], ARGV[2])
+redis.call('ZADD', ARGV[1] .. ARGV[8], ARGV[6], ARGV[2])
 return 1

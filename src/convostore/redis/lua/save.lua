@@ -11,8 +11,9 @@
 -- ARGV[7]  now, in microseconds
 -- ARGV[8]  channel key, state and indexes, as they stand in the header
 -- ARGV[9]  codec and payload
+-- ARGV[10] fencing token of the lock under which the session was worked on, or ""
 --
--- Returns {verdict, header as stored before or "", header as stored now or ""}; verdict is "saved", "stale" or "taken".
+-- Returns {verdict, header as stored before or "", header as stored now or ""}; verdict is "saved", "stale", "taken" or "fenced".
 
 local function split(line)
     local fields = {}
@@ -27,6 +28,10 @@ if stored ~= '' then
     old = split(line)
     if old[3] ~= ARGV[5] then return {'taken', '', ''} end
     if old[4] == ARGV[6] then return {'saved', line, line} end
+    if ARGV[10] ~= '' then
+        local fence = redis.call('GET', ARGV[1] .. 'fence:' .. ARGV[2])
+        if fence and tonumber(fence) > tonumber(ARGV[10]) then return {'fenced', line, ''} end
+    end
     if ARGV[4] ~= '1' and old[2] ~= ARGV[3] then return {'stale', line, ''} end
 elseif ARGV[3] ~= '0' and ARGV[4] ~= '1' then
     return {'stale', '', ''}
@@ -57,5 +62,6 @@ for at = 9, #new do
     end
 end
 redis.call('ZADD', ARGV[1] .. 'hot', score, ARGV[2])
+redis.call('ZREM', ARGV[1] .. 'cold', ARGV[2])
 redis.call('SET', KEYS[1], header .. '\n' .. ARGV[9])
 return {'saved', line, header}

@@ -289,6 +289,9 @@ CREATE TABLE convostore.session (
     last_activity_at timestamptz NOT NULL,
     revision bigint NOT NULL,
     write_id uuid,
+    fence bigint,
+    lock_owner uuid,
+    locked_until timestamptz,
     CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
 );
 
@@ -342,6 +345,8 @@ CREATE INDEX turn_timestamp_idx ON convostore.turn (tenant_id, "timestamp" DESC,
 CREATE INDEX event_timestamp_idx ON convostore.event (tenant_id, "timestamp" DESC, id);
 
 CREATE INDEX event_session_id_idx ON convostore.event (tenant_id, session_id, "timestamp" DESC, id);
+
+CREATE INDEX session_last_activity_at_idx ON convostore.session (tenant_id, last_activity_at);
 
 CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
 
@@ -562,6 +567,23 @@ CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
 
+CREATE FUNCTION convostore.tenants_with_old_sessions(before timestamptz) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    WITH RECURSIVE tenant (id) AS (
+        (SELECT s.tenant_id FROM convostore.session AS s ORDER BY s.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT s.tenant_id FROM convostore.session AS s
+            WHERE s.tenant_id > tenant.id ORDER BY s.tenant_id LIMIT 1
+        )
+        FROM tenant
+        WHERE tenant.id IS NOT NULL
+    )
+    SELECT tenant.id FROM tenant
+    WHERE EXISTS (SELECT FROM convostore.session AS s WHERE s.tenant_id = tenant.id AND s.last_activity_at < before);
+END;
+
 CREATE FUNCTION convostore.matching_episodes(tenant uuid, agent uuid, language text, query text)
 RETURNS TABLE (id uuid, rank real)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
@@ -578,14 +600,19 @@ GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_mainten
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text),
+    convostore.tenants_with_old_sessions(timestamptz)
+    FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text)
+GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text),
+    convostore.tenants_with_old_sessions(timestamptz)
     TO convostore_app, convostore_maintenance;
 
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
 
 ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
+
+ALTER FUNCTION convostore.tenants_with_old_sessions(timestamptz) OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.matching_episodes(uuid, uuid, text, text) OWNER TO convostore_search;
 

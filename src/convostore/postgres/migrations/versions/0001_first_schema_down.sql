@@ -6,6 +6,8 @@ DROP FUNCTION convostore.similarity;
 
 DROP FUNCTION convostore.session_tenant;
 
+DROP FUNCTION convostore.tenants_with_old_sessions;
+
 DROP FUNCTION convostore.matching_episodes;
 
 DROP FUNCTION convostore.profile_document;

@@ -1,0 +1,34 @@
+"""What the session stores have in common: their defaults, and what they refuse."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from convostore.errors import ConflictError, NotFoundError, ValidationError
+
+HOT_TTL = timedelta(minutes=30)
+"""How long a session may be idle before a sweep demotes it."""
+
+MAX_AGE = timedelta(days=7)
+"""How long after its last activity a sweep deletes a session, where sessions live in memory."""
+
+
+def fenced() -> ConflictError:
+    """Return the refusal of a save whose lock was given to another holder."""
+    return ConflictError("session: the lock was given to another holder", code="fenced")
+
+
+def not_there() -> NotFoundError:
+    """Return the refusal of a lock on a session that is not there."""
+    return NotFoundError("session_id: there is no such session")
+
+
+def check_unbound(tenant_id: UUID | None) -> None:
+    """Refuse to sweep for one tenant.
+
+    Raises:
+        ValidationError: the store is bound.
+    """
+    if tenant_id is not None:
+        raise ValidationError("sweep: works for all tenants; this store is bound to one")

@@ -1,0 +1,21 @@
+#!lua
+-- Give a session's lock to an owner, or extend it, unless another owner has it.
+--
+-- KEYS[1]  the session's value; the keys of lock and fence share its hash tag
+-- ARGV[1]  prefix of the bucket's keys
+-- ARGV[2]  session id
+-- ARGV[3]  owner
+-- ARGV[4]  time to live, in milliseconds
+-- ARGV[5]  tenant whose session it must be, or ""
+--
+-- Returns the fencing token, 0 while another owner has the lock, or -1 if there is no such session.
+
+local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
+if stored == '' then return -1 end
+if ARGV[5] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[5] then return -1 end
+local lock, fence = ARGV[1] .. 'lock:' .. ARGV[2], ARGV[1] .. 'fence:' .. ARGV[2]
+local owner = redis.call('GET', lock)
+if owner and owner ~= ARGV[3] then return 0 end
+redis.call('SET', lock, ARGV[3], 'PX', ARGV[4])
+if owner then return tonumber(redis.call('GET', fence)) end
+return redis.call('INCR', fence)

@@ -1,0 +1,16 @@
+#!lua
+-- Free a session's lock if an owner has it.
+--
+-- KEYS[1]  the session's value; the lock's key shares its hash tag
+-- ARGV[1]  prefix of the bucket's keys
+-- ARGV[2]  session id
+-- ARGV[3]  owner
+-- ARGV[4]  tenant whose session it must be, or ""
+--
+-- Returns 1 if the owner had it, else 0.
+
+local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
+if ARGV[4] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[4] then return 0 end
+local lock = ARGV[1] .. 'lock:' .. ARGV[2]
+if redis.call('GET', lock) ~= ARGV[3] then return 0 end
+return redis.call('DEL', lock)
