@@ -12,6 +12,7 @@ import pydantic
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from convostore.core.sessions import HOT_TTL, MAX_AGE
 from convostore.errors import ValidationError
 
 _SCHEMES = {
@@ -36,6 +37,9 @@ class Settings(BaseSettings):
         redis_url: a Redis or Valkey server: `redis://`, `rediss://` or `unix://`; without it one is embedded.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is gone afterwards.
+        hot_ttl: how many seconds a session may be idle before it is demoted.
+        max_age: after how many idle seconds a session is deleted; 0 for never.
+        sweep_every: how many seconds lie between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
         pool_size: how many connections to each server at most.
     """
@@ -47,6 +51,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     home: Path = Field(default_factory=default_home)
     ephemeral: bool = False
+    hot_ttl: Annotated[float, Field(gt=0, le=10**9)] = HOT_TTL.total_seconds()
+    max_age: Annotated[float, Field(ge=0, le=10**9)] = MAX_AGE.total_seconds()
+    sweep_every: Annotated[float, Field(ge=0, le=10**9)] = 60.0
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
 

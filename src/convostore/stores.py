@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
 from convostore.errors import ValidationError
@@ -58,6 +60,9 @@ async def open_stores(
     redis_url: str | None = None,
     home: Path | str | None = None,
     ephemeral: bool | None = None,
+    hot_ttl: float | None = None,
+    max_age: float | None = None,
+    sweep_every: float | None = None,
     timeout: float | None = None,
     pool_size: int | None = None,
 ) -> AsyncIterator[Stores]:
@@ -72,6 +77,9 @@ async def open_stores(
         redis_url: a Redis or Valkey server to use instead of the embedded one.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is gone afterwards.
+        hot_ttl: how many seconds a session may be idle before it is demoted.
+        max_age: after how many idle seconds a session is deleted; 0 for never.
+        sweep_every: how many seconds lie between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
         pool_size: how many connections to each server at most.
 
@@ -85,6 +93,9 @@ async def open_stores(
         "redis_url": redis_url,
         "home": home,
         "ephemeral": ephemeral,
+        "hot_ttl": hot_ttl,
+        "max_age": max_age,
+        "sweep_every": sweep_every,
         "timeout": timeout,
         "pool_size": pool_size,
     }
@@ -95,14 +106,33 @@ async def open_stores(
     settings = load_settings({name: value for name, value in given.items() if value is not None})
     async with AsyncExitStack() as opened:
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
+        if settings.sweep_every:
+            await opened.enter_async_context(_swept(stores.sessions, settings.sweep_every))
         yield stores
+
+
+def _tiers(settings: Settings) -> dict[str, Any]:
+    max_age = timedelta(seconds=settings.max_age) if settings.max_age else None
+    return {"hot_ttl": timedelta(seconds=settings.hot_ttl), "max_age": max_age}
+
+
+@asynccontextmanager
+async def _swept(sessions: SessionStore, every: float) -> AsyncIterator[None]:
+    from convostore.core.sweeper import sweep_for_ever
+
+    sweeping = asyncio.create_task(sweep_for_ever(sessions, every))
+    try:
+        yield
+    finally:
+        sweeping.cancel()
+        await asyncio.wait({sweeping})
 
 
 async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
     from convostore import inmemory
 
     return Stores(
-        sessions=inmemory.InMemorySessionStore(timeout=settings.timeout),
+        sessions=inmemory.InMemorySessionStore(**_tiers(settings), timeout=settings.timeout),
         config=inmemory.InMemoryConfigStore(timeout=settings.timeout),
         memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout),
         audit=inmemory.InMemoryAuditStore(timeout=settings.timeout),
@@ -146,7 +176,7 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
     client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
     await redis.check_eviction(client, timeout=settings.timeout)
-    sessions = redis.RedisSessionStore(client, timeout=settings.timeout)
+    sessions = redis.RedisSessionStore(client, **_tiers(settings), timeout=settings.timeout)
     opened.push_async_callback(sessions.aclose)
     return Stores(
         sessions=sessions,

@@ -9,12 +9,14 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from convostore import open_stores
 from convostore.cli.app import REPLAY_TENANT
 from convostore.replay import sample
+from convostore.testing.factories import make_session
 from tests.cli.conftest import Run
 from tests.processes import alive_in, ended, until
 
@@ -101,3 +103,10 @@ def test_without_its_extra_the_command_line_says_what_to_install(run: Run) -> No
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert 'pip install "convostore[cli]"' in done.stderr
+
+
+async def test_a_sweep_says_what_it_did(run: Run, home: Path) -> None:
+    async with open_stores(home=home) as stores:
+        await stores.sessions.save(make_session(uuid4()))
+        done = run("sweep", CONVOSTORE_HOT_TTL="0.001")
+    assert (done.returncode, done.stdout) == (0, "1 sessions demoted, 0 deleted.\n")

@@ -16,6 +16,7 @@ from convostore.cli import demo as demonstration
 from convostore.cli import doctor as diagnosis
 from convostore.cli import migrate as migration
 from convostore.cli import replay as replaying
+from convostore.cli import sweep as sweeping
 from convostore.errors import StoreError, ValidationError
 
 REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
@@ -78,6 +79,18 @@ def migrate(
     if revision == "base" and not yes:
         typer.confirm("This deletes everything that convostore keeps in the database. Go on?", abort=True)
     _run(migration.run(Console(), revision, _given(home, postgres_url, None)))
+
+
+@app.command()
+def sweep(
+    *,
+    every: Annotated[float | None, typer.Option(help="Go on, at this interval in seconds.", min=0.1)] = None,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Demote sessions that have been idle for too long, and delete those that are too old."""
+    _run(sweeping.run(Console(), every, _given(home, postgres_url, redis_url)))
 
 
 @app.command()

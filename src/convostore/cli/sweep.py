@@ -1,0 +1,22 @@
+"""`convostore sweep`: what the background task of `open_stores` does, for cron or a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from rich.console import Console
+
+from convostore import open_stores
+from convostore.core.sweeper import sweep_once
+
+
+async def run(console: Console, every: float | None, given: dict[str, Any]) -> bool:
+    """Sweep once, or at an interval until interrupted, and print what was done."""
+    async with open_stores(**given, sweep_every=0) as stores:
+        while True:
+            demoted, deleted = await sweep_once(stores.sessions)
+            console.print(f"{demoted:,} sessions demoted, {deleted:,} deleted.", highlight=False)
+            if every is None:
+                return True
+            await asyncio.sleep(every)
