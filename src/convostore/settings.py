@@ -12,7 +12,7 @@ import pydantic
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from convostore.core.sessions import HOT_TTL, MAX_AGE
+from convostore.core.sessions import HOT_TTL
 from convostore.errors import ValidationError
 
 _SCHEMES = {
@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=default_home)
     ephemeral: bool = False
     hot_ttl: Annotated[float, Field(gt=0, le=10**9)] = HOT_TTL.total_seconds()
-    max_age: Annotated[float, Field(ge=0, le=10**9)] = MAX_AGE.total_seconds()
+    max_age: Annotated[float, Field(ge=0, le=10**9)] = 0
     sweep_every: Annotated[float, Field(ge=0, le=10**9)] = 60.0
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10

@@ -170,16 +170,16 @@ async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, 
 
 async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     from convostore import postgres, redis
+    from convostore.tiered import TieredSessionStore
 
     postgres_url, redis_url = await server_urls(settings, opened)
     await postgres.migrate(postgres_url)
     pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
     client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
-    await redis.check_eviction(client, timeout=settings.timeout)
-    sessions = redis.RedisSessionStore(client, **_tiers(settings), timeout=settings.timeout)
-    opened.push_async_callback(sessions.aclose)
+    tiers = _tiers(settings)
+    persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
     return Stores(
-        sessions=sessions,
+        sessions=TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout),
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),
         memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
         audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),

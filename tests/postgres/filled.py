@@ -39,5 +39,7 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     await audit.save_turn(factories.full_turn(tenant))
     await audit.save_event(factories.full_event(tenant))
     await PostgresProfileStore(pool).save_profile(factories.full_profile(tenant))
-    await PostgresSessionStore(pool).save(factories.full_session(tenant))
+    sessions = PostgresSessionStore(pool)
+    await sessions.save(factories.full_session(tenant))
+    await sessions.disown_copies(tenant)
     return tenant

@@ -29,9 +29,12 @@ GENERATED = [
 
 REFERENCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|USING)\s+convostore\.\"?(\w+)\"?(\()?(?:\s+AS)?\s+(\w+)")
 INSERTED = re.compile(r"INSERT INTO convostore\.\"?(\w+)\"?")
-CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1,")
+CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1[,)]")
 
-BY_ID_ALONE = {("session", name) for name in ("get_session", "delete_session", "acquire_lock", "release_lock")}
+BY_ID_ALONE = {
+    ("session", name)
+    for name in ("get_session", "get_session_and_epoch", "delete_session", "acquire_lock", "release_lock")
+}
 """The documented exception: calls by session id name no tenant. These learn it first and then are bound to it."""
 
 FOR_ALL_TENANTS = {("session", "sweep_sessions")}

@@ -29,6 +29,7 @@ PUBLIC = {
     "convostore.inmemory": {f"InMemory{name}" for name in STORES},
     "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
     "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client"},
+    "convostore.tiered": {"TieredSessionStore"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
 }
 

@@ -46,12 +46,11 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        await self._table(SESSION).save(session, overwrite=overwrite, fence=fence)
+        await self.write(session, overwrite=overwrite, fence=fence, disown_copies=False)
         return session.session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        query = queries("session")["delete_session"]
-        return await self._database.fetchval(query, session_id, tenant_id) is not None
+        return await self.remove(session_id, tenant_id, disown_copies=False) is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
         query = queries("session")["session_by_channel"]
@@ -115,17 +114,47 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
-        if self._max_age is None:
-            return Swept(demoted=0, deleted=0)
-        query = queries("session")["sweep_sessions"]
-        rows = await self._database.fetch(query, self._clock() - self._max_age, limit)
-        return Swept(demoted=0, deleted=len(rows))
+        return Swept(demoted=0, deleted=len(await self.remove_old(limit)))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return False
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return False
+
+    # What follows is for the tier in front of this store, within calls of its own.
+
+    async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
+        """Return a session and the epoch of its tenant's hot copies, as they are at one moment."""
+        row = await self._database.fetchrow(queries("session")["get_session_and_epoch"], session_id, tenant_id)
+        return (self._session(row, tenant_id or row["tenant_id"]), row["epoch"]) if row else None
+
+    async def write(self, session: Session, *, overwrite: bool, fence: int | None, disown_copies: bool) -> None:
+        """Save a session; on request begin the next epoch of its tenant's hot copies in the same statement."""
+        alongside = queries("session")["disown_copies"] if disown_copies else None
+        await self._table(SESSION).save(session, overwrite=overwrite, fence=fence, alongside=alongside)
+
+    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, disown_copies: bool) -> UUID | None:
+        """Delete a session and return its tenant; on request begin the next epoch of its copies as well."""
+        query = queries("session")["delete_session"]
+        holder: UUID | None = await self._database.fetchval(query, session_id, tenant_id, disown_copies)
+        return holder
+
+    async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """Delete sessions that are too old; return their tenants and ids."""
+        if self._max_age is None:
+            return []
+        query = queries("session")["sweep_sessions"]
+        rows = await self._database.fetch(query, self._clock() - self._max_age, limit)
+        return [(row["tenant_id"], row["session_id"]) for row in rows]
+
+    async def epoch(self, tenant_id: UUID) -> int:
+        """Return the epoch of a tenant's hot copies."""
+        return await self._database.fetchval(queries("session")["epoch_of_copies"], tenant_id) or 0
+
+    async def disown_copies(self, tenant_id: UUID) -> None:
+        """Begin the next epoch of a tenant's hot copies."""
+        await self._database.fetchval(queries("session")["disown_copies"], tenant_id)
 
     def _session(self, row: Any, tenant_id: UUID) -> Session:
         return self._table(SESSION).mapping.model(row, tenant_id)

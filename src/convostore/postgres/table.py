@@ -76,7 +76,9 @@ class PostgresTable(Table[M]):
             raise taken
         stamp(item, **{column: getattr(stored, column) for column in item.stamps})
 
-    async def save(self, item: M, *, overwrite: bool, fence: int | None = None) -> None:
+    async def save(self, item: M, *, overwrite: bool, fence: int | None = None, alongside: str | None = None) -> None:
+        """Save as the waist says; `alongside` is a write whose only parameter is the tenant, for the same statement."""
+        together = f"WITH alongside AS ({alongside}) " if alongside else ""
         tenant_id, write_id = tenant_of(item), current_write_id()
         expected: int = item.__dict__["revision"]
         stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
@@ -84,13 +86,13 @@ class PostgresTable(Table[M]):
         token = (fence,) if self._declaration.fenced else ()
         if overwrite or expected == 0:
             values = (*self.mapping.parameters(fresh), write_id, overwrite)
-            row = await self._database.fetchrow(self._statements.save_new(), tenant_id, *values, *token)
+            statement = together + self._statements.save_new()
         else:
             columns = (*self._declaration.key, *self._statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
-            row = await self._database.fetchrow(self._statements.save_next(), tenant_id, *values, *token)
-        if row is None:
-            raise await self._refusal(item, fence)
+            statement = together + self._statements.save_next()
+        while (row := await self._database.fetchrow(statement, tenant_id, *values, *token)) is None:
+            await self._check_refusal(item, fence, overwrite=overwrite)
         stamp(item, **stamps | dict(row))
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
@@ -108,12 +110,14 @@ class PostgresTable(Table[M]):
         count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
         return count
 
-    async def _refusal(self, item: M, fence: int | None) -> ConflictError:
-        """Return the error that says why a save was refused."""
+    async def _check_refusal(self, item: M, fence: int | None, *, overwrite: bool) -> None:
+        """Raise the error that says why a save was refused, unless the reason is gone by now."""
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
         if state and fence is not None and state["fence"] > fence:
-            return fenced()
-        reason = "it was deleted" if state and state["deleted"] else "the stored revision is another"
+            raise fenced()
         current = state["revision"] if state else None
-        return ConflictError(f"{self._declaration.name}: {reason}", current_revision=current)
+        if state and state["deleted"]:
+            raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=current)
+        if not overwrite and item.__dict__["revision"] != (current or 0):
+            raise ConflictError(f"{self._declaration.name}: the stored revision is another", current_revision=current)

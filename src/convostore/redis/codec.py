@@ -57,7 +57,7 @@ class Header:
     def parsed(cls, line: bytes) -> Self:
         """Read a header line."""
         _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
-        return cls(int(revision), UUID(tenant), _time(int(created)), _time(-int(score)), channel, state)
+        return cls(int(revision), UUID(tenant), moment(int(created)), moment(-int(score)), channel, state)
 
 
 def payload(session: Session) -> bytes:
@@ -124,5 +124,6 @@ def header_tail(session: Session) -> str:
     return "|".join((keys.channel_of(session), state_of(session), *keys.indexes_of(session)))
 
 
-def _time(value: int) -> datetime:
+def moment(value: int) -> datetime:
+    """Return the moment so many microseconds after 1970."""
     return _EPOCH + value * _MICROSECOND

@@ -13,13 +13,42 @@ FROM convostore.session AS t
 WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
   AND t.session_id = $1
 
--- name: delete_session
--- Delete the session with this id, of whichever tenant, or only of the one given.
+-- name: get_session_and_epoch
+-- The session with this id, of whichever tenant, with the epoch of that tenant's hot copies.
 WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
 context AS MATERIALIZED (
     SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
     FROM holder
     WHERE tenant_id = coalesce($2::uuid, tenant_id)
+)
+SELECT {{columns of session}}, coalesce(
+    (SELECT e.epoch FROM convostore.session_epoch AS e WHERE e.tenant_id = (SELECT tenant_id FROM context)), 0
+) AS epoch
+FROM convostore.session AS t
+WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
+  AND t.session_id = $1
+
+-- name: epoch_of_copies
+-- The epoch of a tenant's hot copies; those of an earlier one are not believed.
+SELECT e.epoch FROM convostore.session_epoch AS e WHERE {{gate}} AND e.tenant_id = $1
+
+-- name: disown_copies
+-- Begin the next epoch of a tenant's hot copies.
+INSERT INTO convostore.session_epoch AS e (tenant_id, epoch) SELECT $1::uuid, 1 WHERE {{gate}}
+ON CONFLICT (tenant_id) DO UPDATE SET epoch = e.epoch + 1
+RETURNING e.epoch
+
+-- name: delete_session
+-- Delete the session with this id, of whichever tenant, or only of the one given; on request begin the next epoch.
+WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
+context AS MATERIALIZED (
+    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
+    FROM holder
+    WHERE tenant_id = coalesce($2::uuid, tenant_id)
+),
+disowned AS (
+    INSERT INTO convostore.session_epoch AS e (tenant_id, epoch) SELECT tenant_id, 1 FROM context WHERE $3::boolean
+    ON CONFLICT (tenant_id) DO UPDATE SET epoch = e.epoch + 1
 )
 DELETE FROM convostore.session AS t
 WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
@@ -75,7 +104,7 @@ old AS MATERIALIZED (
 DELETE FROM convostore.session AS t
 WHERE (SELECT ready FROM context) AND t.tenant_id = ANY (ARRAY(SELECT id FROM tenant))
   AND (t.tenant_id, t.session_id) IN (SELECT tenant_id, session_id FROM old)
-RETURNING t.tenant_id
+RETURNING t.tenant_id, t.session_id
 
 -- name: session_by_channel
 -- The most recently active open session of a channel identity, else the most recent closed one.

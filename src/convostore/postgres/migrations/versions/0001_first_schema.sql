@@ -295,6 +295,12 @@ CREATE TABLE convostore.session (
     CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
 );
 
+CREATE TABLE convostore.session_epoch (
+    tenant_id uuid NOT NULL,
+    epoch bigint NOT NULL,
+    CONSTRAINT session_epoch_pkey PRIMARY KEY (tenant_id)
+);
+
 CREATE UNIQUE INDEX agent_name_key ON convostore.agent (tenant_id, name) WHERE deleted_at IS NULL;
 
 CREATE INDEX rule_agent_id_idx ON convostore.rule (tenant_id, agent_id, priority DESC, name, id) WHERE deleted_at IS NULL;

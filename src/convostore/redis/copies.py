@@ -1,0 +1,190 @@
+"""Hot copies of sessions whose truth is elsewhere, and the fences that keep outdated ones from being published.
+
+    convostore:{b07}:copy:<session>     C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<epoch>⏎p<JSON>
+                                    or  F|<highest revision seen>|<token>,<token>…
+
+A copy is believed only on the server that it was published on: a restarted server, or a replica that was promoted, may
+have lost what came after. So every connection learns which server it leads to. See docs/explanation/hot-copies.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import redis.asyncio as aio
+from redis.exceptions import NoScriptError, RedisError
+
+from convostore.core.breaker import Breaker
+from convostore.core.entities import stamp
+from convostore.models import Session
+from convostore.redis import codec, keys
+from convostore.redis.scripts import script
+
+T = TypeVar("T")
+
+_log = logging.getLogger("convostore.session")
+
+
+class Copy(NamedTuple):
+    """A session as it was published."""
+
+    session: Session
+    server: str
+    epoch: int
+
+
+class HotCopies:
+    """The hot tier of `TieredSessionStore`. No call of it fails: what cannot be done is reported as not done.
+
+    Args:
+        client: from `create_client`, or any asyncio client that returns bytes.
+        ttl: how long after it was published a copy is removed.
+        fence_ttl: how long somebody may stay in a fence; longer than any call's deadline.
+        timeout: how long a call may take, in seconds.
+    """
+
+    def __init__(self, client: aio.Redis, *, ttl: timedelta, fence_ttl: timedelta, timeout: float) -> None:
+        self._pool: Any = client.connection_pool
+        self._ttl = _milliseconds(ttl)
+        self._fence_ttl = _milliseconds(fence_ttl)
+        self._timeout = timeout
+        self._servers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self.breaker = Breaker()
+
+    async def read(self, session_id: UUID) -> Copy | None:
+        """Return a session's copy, if there is one to be believed."""
+
+        async def get(connection: Any) -> Copy | None:
+            return self._believed(connection, await _ask(connection, "GET", _key(session_id)))
+
+        return await self._attempt(get, None)
+
+    async def enter(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
+        """Enter a session's fence; return whether that was possible, or, when reading, the copy that is there."""
+
+        async def enter(connection: Any) -> Copy | bool:
+            mode = "write" if writing else "read"
+            value = await _run(connection, "enter", session_id, token, self._fence_ttl, mode)
+            if not value:
+                return True
+            copy = self._believed(connection, value)
+            if copy is None:
+                await _run(connection, "enter", session_id, token, self._fence_ttl, "write")
+            return copy or True
+
+        return await self._attempt(enter, False)
+
+    async def leave(
+        self, session_id: UUID, token: str, revision: int, copy: Session | None = None, epoch: int = 0
+    ) -> bool:
+        """Leave a session's fence and publish a copy if nobody saw a higher revision; return whether one has left.
+
+        Args:
+            session_id: the session.
+            token: with which it was entered.
+            revision: the revision that was seen or written; 0 for none, -1 if the session is gone.
+            copy: the session to publish.
+            epoch: the tenant's epoch, not newer than the copy.
+        """
+
+        async def leave(connection: Any) -> bool:
+            value = b"" if copy is None else _value(copy, self._servers[connection._writer], epoch)
+            await _run(connection, "leave", session_id, token, revision, value, self._ttl)
+            return True
+
+        return await self._attempt(leave, False)
+
+    async def drop(self, session_id: UUID, tenant_id: UUID | None) -> bool:
+        """Remove a session's copy, if it is this tenant's; return whether there was one."""
+
+        async def drop(connection: Any) -> bool:
+            return bool(await _run(connection, "drop", session_id, str(tenant_id or "")))
+
+        return await self._attempt(drop, False)
+
+    async def _attempt(self, work: Callable[[Any], Awaitable[T]], otherwise: T) -> T:
+        if not self.breaker.try_it():
+            return otherwise
+        try:
+            async with asyncio.timeout(self._timeout):
+                result = await self._on_connection(work)
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            self.breaker.failed()
+            _log.warning("hot tier failed: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
+            return otherwise
+        self.breaker.succeeded()
+        return result
+
+    async def _on_connection(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        connection = await self._pool.get_connection()
+        try:
+            if connection._writer not in self._servers:
+                self._servers[connection._writer] = await _server(connection)
+            return await work(connection)
+        except BaseException:
+            # An answer may still be under way: the next user must not take it for its own.
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await self._pool.release(connection)
+
+    def _believed(self, connection: Any, value: bytes | None) -> Copy | None:
+        """Return a copy, if the value is one of this server's."""
+        if value is None or not value.startswith(b"C|"):
+            return None
+        line, _, payload = value.partition(b"\n")
+        _, revision, tenant, created, activity, server, epoch = line.decode().split("|")
+        if server != self._servers[connection._writer]:
+            return None
+        session = Session.model_validate_json(payload[1:])
+        if str(session.tenant_id) != tenant:
+            return None
+        stamp(
+            session,
+            revision=int(revision),
+            created_at=codec.moment(int(created)),
+            last_activity_at=codec.moment(int(activity)),
+        )
+        return Copy(session, server, int(epoch))
+
+
+def _value(session: Session, server: str, epoch: int) -> bytes:
+    created, activity = codec.microseconds(session.created_at), codec.microseconds(session.last_activity_at)
+    line = f"C|{session.revision}|{session.tenant_id}|{created}|{activity}|{server}|{epoch}\n"
+    return line.encode() + codec.payload(session)
+
+
+def _key(session_id: UUID) -> str:
+    return f"{keys.bucket(session_id)}copy:{session_id}"
+
+
+async def _server(connection: Any) -> str:
+    """Return which server a connection leads to, and since which promotion: both ids change when data may be lost."""
+    text = (await _ask(connection, "INFO", "server")) + (await _ask(connection, "INFO", "replication"))
+    found = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
+    if found[b"role"] != b"master":
+        raise RedisError("the server is a replica")
+    return f"{found[b'run_id'].decode()}:{found[b'master_replid'].decode()}"
+
+
+async def _run(connection: Any, name: str, session_id: UUID, *arguments: Any) -> Any:
+    called = script(name)
+    try:
+        return await _ask(connection, "EVALSHA", called.sha, 1, _key(session_id), *arguments)
+    except NoScriptError:
+        return await _ask(connection, "EVAL", called.text, 1, _key(session_id), *arguments)
+
+
+async def _ask(connection: Any, *command: Any) -> Any:
+    await connection.send_command(*command)
+    return await connection.read_response()
+
+
+def _milliseconds(span: timedelta) -> int:
+    return max(1, round(span.total_seconds() * 1_000))

@@ -1,0 +1,42 @@
+#!lua
+-- Leave the fence of a session's hot copy, and say what revision was seen. The last to leave publishes its copy, unless
+-- somebody saw a higher revision. Who entered a fence that was lost since cannot publish, but still removes older copies.
+--
+-- KEYS[1]  the copy or the fence, as in enter.lua
+-- ARGV[1]  token of the caller
+-- ARGV[2]  revision seen or written; 0 for none, -1 for "nobody who is in the fence may publish": the session is gone
+-- ARGV[3]  the copy to publish, or ""
+-- ARGV[4]  time to live of the copy, in milliseconds
+--
+-- Returns 1 if the copy was published, else 0.
+
+local head = redis.call('GETRANGE', KEYS[1], 0, 63)
+local revision = tonumber(ARGV[2])
+if string.sub(head, 1, 2) == 'C|' then
+    if revision < 0 or tonumber(string.match(head, '^C|(%d+)|')) < revision then redis.call('DEL', KEYS[1]) end
+    return 0
+end
+if string.sub(head, 1, 2) ~= 'F|' then return 0 end
+local highest, tokens = string.match(redis.call('GET', KEYS[1]), '^F|(-?%d+)|(.*)$')
+highest = tonumber(highest)
+if highest >= 0 and (revision < 0 or revision > highest) then highest = revision end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local others, entered = {}, false
+for token, expiry in string.gmatch(tokens, '([^@,]+)@(%d+)') do
+    if token == ARGV[1] then
+        entered = tonumber(expiry) > now
+    elseif tonumber(expiry) > now then
+        others[#others + 1] = token .. '@' .. expiry
+    end
+end
+if #others > 0 then
+    redis.call('SET', KEYS[1], string.format('F|%.0f|', highest) .. table.concat(others, ','), 'KEEPTTL')
+    return 0
+end
+if entered and ARGV[3] ~= '' and revision == highest then
+    redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4])
+    return 1
+end
+redis.call('DEL', KEYS[1])
+return 0

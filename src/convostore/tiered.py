@@ -1,0 +1,220 @@
+"""The session store in two tiers: PostgreSQL holds the truth, Redis or Valkey copies of what is in use.
+
+The protocol, and why no copy is believed that is older than what somebody has seen: docs/explanation/hot-copies.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import redis.asyncio as aio
+
+from convostore.contracts.session import SessionStore, Swept
+from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.core.sessions import HOT_TTL, check_unbound
+from convostore.core.sharing import Shared
+from convostore.errors import StoreError
+from convostore.models import Channel, ScopeFilter, Session, SessionStatus
+from convostore.postgres import PostgresSessionStore
+from convostore.redis.copies import Copy, HotCopies
+
+HOT_LEASE = timedelta(seconds=2)
+"""For how long a process may believe copies without asking whether one was written past their fence."""
+
+_GONE = -1
+_HOT_TIMEOUT = 0.25
+
+
+class TieredSessionStore(SessionStore):
+    """Sessions on PostgreSQL, with hot copies in Redis or Valkey that may be lost at any time.
+
+    Args:
+        hot: from `redis.create_client`, or any asyncio client that returns bytes; the store never closes it.
+        persistent: the store that holds the truth and answers lists, searches and channel lookups.
+        hot_ttl: how long after its last save or load a copy is kept.
+        hot_lease: for how long another process may believe a copy whose fence could not be reached by a writer.
+        hot_timeout: how long a call waits for the hot tier, in seconds.
+        timeout: the deadline of a call, in seconds.
+    """
+
+    system = "postgresql"
+
+    def __init__(
+        self,
+        hot: aio.Redis,
+        persistent: PostgresSessionStore,
+        *,
+        hot_ttl: timedelta = HOT_TTL,
+        hot_lease: timedelta = HOT_LEASE,
+        hot_timeout: float = _HOT_TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        super().__init__(timeout=timeout)
+        fence_ttl = timedelta(seconds=2 * timeout)
+        self._hot = HotCopies(hot, ttl=hot_ttl, fence_ttl=fence_ttl, timeout=hot_timeout)
+        self._truth = persistent
+        self._lease = hot_lease.total_seconds()
+        self._epochs: dict[UUID, tuple[int, float]] = {}
+        self._loads: Shared[UUID, Session | None] = Shared(timeout)
+        self._asked: Shared[UUID, int] = Shared(timeout)
+
+    @property
+    def hot_failures(self) -> int:
+        """How many calls of the hot tier failed since the store was made; PostgreSQL answered instead."""
+        return self._hot.breaker.failures
+
+    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+        copy = await self._hot.read(session_id)
+        if copy is not None and await self._believes(copy):
+            return copy.session if tenant_id in (None, copy.session.tenant_id) else None
+        session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
+        if session is None or tenant_id not in (None, session.tenant_id):
+            return None
+        return session.model_copy(deep=True)
+
+    async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
+        session_id, token = session.session_id, current_write_id().hex
+        epoch = await self._epoch_of(session.tenant_id)
+        fenced = bool(await self._hot.enter(session_id, token, writing=True))
+        async with self._staying_if_unsure(session_id, token):
+            await self._truth.write(session, overwrite=overwrite, fence=fence, disown_copies=not fenced)
+        if fenced:
+            await self._leave(session_id, session.tenant_id, token, session.revision, session, epoch)
+        return session_id
+
+    async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
+        token = current_write_id().hex
+        fenced = bool(await self._hot.enter(session_id, token, writing=True))
+        async with self._staying_if_unsure(session_id, token):
+            holder = await self._truth.remove(session_id, tenant_id, disown_copies=not fenced)
+        if fenced and holder is not None:
+            await self._leave(session_id, holder, token, _GONE)
+        elif fenced:
+            await self._hot.leave(session_id, token, 0)
+        return holder is not None
+
+    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
+        return await self._truth.get_by_channel(tenant_id, channel, user_channel_id)
+
+    async def list_by_agent(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        status: SessionStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Session]:
+        return await self._truth.list_by_agent(tenant_id, agent_id, status=status, limit=limit, offset=offset)
+
+    async def list_by_customer(
+        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+    ) -> list[Session]:
+        return await self._truth.list_by_customer(tenant_id, customer_profile_id, limit=limit, offset=offset)
+
+    async def find_sessions_by_step_hash(
+        self,
+        tenant_id: UUID,
+        scenario_id: UUID,
+        scenario_version: int,
+        step_content_hash: str,
+        scope_filter: ScopeFilter | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Session]:
+        at_step = (tenant_id, scenario_id, scenario_version, step_content_hash, scope_filter)
+        return await self._truth.find_sessions_by_step_hash(*at_step, limit=limit, offset=offset)
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        return await self._truth.acquire_lock(session_id, owner, ttl=ttl, tenant_id=tenant_id)
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        return await self._truth.release_lock(session_id, owner, tenant_id=tenant_id)
+
+    async def sweep(self, *, limit: int = 1_000) -> Swept:
+        check_unbound(self._tenant)
+        removed = await self._truth.remove_old(limit)
+        token = uuid4().hex
+        for tenant_id, session_id in removed:
+            await self._leave(session_id, tenant_id, token, _GONE)
+        return Swept(demoted=0, deleted=len(removed))
+
+    async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
+        copy = await self._hot.read(session_id)
+        if copy is not None and await self._believes(copy):
+            return False
+        session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
+        if session is None or tenant_id not in (None, session.tenant_id):
+            return False
+        return await self._hot.read(session_id) is not None
+
+    async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
+        return await self._hot.drop(session_id, tenant_id)
+
+    async def _ping(self) -> None:
+        await self._truth._ping()
+
+    async def _believes(self, copy: Copy) -> bool:
+        """Return whether no writer has gone past the fences of the copy's tenant since it was published."""
+        return await self._epoch_of(copy.session.tenant_id, at_least=copy.epoch) == copy.epoch
+
+    async def _epoch_of(self, tenant_id: UUID, *, at_least: int = 0) -> int:
+        """Return the epoch of a tenant's copies as it was less than a lease ago."""
+        epoch, asked_at = self._epochs.get(tenant_id, (-1, 0.0))
+        if epoch < at_least or time.monotonic() - asked_at > self._lease:
+            epoch = await self._asked.run(tenant_id, lambda: self._ask_epoch(tenant_id))
+        return epoch
+
+    async def _ask_epoch(self, tenant_id: UUID) -> int:
+        asked_at = time.monotonic()
+        epoch = await self._truth.epoch(tenant_id)
+        self._epochs[tenant_id] = (epoch, asked_at)
+        return epoch
+
+    async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
+        """Read the truth and publish it as a copy."""
+        token = uuid4().hex
+        entered = await self._hot.enter(session_id, token, writing=outdated)
+        if isinstance(entered, Copy):
+            if await self._believes(entered):
+                return entered.session
+            entered = await self._hot.enter(session_id, token, writing=True)
+        found = await self._truth.load(session_id)
+        if found is None:
+            if entered:
+                await self._hot.leave(session_id, token, 0)
+            return None
+        session, epoch = found
+        if entered:
+            await self._leave(session_id, session.tenant_id, token, session.revision, session, epoch)
+        return session
+
+    @asynccontextmanager
+    async def _staying_if_unsure(self, session_id: UUID, token: str) -> AsyncIterator[None]:
+        """Leave the fence when the write inside certainly failed. After an unknown outcome the token stays in it."""
+        try:
+            yield
+        except StoreError as error:
+            if error.outcome == "not_applied":
+                await self._hot.leave(session_id, token, 0)
+            raise
+
+    async def _leave(
+        self,
+        session_id: UUID,
+        tenant_id: UUID,
+        token: str,
+        revision: int,
+        copy: Session | None = None,
+        epoch: int = 0,
+    ) -> None:
+        """Leave the fence before anybody is told what was seen; if that cannot be done, disown the tenant's copies."""
+        if not await self._hot.leave(session_id, token, revision, copy, epoch):
+            await self._truth.disown_copies(tenant_id)

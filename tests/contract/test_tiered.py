@@ -1,0 +1,28 @@
+"""The contract suite on two tiers: with a hot tier, and with one that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from convostore.contracts import SessionStore
+from convostore.embedded import Embedded
+from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.redis import create_client
+from convostore.testing import SessionStoreContract
+from convostore.tiered import TieredSessionStore
+
+
+class TestSessions(SessionStoreContract):
+    @pytest.fixture
+    async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
+        async with await create_pool(engines.postgres_dsn) as pool, create_client(engines.redis_url) as client:
+            yield TieredSessionStore(client, PostgresSessionStore(pool))
+
+
+class TestSessionsWithoutTheHotTier(SessionStoreContract):
+    @pytest.fixture
+    async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
+        async with await create_pool(engines.postgres_dsn) as pool, create_client("redis://127.0.0.1:1") as client:
+            yield TieredSessionStore(client, PostgresSessionStore(pool))

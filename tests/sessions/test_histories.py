@@ -1,0 +1,168 @@
+"""Histories of several processes on one session, while the hot tier loses what it holds or goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeAlias
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.embedded import Embedded, open_embedded
+from convostore.errors import ConflictError, ConnectionError
+from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.redis import create_client
+from convostore.testing.factories import make_session
+from convostore.tiered import TieredSessionStore
+from tests.sessions.linearizability import Operation, linearizable
+
+LEASE = timedelta(seconds=0.5)
+PROCESSES = 3
+WORKERS = 2
+OPERATIONS = 60
+
+Histories: TypeAlias = dict[UUID, list[Operation]]
+Open: TypeAlias = Callable[[str], Awaitable[list[TieredSessionStore]]]
+
+
+@pytest.fixture
+async def open_stores_on(engines: Embedded) -> AsyncIterator[Open]:
+    """Opens stores that share nothing but the servers, as in several processes."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(redis_url: str) -> list[TieredSessionStore]:
+            stores = []
+            for _ in range(PROCESSES):
+                pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn, max_size=4))
+                client = await stack.enter_async_context(create_client(redis_url))
+                stores.append(TieredSessionStore(client, PostgresSessionStore(pool), hot_lease=LEASE))
+            return stores
+
+        yield opened
+
+
+async def work(store: TieredSessionStore, sessions: list[UUID], tenant: UUID, histories: Histories) -> None:
+    """Read, save and delete sessions at random, and note what was asked and answered."""
+    known = dict.fromkeys(sessions, 0)
+    for _ in range(OPERATIONS):
+        session_id = random.choice(sessions)
+        kind = random.choices(["get", "save", "delete"], [10, 10, 1])[0]
+        content, expected, start = random.getrandbits(40), known[session_id], time.monotonic()
+        try:
+            if kind == "get":
+                read = await store.get(session_id)
+                known[session_id] = read.revision if read else 0
+                answer = (read.revision, read.turn_count) if read else None
+                operation = Operation(kind, start, time.monotonic(), answer=answer)
+            elif kind == "delete":
+                gone = await store.delete(session_id)
+                operation = Operation(kind, start, time.monotonic(), answer=gone)
+            else:
+                session = make_session(tenant, session_id=session_id, revision=expected, turn_count=content)
+                await store.save(session)
+                known[session_id] = session.revision
+                operation = Operation(kind, start, time.monotonic(), expected=expected, content=content)
+        except ConflictError as conflict:
+            known[session_id] = conflict.current_revision or 0
+            end, answer_ = time.monotonic(), conflict.current_revision
+            operation = Operation(kind, start, end, expected=expected, answer=answer_, refused=True)
+        except ConnectionError:
+            operation = Operation(kind, start, math.inf, expected=expected, content=content)
+        if not (kind == "get" and math.isinf(operation.end)):
+            histories[session_id].append(operation)
+
+
+async def histories_of(stores: list[TieredSessionStore], sessions: int) -> Histories:
+    """Let several workers of each store work on a few sessions at once."""
+    histories: Histories = {uuid4(): [] for _ in range(sessions)}
+    tenant = uuid4()
+    await asyncio.gather(*(work(store, list(histories), tenant, histories) for store in stores for _ in range(WORKERS)))
+    return histories
+
+
+async def disturb(times: int, disturbance: Callable[[], Awaitable[object]]) -> None:
+    """Do something bad to the hot tier again and again."""
+    for _ in range(times):
+        await disturbance()
+        await asyncio.sleep(random.uniform(0, 0.02))
+
+
+async def lose_nothing() -> None:
+    """The hot tier is left alone."""
+
+
+@pytest.mark.parametrize("disturbance", ["none", "flushed", "evicted"])
+async def test_while_the_hot_tier_is_reachable_every_history_is_linearizable(
+    engines: Embedded, open_stores_on: Open, disturbance: str
+) -> None:
+    url = f"{engines.redis_url}?db=7"
+    stores = await open_stores_on(url)
+    async with create_client(url) as client:
+
+        async def evict() -> None:
+            key = await client.randomkey()
+            if key is not None:
+                await client.delete(key)
+
+        async def flush() -> None:
+            await client.flushdb()
+
+        bad = {"none": lose_nothing, "flushed": flush, "evicted": evict}
+        disturbing = asyncio.create_task(disturb(10_000, bad[disturbance]))
+        try:
+            histories = await histories_of(stores, sessions=3)
+        finally:
+            disturbing.cancel()
+    assert sum(len(history) for history in histories.values()) > PROCESSES * WORKERS * OPERATIONS / 2
+    for history in histories.values():
+        assert linearizable(history)
+    assert all(store.hot_failures == 0 for store in stores)
+
+
+async def test_a_killed_hot_tier_loses_no_acknowledged_save_and_nobody_reads_older_than_a_lease(
+    area: Path, open_stores_on: Open
+) -> None:
+    async with open_embedded(area / "home", postgres=False) as engines:
+        stores = await open_stores_on(engines.redis_url)
+
+        async def kill() -> None:
+            victim = engines.valkey_pid
+            if victim is not None:
+                os.kill(victim, signal.SIGKILL)
+                await engines.wait_ready(without=victim)
+
+        disturbing = asyncio.create_task(disturb(3, kill))
+        histories: Histories = {}
+        while not disturbing.done():
+            histories |= await histories_of(stores, sessions=3)
+        await disturbing
+        for session_id, history in histories.items():
+            check_bound(history)
+            read = [await store._truth.get(session_id) for store in stores]
+            assert linearizable([*(op for op in history if op.kind != "get"), final(read[0])])
+    assert sum(store.hot_failures for store in stores) > 0
+
+
+def final(session: object) -> Operation:
+    """Return a read at the end of all."""
+    answer = None if session is None else (session.revision, session.turn_count)  # type: ignore[attr-defined]
+    return Operation("get", time.monotonic(), time.monotonic(), answer=answer)
+
+
+def check_bound(history: list[Operation]) -> None:
+    """Check that no read saw a revision that was replaced longer than a lease before it was asked."""
+    saves = [op for op in history if op.kind == "save" and not op.refused and not math.isinf(op.end)]
+    for read in (op for op in history if op.kind == "get" and isinstance(op.answer, tuple)):
+        for save in saves:
+            if save.end + LEASE.total_seconds() < read.start and isinstance(read.answer, tuple):
+                gone = any(op.kind == "delete" and op.end > save.start for op in history)
+                assert gone or read.answer[0] >= save.expected + 1, (read, save)

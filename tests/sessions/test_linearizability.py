@@ -1,0 +1,56 @@
+"""The checker itself: it accepts what can be explained and refuses what cannot."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.sessions.linearizability import Operation, State, linearizable
+
+
+def save(start: float, end: float, expected: int, content: int = 0) -> Operation:
+    return Operation("save", start, end, expected=expected, content=content)
+
+
+def refused(start: float, end: float, expected: int, current: int) -> Operation:
+    return Operation("save", start, end, expected=expected, answer=current, refused=True)
+
+
+def get(start: float, end: float, answer: State) -> Operation:
+    return Operation("get", start, end, answer=answer)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [],
+        [save(0, 1, 0, 5), get(2, 3, (1, 5))],
+        [save(0, 3, 0, 5), get(1, 2, None), get(1, 2, (1, 5))],
+        [save(0, 3, 0, 5), save(0, 3, 1, 6), get(1, 2, (1, 5))],
+        [save(0, 1, 0), save(2, 5, 1), refused(2, 5, 1, 2), get(6, 7, (2, 0))],
+        [save(0, math.inf, 0, 5), get(1, 2, None), get(3, 4, (1, 5))],
+        [save(0, math.inf, 0, 5), get(1, 2, None)],
+        [save(0, 1, 0), Operation("delete", 2, 3, answer=True), get(4, 5, None), save(6, 7, 0)],
+    ],
+)
+def test_what_can_be_explained_is_accepted(history: list[Operation]) -> None:
+    assert linearizable(history)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [save(0, 1, 0, 5), get(2, 3, None)],
+        [save(0, 1, 0, 5), get(2, 3, (1, 6))],
+        [save(0, 5, 0, 5), get(1, 2, (1, 5)), get(3, 4, None)],
+        [save(0, 1, 0), save(2, 3, 1), get(4, 5, (1, 0))],
+        [save(0, 1, 0), save(2, 3, 1), save(2, 3, 1)],
+        [save(0, 1, 0), refused(2, 3, 1, 1)],
+        [get(0, 1, (1, 5)), save(2, 3, 0, 5)],
+        [save(0, math.inf, 0, 5), get(1, 2, (1, 5)), get(3, 4, None)],
+        [save(0, 1, 0), Operation("delete", 2, 3, answer=True), get(4, 5, (1, 0))],
+    ],
+)
+def test_what_cannot_be_explained_is_refused(history: list[Operation]) -> None:
+    assert not linearizable(history)
