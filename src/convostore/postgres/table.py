@@ -91,8 +91,17 @@ class PostgresTable(Table[M]):
             columns = (*self._declaration.key, *self._statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
             statement = together + self._statements.save_next()
-        while (row := await self._database.fetchrow(statement, tenant_id, *values, *token)) is None:
-            await self._check_refusal(item, fence, overwrite=overwrite)
+        row, taken = None, False
+        while row is None:
+            try:
+                row = await self._database.fetchrow(statement, tenant_id, *values, *token)
+            except ConflictError:
+                # Of two that insert one row at once, the later may meet the other in a unique key besides the first.
+                if taken:
+                    raise
+                taken = True
+            if row is None:
+                await self._check_refusal(item, fence, overwrite=overwrite)
         stamp(item, **stamps | dict(row))
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:

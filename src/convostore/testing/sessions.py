@@ -151,6 +151,17 @@ class SessionRowContract(StoreContract):
         assert sum(isinstance(result, ConflictError) and result.current_revision == 2 for result in results) == 19
         assert await store.get(session.session_id) in copies
 
+    async def test_of_many_concurrent_first_saves_of_one_id_one_wins(self, store: SessionStore) -> None:
+        for _ in range(10):
+            tenant, session_id = uuid4(), uuid4()
+            rivals = [make_session(tenant, session_id=session_id) for _ in range(8)]
+            results = await asyncio.gather(*map(store.save, rivals), return_exceptions=True)
+            assert sum(isinstance(result, ConflictError) and result.current_revision == 1 for result in results) == 7
+            new_id = uuid4()
+            overwriting = [make_session(tenant, session_id=new_id) for _ in range(8)]
+            await asyncio.gather(*(store.save(session, overwrite=True) for session in overwriting))
+            assert sorted(session.revision for session in overwriting) == list(range(1, 9))
+
     async def test_many_concurrent_sessions_are_all_kept(self, store: SessionStore) -> None:
         tenant, agent = uuid4(), uuid4()
         sessions = [make_session(tenant, agent_id=agent) for _ in range(100)]
