@@ -1,6 +1,6 @@
 """Hot copies of sessions whose truth is elsewhere, and the fences that keep outdated ones from being published.
 
-    convostore:{b07}:copy:<session>     C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<epoch>⏎p<JSON>
+    convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<epoch>⏎p<JSON>
                                     or  F|<highest revision seen>|<token>,<token>…
 
 A copy is believed only on the server that it was published on: a restarted server, or a replica that was promoted, may

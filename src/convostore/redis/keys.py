@@ -1,12 +1,12 @@
 """The keys. A session's value and index entries share a hash tag, so that one script may touch them all on a cluster.
 
-    convostore:{b07}:session:<session>                                  string: header, then payload
-    convostore:{b07}:agent:<tenant>:<agent>:<status>                    sorted set of sessions
-    convostore:{b07}:customer:<tenant>:<customer>                       sorted set of sessions
-    convostore:{b07}:step:<tenant>:<scenario>:<version>:<sha256>        set of active sessions
-    convostore:{b07}:hot, …:cold                                        sorted sets of sessions, by tier
-    convostore:{b07}:lock:<session>                                     string: owner, expires
-    convostore:{b07}:fence:<session>                                    string: the last fencing token
+    convostore:{aapb}:session:<session>                                 string: header, then payload
+    convostore:{aapb}:agent:<tenant>:<agent>:<status>                   sorted set of sessions
+    convostore:{aapb}:customer:<tenant>:<customer>                      sorted set of sessions
+    convostore:{aapb}:step:<tenant>:<scenario>:<version>:<sha256>       set of active sessions
+    convostore:{aapb}:hot, …:cold                                       sorted sets of sessions, by tier
+    convostore:{aapb}:lock:<session>                                    string: owner, expires
+    convostore:{aapb}:fence:<session>                                   string: the last fencing token
     convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of sessions
 
 Scores are the microseconds since 1970 at the last activity, negated: ascending order is most recent first, ties by id.
@@ -21,7 +21,20 @@ from zlib import crc32
 
 from convostore.models import Session, SessionStatus
 
-BUCKETS = tuple(f"convostore:{{b{number:02}}}:" for number in range(64))
+TAGS = (
+    *("abeu", "bquh", "acwt", "baey", "bbpn", "ayik", "bcbo", "aapb", "afix", "blrm", "aora", "beit", "ebih", "adnn"),
+    *("bgnb", "amuw", "abtw", "bhob", "acfv", "bpvk", "bbal", "ahzy", "bcsm", "aihx", "afxz", "bdjw", "aocc", "bexv"),
+    *("bfma", "alvt", "bovx", "aemm", "bqtx", "abde", "badi", "acvd", "ahjk", "bjxf", "aaqr", "bkjg", "bdze", "afhh"),
+    *("behd", "agzi", "alff", "bntk", "amtg", "bgor", "bhnr", "abug", "bauk", "acgf", "aqpa", "bjid", "aiih", "brpm"),
+    *("bdkg", "afyj", "beyf", "agkk", "alwd", "bflq", "amee", "bowh"),
+)
+"""The hash tags of the buckets: tag n is the first word of four letters whose slot is 256n + 128.
+
+A cluster has 16,384 slots (crc16 of the tag), which tools split into one range for each primary. With the tags in the
+middle of 64 equal ranges, primaries whose ranges are equal get equal numbers of buckets, give or take one.
+"""
+
+BUCKETS = tuple(f"convostore:{{{tag}}}:" for tag in TAGS)
 """What the keys of each bucket start with."""
 
 
