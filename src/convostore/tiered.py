@@ -17,7 +17,7 @@ from convostore.contracts.session import SessionStore, Swept
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.sessions import HOT_TTL, check_unbound
 from convostore.core.sharing import Shared
-from convostore.errors import StoreError
+from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.postgres import PostgresSessionStore
 from convostore.redis.copies import Copy, HotCopies
@@ -94,7 +94,7 @@ class TieredSessionStore(SessionStore):
         if fenced and holder is not None:
             await self._leave(session_id, holder, token, _GONE)
         elif fenced:
-            await self._hot.leave(session_id, token, 0)
+            await self._hot.leave(session_id, token, _GONE)
         return holder is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
@@ -189,7 +189,7 @@ class TieredSessionStore(SessionStore):
         found = await self._truth.load(session_id)
         if found is None:
             if entered:
-                await self._hot.leave(session_id, token, 0)
+                await self._hot.leave(session_id, token, _GONE)
             return None
         session, epoch = found
         if entered:
@@ -203,7 +203,8 @@ class TieredSessionStore(SessionStore):
             yield
         except StoreError as error:
             if error.outcome == "not_applied":
-                await self._hot.leave(session_id, token, 0)
+                told = (error.current_revision or _GONE) if isinstance(error, ConflictError) else 0
+                await self._hot.leave(session_id, token, told)
             raise
 
     async def _leave(

@@ -1,10 +1,11 @@
 #!lua
 -- Leave the fence of a session's hot copy, and say what revision was seen. The last to leave publishes its copy, unless
 -- somebody saw a higher revision. Who entered a fence that was lost since cannot publish, but still removes older copies.
+-- A deletion and a first revision are higher than all that others saw: revisions begin again when an id is used again.
 --
 -- KEYS[1]  the copy or the fence, as in enter.lua
 -- ARGV[1]  token of the caller
--- ARGV[2]  revision seen or written; 0 for none, -1 for "nobody who is in the fence may publish": the session is gone
+-- ARGV[2]  revision seen or written; 0 for none, -1 for "the session is gone"
 -- ARGV[3]  the copy to publish, or ""
 -- ARGV[4]  time to live of the copy, in milliseconds
 --
@@ -12,14 +13,15 @@
 
 local head = redis.call('GETRANGE', KEYS[1], 0, 63)
 local revision = tonumber(ARGV[2])
+local again = revision == -1 or revision == 1
 if string.sub(head, 1, 2) == 'C|' then
-    if revision < 0 or tonumber(string.match(head, '^C|(%d+)|')) < revision then redis.call('DEL', KEYS[1]) end
+    if again or tonumber(string.match(head, '^C|(%d+)|')) < revision then redis.call('DEL', KEYS[1]) end
     return 0
 end
 if string.sub(head, 1, 2) ~= 'F|' then return 0 end
 local highest, tokens = string.match(redis.call('GET', KEYS[1]), '^F|(-?%d+)|(.*)$')
 highest = tonumber(highest)
-if highest >= 0 and (revision < 0 or revision > highest) then highest = revision end
+if highest >= 0 then highest = math.max(highest, revision) end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local others, entered = {}, false
@@ -31,6 +33,7 @@ for token, expiry in string.gmatch(tokens, '([^@,]+)@(%d+)') do
     end
 end
 if #others > 0 then
+    if again then highest = -1 end
     redis.call('SET', KEYS[1], string.format('F|%.0f|', highest) .. table.concat(others, ','), 'KEEPTTL')
     return 0
 end
