@@ -16,7 +16,7 @@ def expected_of(values: dict[str, bytes]) -> Keys:
     """Return the indexes and pointers that belong to stored values."""
     expected: Keys = defaultdict(dict)
     for key, value in values.items():
-        session = codec.decoded(value, None)
+        session = codec.Codec().decoded(value, None)
         assert isinstance(session, Session)
         assert key == keys.value_key(session.session_id)
         member, prefix = str(session.session_id), keys.bucket(session.session_id)

@@ -28,7 +28,7 @@ PUBLIC = {
     "convostore.contracts": set(STORES),
     "convostore.inmemory": {f"InMemory{name}" for name in STORES},
     "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
-    "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client"},
+    "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client", "train_dictionary"},
     "convostore.tiered": {"TieredSessionStore"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
 }

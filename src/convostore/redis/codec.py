@@ -4,11 +4,12 @@
 
 The header holds what a script needs to compare a revision and to take a session out of its indexes. It changes with
 every save; moving between tiers changes only what follows it. Scripts never decode the JSON: Lua would make `{}` of
-`[]`.
+`[]`. Behind `z` instead of `p` stands one zstd frame, which has a checksum and names its dictionary (RFC 8878).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -17,9 +18,10 @@ from uuid import UUID
 import zstandard
 
 from convostore.core.entities import stamp
-from convostore.errors import StoreError
+from convostore.errors import StoreError, ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
+from convostore.redis.dictionaries import LEVEL, loaded
 
 PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,48 +67,76 @@ def payload(session: Session) -> bytes:
     return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STAMPS)
 
 
-def decoded(value: bytes, tenant_id: UUID | None) -> Session | None:
-    """Return the session in a value, or None if it is not this tenant's.
+class Codec:
+    """Reads values, and moves them between tiers.
+
+    Args:
+        dictionaries: from `train_dictionary`, newest first. The first is compressed with; all are decompressed with.
 
     Raises:
-        StoreError: header and payload name different tenants, which must never happen.
+        ValidationError: something is not a trained dictionary, or two have one id.
     """
-    line, _, rest = value.partition(b"\n")
-    header = Header.parsed(line)
-    if tenant_id not in (None, header.tenant_id):
-        return None
-    document = rest[1:] if rest[:1] == PLAIN else zstandard.decompress(rest[1:])
-    session = Session.model_validate_json(document)
-    if session.tenant_id != header.tenant_id:
-        raise StoreError("session: header and payload name different tenants")
-    stamp(
-        session,
-        revision=header.revision,
-        created_at=header.created_at,
-        last_activity_at=header.last_activity_at,
-    )
-    return session
+
+    def __init__(self, dictionaries: Sequence[bytes] = ()) -> None:
+        trained = {each.dict_id(): each for each in map(loaded, dictionaries)}
+        if len(trained) < len(dictionaries):
+            raise ValidationError("dictionaries: two have one id")
+        newest = next(iter(trained.values()), None)
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, dict_data=newest, write_checksum=True)
+        self._decompressors = {name: zstandard.ZstdDecompressor(each) for name, each in trained.items()}
+        self._decompressors[0] = zstandard.ZstdDecompressor()
+
+    def decoded(self, value: bytes, tenant_id: UUID | None) -> Session | None:
+        """Return the session in a value, or None if it is not this tenant's.
+
+        Raises:
+            StoreError: the value needs a dictionary that is not there, or its header and payload name different
+                tenants, which must never happen.
+        """
+        line, _, rest = value.partition(b"\n")
+        header = Header.parsed(line)
+        if tenant_id not in (None, header.tenant_id):
+            return None
+        document = rest[1:] if rest[:1] == PLAIN else self._decompressed(rest[1:])
+        session = Session.model_validate_json(document)
+        if session.tenant_id != header.tenant_id:
+            raise StoreError("session: header and payload name different tenants")
+        stamp(
+            session,
+            revision=header.revision,
+            created_at=header.created_at,
+            last_activity_at=header.last_activity_at,
+        )
+        return session
+
+    def moved(self, value: bytes, codec: bytes) -> tuple[Any, ...] | None:
+        """Return what the script that moves a session needs to know, or None if the value has this codec already.
+
+        Args:
+            value: the value that was read.
+            codec: `COMPRESSED` to demote, `PLAIN` to promote.
+
+        Raises:
+            StoreError: the value needs a dictionary that is not there.
+        """
+        line, _, rest = value.partition(b"\n")
+        if rest[:1] == codec:
+            return None
+        demoting = codec == COMPRESSED
+        payload = self._compressor.compress(rest[1:]) if demoting else self._decompressed(rest[1:])
+        score = Header.parsed(line).score
+        return (line, rest[:1], codec + payload, score, *(("hot", "cold") if demoting else ("cold", "hot")))
+
+    def _decompressed(self, frame: bytes) -> bytes:
+        needed = zstandard.get_frame_parameters(frame).dict_id
+        if needed not in self._decompressors:
+            raise StoreError(f"session: is compressed with dictionary {needed}, which this store was not given")
+        return self._decompressors[needed].decompress(frame)
 
 
 def is_demoted(value: bytes) -> bool:
     """Return whether a value is in the persistent tier: it is compressed."""
     return value.partition(b"\n")[2][:1] == COMPRESSED
-
-
-def moved(value: bytes, codec: bytes) -> tuple[Any, ...] | None:
-    """Return what the script that moves a session needs to know, or None if the value has this codec already.
-
-    Args:
-        value: the value that was read.
-        codec: `COMPRESSED` to demote, `PLAIN` to promote.
-    """
-    line, _, rest = value.partition(b"\n")
-    if rest[:1] == codec:
-        return None
-    demoting = codec == COMPRESSED
-    payload = zstandard.compress(rest[1:]) if demoting else zstandard.decompress(rest[1:])
-    score = Header.parsed(line).score
-    return (line, rest[:1], codec + payload, score, *(("hot", "cold") if demoting else ("cold", "hot")))
 
 
 def microseconds(moment: datetime) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.redis import codec, keys
-from convostore.redis.codec import Header
+from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands
 from convostore.redis.errors import translated
 from convostore.redis.lists import page
@@ -36,8 +36,12 @@ class RedisSessionStore(SessionStore):
         client: from `create_client`, or any asyncio client that returns bytes; the store never closes it.
         hot_ttl: how long a session may be idle before a sweep demotes it.
         max_age: how long after its last activity a sweep deletes a session; None for never.
+        dictionaries: from `train_dictionary`, newest first: the first compresses demoted sessions, all are read with.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+
+    Raises:
+        ValidationError: something is not a trained dictionary, or two have one id.
     """
 
     system = "redis"
@@ -48,19 +52,21 @@ class RedisSessionStore(SessionStore):
         *,
         hot_ttl: timedelta = HOT_TTL,
         max_age: timedelta | None = MAX_AGE,
+        dictionaries: Sequence[bytes] = (),
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
     ) -> None:
         super().__init__(timeout=timeout, clock=clock)
         self._client = client
         self._commands = Commands(client)
+        self._codec = Codec(dictionaries)
         self._hot_ttl = hot_ttl
         self._max_age = max_age
         self._background = Background()
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         value = await self._commands.value(session_id)
-        session = codec.decoded(value, tenant_id) if value else None
+        session = self._codec.decoded(value, tenant_id) if value else None
         if session is not None and value is not None and codec.is_demoted(value):
             self._background.start(self._moved(session_id, value, codec.PLAIN))
         return session
@@ -187,7 +193,8 @@ class RedisSessionStore(SessionStore):
         check_unbound(self._tenant)
         now = self._clock()
         old_since = None if self._max_age is None else now - self._max_age
-        return await sweep(self._commands, idle_since=now - self._hot_ttl, old_since=old_since, limit=limit)
+        idle_since = now - self._hot_ttl
+        return await sweep(self._commands, self._codec, idle_since=idle_since, old_since=old_since, limit=limit)
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self._move(session_id, tenant_id, codec.PLAIN)
@@ -212,26 +219,25 @@ class RedisSessionStore(SessionStore):
 
     async def _moved(self, session_id: UUID, value: bytes, target: bytes) -> bool:
         """Move a session whose value was read, unless it was changed, moved or deleted since."""
-        move = codec.moved(value, target)
+        move = self._codec.moved(value, target)
         return move is not None and bool(await self._commands.run("move", session_id, *move))
 
     async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:
         """Return a page of the sessions that stand in sorted indexes of all buckets, most recent first."""
         values, skipped = await page(self._commands, indexes, limit, offset)
-        return _decoded(values, tenant_id)[skipped:][:limit]
+        return self._decoded(values, tenant_id)[skipped:][:limit]
 
     async def _load(self, members: Iterable[bytes], tenant_id: UUID) -> list[Session]:
         """Return the tenant's sessions of these ids that are still there, most recent first."""
-        return _decoded(await self._commands.values(UUID(member.decode()) for member in members), tenant_id)
+        return self._decoded(await self._commands.values(UUID(member.decode()) for member in members), tenant_id)
+
+    def _decoded(self, values: Iterable[bytes], tenant_id: UUID) -> list[Session]:
+        decoded = (self._codec.decoded(value, tenant_id) for value in values)
+        return sorted((session for session in decoded if session is not None), key=_recency)
 
     async def _mend_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
         """Remove a session's pointer or give it another score, unless another save has touched it meanwhile."""
         await self._commands.mend(key, session_id, score, instead)
-
-
-def _decoded(values: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-    decoded = (codec.decoded(value, tenant_id) for value in values)
-    return sorted((session for session in decoded if session is not None), key=_recency)
 
 
 def _recency(session: Session) -> tuple[float, UUID]:

@@ -7,14 +7,16 @@ from math import ceil
 from uuid import UUID
 
 from convostore.contracts.session import Swept
-from convostore.redis import codec, keys
-from convostore.redis.codec import Header
+from convostore.redis import keys
+from convostore.redis.codec import COMPRESSED, Codec, Header, microseconds
 from convostore.redis.commands import Commands, on
 
 _HEADER = 1_023
 
 
-async def sweep(commands: Commands, *, idle_since: datetime, old_since: datetime | None, limit: int) -> Swept:
+async def sweep(
+    commands: Commands, codec: Codec, *, idle_since: datetime, old_since: datetime | None, limit: int
+) -> Swept:
     """Demote what has been idle and delete what has been there since before these moments; None deletes nothing.
 
     What is saved, moved or deleted meanwhile is left alone, so any number of processes may do this at once.
@@ -24,23 +26,23 @@ async def sweep(commands: Commands, *, idle_since: datetime, old_since: datetime
     for bucket in keys.BUCKETS:
         for tier, moment in (("hot", idle_since), ("hot", old_since), ("cold", old_since)):
             # Scores are negated times. What has waited longest comes first.
-            bound = "+inf" if moment is None else f"({-codec.microseconds(moment)}"
+            bound = "+inf" if moment is None else f"({-microseconds(moment)}"
             pipeline.zrevrangebyscore(f"{bucket}{tier}", "+inf", bound, start=0, num=share)
     answers = [[UUID(member.decode()) for member in found] for found in await pipeline.execute()]
     old = list(dict.fromkeys(found for pair in (answers[1::3], answers[2::3]) for listed in pair for found in listed))
     old = old[:limit]
     idle = [found for listed in answers[0::3] for found in listed if found not in set(old)][: limit - len(old)]
-    return Swept(demoted=await _demoted(commands, idle), deleted=await _deleted(commands, old))
+    return Swept(demoted=await _demoted(commands, codec, idle), deleted=await _deleted(commands, old))
 
 
-async def _demoted(commands: Commands, session_ids: list[UUID]) -> int:
+async def _demoted(commands: Commands, codec: Codec, session_ids: list[UUID]) -> int:
     pipeline = commands.pipeline()
     for session_id in session_ids:
         pipeline.get(keys.value_key(session_id))
     values = await pipeline.execute() if session_ids else []
     calls = []
     for session_id, value in zip(session_ids, values, strict=True):
-        move = codec.moved(value, codec.COMPRESSED) if value else None
+        move = codec.moved(value, COMPRESSED) if value else None
         if move is not None:
             calls.append(on("move", session_id, *move))
     return sum(await commands.run_all(calls))
