@@ -12,14 +12,16 @@ import pytest
 from convostore.embedded import Embedded, open_embedded
 from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
+from tests.redis.recording import recording
 
 
 @pytest.fixture(scope="session")
 async def engines() -> AsyncIterator[Embedded]:
-    """PostgreSQL 18, migrated, and Valkey."""
+    """PostgreSQL 18, migrated, and Valkey, which is listened to."""
     async with open_embedded(ephemeral=True) as opened:
         await migrate(opened.postgres_dsn)
-        yield opened
+        with recording(opened.redis_url.removeprefix("unix://")):
+            yield opened
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from convostore.models import Session
 from convostore.redis import codec, keys
+from tests.redis.administration import all_keys
 
 Keys: TypeAlias = dict[str, dict[str, float | None]]
 """Members by key, with their scores; None in a set without scores."""
@@ -32,7 +33,7 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
     """Return the values of a database, and its indexes and pointers as they are."""
     values: dict[str, bytes] = {}
     found: Keys = {}
-    async for name in client.scan_iter(count=1_000):
+    for name in await all_keys(client):
         key, kind = name.decode(), (await client.type(name)).decode()
         if ":lock:" in key or ":fence:" in key:
             assert await client.exists(key.replace(":lock:", ":session:").replace(":fence:", ":session:")), key

@@ -10,13 +10,14 @@ from redis.asyncio import Redis
 
 from convostore.embedded import Embedded, open_embedded
 from convostore.redis import RedisSessionStore, create_client
+from tests.redis.administration import flush
 
 
 @pytest.fixture
 async def client(engines: Embedded) -> AsyncIterator[Redis]:
     """A client of an empty database."""
     async with create_client(f"{engines.redis_url}?db=9") as opened:
-        await opened.flushdb()
+        await flush(opened)
         yield opened
 
 

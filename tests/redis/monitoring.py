@@ -23,6 +23,18 @@ class Command:
     by_script: bool
 
 
+_LAST = Command("ECHO", ("until here",), by_script=False)
+
+
+def parsed(line: bytes) -> tuple[bytes, Command]:
+    """Return the number of the database in which a command ran, and the command, from a line of MONITOR."""
+    found = _LINE.fullmatch(line)
+    assert found is not None, line
+    database, origin, text = found.groups()
+    name, *arguments = (argument.decode() for argument in _ARGUMENT.findall(text))
+    return database, Command(name.upper(), tuple(arguments), origin == b"lua")
+
+
 class Monitor:
     """Reads what a server is told in one of its databases."""
 
@@ -36,14 +48,11 @@ class Monitor:
         await self._client.echo("until here")
         commands: list[Command] = []
         while True:
-            found = _LINE.fullmatch(await self._reader.readuntil(b"\r\n"))
-            assert found is not None
-            database, origin, text = found.groups()
-            name, *arguments = (argument.decode() for argument in _ARGUMENT.findall(text))
-            if (name.upper(), arguments) == ("ECHO", ["until here"]):
+            database, command = parsed(await self._reader.readuntil(b"\r\n"))
+            if command == _LAST:
                 return commands
             if database == self._database:
-                commands.append(Command(name.upper(), tuple(arguments), origin == b"lua"))
+                commands.append(command)
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from convostore.models import Session, SessionStatus
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing import SessionStoreContract
 from convostore.testing.factories import full_session, make_visit
+from tests.redis.administration import all_keys
 from tests.redis.monitoring import Command, Monitor, monitoring
 
 SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua").iterdir())
@@ -135,15 +136,13 @@ async def test_a_session_and_its_indexes_share_a_slot_and_its_pointers_share_ano
     client: Redis, session: Session
 ) -> None:
     slots: dict[str, set[int]] = {"session": set(), "pointer": set()}
-    async for key in client.scan_iter():
-        assert isinstance(key, bytes)
+    for key in await all_keys(client):
         slots["pointer" if key.endswith((b":open", b":closed")) else "session"].add(key_slot(key))
     assert [len(found) for found in slots.values()] == [1, 1]
 
 
 async def test_free_text_stands_in_keys_only_as_a_hash(client: Redis, session: Session) -> None:
-    async for key in client.scan_iter():
-        assert isinstance(key, bytes)
+    for key in await all_keys(client):
         assert re.fullmatch(rb"[a-z0-9:{}-]+", key), key
         assert len(key) < 200
 

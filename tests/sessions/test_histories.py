@@ -23,6 +23,7 @@ from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore
+from tests.redis import administration
 from tests.sessions.linearizability import Operation, linearizable
 
 LEASE = timedelta(seconds=0.5)
@@ -109,12 +110,12 @@ async def test_while_the_hot_tier_is_reachable_every_history_is_linearizable(
     async with create_client(url) as client:
 
         async def evict() -> None:
-            key = await client.randomkey()
+            key = await administration.random_key(client)
             if key is not None:
                 await client.delete(key)
 
         async def flush() -> None:
-            await client.flushdb()
+            await administration.flush(client)
 
         bad = {"none": lose_nothing, "flushed": flush, "evicted": evict}
         disturbing = asyncio.create_task(disturb(10_000, bad[disturbance]))

@@ -21,6 +21,7 @@ from convostore.models.fields import now
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import full_session, make_session
+from tests.redis.administration import flush
 
 HOUR = timedelta(hours=1)
 
@@ -50,7 +51,7 @@ async def store(request: pytest.FixtureRequest, clock: Clock, engines: Embedded)
         yield InMemorySessionStore(hot_ttl=HOUR, **given)
     elif request.param == "redis":
         async with create_client(f"{engines.redis_url}?db=8") as client:
-            await client.flushdb()
+            await flush(client)
             yield RedisSessionStore(client, hot_ttl=HOUR, **given)
     else:
         async with await create_pool(engines.postgres_dsn) as pool:
