@@ -36,7 +36,7 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
     for name in await all_keys(client):
         key, kind = name.decode(), (await client.type(name)).decode()
         if ":lock:" in key or ":fence:" in key:
-            assert await client.exists(key.replace(":lock:", ":session:").replace(":fence:", ":session:")), key
+            await check_lock(client, key)
         elif kind == "string":
             values[key] = await client.get(name)
         elif kind == "set":
@@ -47,6 +47,14 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
             answer = await client.zrange(name, 0, -1, withscores=True)
             found[key] = {member.decode(): score for member, score in answer}
     return values, found
+
+
+async def check_lock(client: Any, key: str) -> None:
+    """Check the key of a lock or a fence: its session is there, a lock ends and has a token, a token never does."""
+    prefix, kind, session_id = key.rsplit(":", 2)
+    assert await client.exists(f"{prefix}:session:{session_id}"), key
+    assert int(await client.get(f"{prefix}:fence:{session_id}")) > 0, key
+    assert (await client.pttl(key) == -1) == (kind == "fence"), key
 
 
 def entries(keys: Keys) -> set[tuple[str, str, float | None]]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Context
+from datetime import timedelta
 from random import Random
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 
-from convostore.errors import ConflictError
+from convostore.contracts.session import Swept
+from convostore.errors import ConflictError, NotFoundError
 from convostore.models import Channel, Session, SessionStatus
+from convostore.models.fields import now
 from convostore.redis import RedisSessionStore
-from convostore.testing.factories import make_session, make_visit
+from convostore.testing.factories import full_session, make_session, make_visit
+from tests.redis.administration import all_keys
 from tests.redis.checking import check, contents
 
 TENANTS, AGENTS, CUSTOMERS, SCENARIOS, IDS = ([UUID(int=base + n) for n in range(3)] for base in range(10, 60, 10))
@@ -54,8 +59,8 @@ class Player:
             self._save_as_new,
             self._save_as_somebody_else,
             self._store.delete,
-            self._store.demote_to_persistent,
-            self._store.promote_to_hot,
+            *([self._store.demote_to_persistent, self._store.promote_to_hot] * 2),
+            self._take_turns,
         ]
         deed = self._random.choice(deeds)
         try:
@@ -83,13 +88,21 @@ class Player:
             return None
         return await self._store.save(changed(session, self._random), overwrite=True)
 
+    async def _take_turns(self, session_id: UUID) -> object:
+        owner = uuid4()
+        try:
+            token = await self._store.acquire_lock(session_id, owner, ttl=60)
+        except NotFoundError:
+            return None
+        return token and self._random.random() < 0.5 and await self._store.release_lock(session_id, owner)
+
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
     client: Redis, store: RedisSessionStore, seed: int
 ) -> None:
     player, seen, most = Player(store, seed), set(), 0
-    for _ in range(200):
+    for _ in range(300):
         seen.add(await player.play())
         most = max(most, await check(client))
     assert most == len(IDS)
@@ -105,6 +118,8 @@ async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
         "demote_to_persistent False",
         "promote_to_hot True",
         "promote_to_hot False",
+        "_take_turns True",
+        "_take_turns False",
     }
 
 
@@ -116,6 +131,101 @@ async def test_after_operations_at_once_no_session_is_missing_where_it_is_looked
     for _ in range(25):
         await asyncio.gather(*(player.play() for player in players))
         await check(client, settled=False)
+
+
+async def after(turns: int, call: Coroutine[Any, Any, object]) -> object:
+    """Make a call some turns of the event loop later."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await call
+
+
+async def race(client: Redis, rounds: int) -> Counter[str]:
+    """Let saves of three sessions race their demotion, promotion and deletion; check all after each round; count."""
+    random, ended = Random(rounds), Counter[str]()
+    ahead = RedisSessionStore(client, hot_ttl=timedelta(seconds=1), clock=lambda: now() + timedelta(hours=1))
+    store = RedisSessionStore(client)
+
+    async def race_for(session_id: UUID) -> tuple[UUID, Session | None]:
+        session = await store.get(session_id) or make_session(TENANTS[0], session_id=session_id, agent_id=AGENTS[0])
+        before = session.model_copy(deep=True)
+        if random.random() < 0.5:
+            await store.demote_to_persistent(session_id)
+        rivals = {
+            "saved": store.save(changed(session, random)),
+            "demoted": store.demote_to_persistent(session_id),
+            "promoted": store.promote_to_hot(session_id),
+            "read": store.get(session_id),
+            "swept": ahead.sweep(),
+        }
+        if random.random() < 0.3:
+            rivals["deleted"] = store.delete(session_id)
+        names = random.sample(sorted(rivals), len(rivals))
+        calls = (after(random.randrange(20), rivals[name]) for name in names)
+        answers = await asyncio.gather(*calls, return_exceptions=True)
+        done = dict(zip(names, answers, strict=True))
+        read, refused = done.pop("read"), isinstance(done["saved"], ConflictError)
+        assert {type(answer) for answer in done.values()} <= {UUID, bool, Swept, ConflictError}, done
+        assert read in (before, session) or (read is None and (before.revision == 0 or "deleted" in done))
+        ended.update(["refused" if refused else "saved"])
+        ended.update(name for name in ("demoted", "promoted", "deleted") if done.get(name))
+        assert done.get("deleted") or not refused
+        return session_id, None if done.get("deleted") else session
+
+    for _ in range(rounds):
+        outcome = dict(await asyncio.gather(*map(race_for, IDS)))
+        await store.aclose()
+        for session_id, session in outcome.items():
+            assert await store.get(session_id) == session
+        await store.aclose()
+        await check(client, settled=False)
+    return ended
+
+
+async def test_saves_that_race_demotion_promotion_and_deletion_leave_everything_consistent(client: Redis) -> None:
+    ended = await race(client, rounds=80)
+    assert min(ended[name] for name in ("saved", "refused", "demoted", "promoted", "deleted")) > 0
+
+
+@pytest.mark.parametrize("demoted", [False, True], ids=["hot", "demoted"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"agent_id": AGENTS[1]},
+        {"customer_profile_id": CUSTOMERS[1]},
+        {"customer_profile_id": None},
+        {"channel": Channel.SMS},
+        {"user_channel_id": "somebody else"},
+        {"status": SessionStatus.IDLE},
+        {"status": SessionStatus.CLOSED},
+        {"step_history": [make_visit(step_content_hash="next")]},
+        {"step_history": []},
+        {"active_scenario_id": SCENARIOS[1]},
+        {"active_scenario_version": 2},
+    ],
+    ids=lambda change: "+".join(change),
+)
+async def test_a_change_leaves_no_stale_entry(
+    client: Redis, store: RedisSessionStore, change: dict[str, Any], demoted: bool
+) -> None:
+    session = full_session(TENANTS[0]).model_copy(
+        update={
+            "agent_id": AGENTS[0],
+            "customer_profile_id": CUSTOMERS[0],
+            "status": SessionStatus.ACTIVE,
+            "channel": Channel.WEBCHAT,
+            "active_scenario_id": SCENARIOS[0],
+            "active_scenario_version": 1,
+            "step_history": [make_visit(step_content_hash="here")],
+        }
+    )
+    await store.save(session)
+    before = await all_keys(client)
+    if demoted:
+        await store.demote_to_persistent(session.session_id)
+    await store.save(session.model_copy(update=change))
+    assert await check(client) == 1
+    assert set(await all_keys(client)) != set(before)
 
 
 async def test_nothing_is_left_of_sessions_that_are_deleted(client: Redis, store: RedisSessionStore) -> None:

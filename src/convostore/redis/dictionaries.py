@@ -10,7 +10,7 @@ from convostore.errors import ValidationError
 from convostore.models import Session
 
 DICTIONARY_SIZE = 32_768
-"""Bytes: larger ones gained little on conversations of ABCD, see docs/howto/demoted-sessions.md."""
+"""Bytes: what some 2,000 sessions are enough for. Measured in docs/howto/demoted-sessions.md."""
 
 LEVEL = 3
 """Of compression: zstd's own default."""
