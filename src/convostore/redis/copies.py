@@ -1,24 +1,26 @@
 """Hot copies of sessions whose truth is elsewhere, and the fences that keep outdated ones from being published.
 
     convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<epoch>⏎p<JSON>
-                                    or  F|<highest revision seen>|<token>,<token>…
+                                    or  F|<server>|<highest revision seen>|<token>@<until ms>,<token>@<until ms>…
 
-A copy is believed only on the server that it was published on: a restarted server, or a replica that was promoted, may
-have lost what came after. So every connection learns which server it leads to. See docs/explanation/hot-copies.md.
+Copies and fences count only on the server that they were made on: a restarted server, or a replica that was promoted,
+may have lost what came after. So every connection learns which server it leads to, and reads by a command that servers
+refuse as soon as they are replicas. See docs/explanation/hot-copies.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import redis.asyncio as aio
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from convostore.core.breaker import Breaker
 from convostore.core.entities import stamp
@@ -47,21 +49,38 @@ class HotCopies:
         ttl: how long after it was published a copy is removed.
         fence_ttl: how long somebody may stay in a fence; longer than any call's deadline.
         timeout: how long a call may take, in seconds.
+        breaker: says whether to try.
     """
 
-    def __init__(self, client: aio.Redis, *, ttl: timedelta, fence_ttl: timedelta, timeout: float) -> None:
+    def __init__(
+        self, client: aio.Redis, *, ttl: timedelta, fence_ttl: timedelta, timeout: float, breaker: Breaker | None = None
+    ) -> None:
         self._pool: Any = client.connection_pool
         self._ttl = _milliseconds(ttl)
         self._fence_ttl = _milliseconds(fence_ttl)
         self._timeout = timeout
         self._servers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
-        self.breaker = Breaker()
+        self.breaker = breaker or Breaker()
+
+    def within(self, seconds: float) -> Self:
+        """Return this hot tier with another limit to how long a call may take."""
+        twin = copy.copy(self)
+        twin._timeout = seconds
+        return twin
 
     async def read(self, session_id: UUID) -> Copy | None:
         """Return a session's copy, if there is one to be believed."""
 
         async def get(connection: Any) -> Copy | None:
-            return self._believed(connection, await _ask(connection, "GET", _key(session_id)))
+            try:
+                # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
+                value = await _ask(connection, "GETEX", _key(session_id))
+            except ResponseError as error:
+                if not str(error).startswith("WRONGTYPE"):
+                    raise
+                self._count_garbage(error)
+                return None
+            return self._believed(connection, value)
 
         return await self._attempt(get, None)
 
@@ -69,19 +88,20 @@ class HotCopies:
         """Enter a session's fence; return whether that was possible, or, when reading, the copy that is there."""
 
         async def enter(connection: Any) -> Copy | bool:
+            server = self._servers[connection._writer]
             mode = "write" if writing else "read"
-            value = await _run(connection, "enter", session_id, token, self._fence_ttl, mode)
+            value = await _run(connection, "enter", session_id, token, server, self._fence_ttl, mode)
             if not value:
                 return True
-            copy = self._believed(connection, value)
-            if copy is None:
-                await _run(connection, "enter", session_id, token, self._fence_ttl, "write")
-            return copy or True
+            found = self._believed(connection, value)
+            if found is None:
+                await _run(connection, "enter", session_id, token, server, self._fence_ttl, "write")
+            return found or True
 
         return await self._attempt(enter, False)
 
     async def leave(
-        self, session_id: UUID, token: str, revision: int, copy: Session | None = None, epoch: int = 0
+        self, session_id: UUID, token: str, revision: int, session: Session | None = None, epoch: int = 0
     ) -> bool:
         """Leave a session's fence and publish a copy if nobody saw a higher revision; return whether one has left.
 
@@ -89,13 +109,14 @@ class HotCopies:
             session_id: the session.
             token: with which it was entered.
             revision: the revision that was seen or written; 0 for none, -1 if the session is gone.
-            copy: the session to publish.
-            epoch: the tenant's epoch, not newer than the copy.
+            session: the session to publish.
+            epoch: the tenant's epoch, not newer than the session.
         """
 
         async def leave(connection: Any) -> bool:
-            value = b"" if copy is None else _value(copy, self._servers[connection._writer], epoch)
-            await _run(connection, "leave", session_id, token, revision, value, self._ttl)
+            server = self._servers[connection._writer]
+            value = b"" if session is None else _value(session, server, epoch)
+            await _run(connection, "leave", session_id, token, server, revision, value, self._ttl)
             return True
 
         return await self._attempt(leave, False)
@@ -114,7 +135,7 @@ class HotCopies:
         try:
             async with asyncio.timeout(self._timeout):
                 result = await self._on_connection(work)
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, the truth is elsewhere)
             self.breaker.failed()
             _log.warning("hot tier failed: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
             return otherwise
@@ -138,20 +159,32 @@ class HotCopies:
         """Return a copy, if the value is one of this server's."""
         if value is None or not value.startswith(b"C|"):
             return None
-        line, _, payload = value.partition(b"\n")
-        _, revision, tenant, created, activity, server, epoch = line.decode().split("|")
-        if server != self._servers[connection._writer]:
+        try:
+            found = _copy(value)
+        except (ValueError, OverflowError) as error:
+            self._count_garbage(error)
             return None
-        session = Session.model_validate_json(payload[1:])
-        if str(session.tenant_id) != tenant:
-            return None
-        stamp(
-            session,
-            revision=int(revision),
-            created_at=codec.moment(int(created)),
-            last_activity_at=codec.moment(int(activity)),
-        )
-        return Copy(session, server, int(epoch))
+        return found if found.server == self._servers[connection._writer] else None
+
+    def _count_garbage(self, error: Exception) -> None:
+        """Count a value that no store wrote: there is no copy, and the next to enter replaces it."""
+        self.breaker.failed(in_a_row=False)
+        _log.warning("hot tier holds garbage: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
+
+
+def _copy(value: bytes) -> Copy:
+    line, _, payload = value.partition(b"\n")
+    _, revision, tenant, created, activity, server, epoch = line.decode().split("|")
+    session = Session.model_validate_json(payload.removeprefix(codec.PLAIN))
+    if str(session.tenant_id) != tenant:
+        raise ValueError("the session is of another tenant than its copy")
+    stamp(
+        session,
+        revision=int(revision),
+        created_at=codec.moment(int(created)),
+        last_activity_at=codec.moment(int(activity)),
+    )
+    return Copy(session, server, int(epoch))
 
 
 def _value(session: Session, server: str, epoch: int) -> bytes:
