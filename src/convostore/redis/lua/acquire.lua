@@ -10,6 +10,9 @@
 --
 -- Returns the fencing token, 0 while another owner has the lock, or -1 if there is no such session.
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
 if stored == '' then return -1 end
 if ARGV[5] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[5] then return -1 end

@@ -9,6 +9,9 @@
 --
 -- Returns the header that was stored, or "" if there was no such session.
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local stored = redis.call('GETRANGE', KEYS[1], 0, 1023)
 if stored == '' then return '' end
 local line = string.match(stored, '^[^\n]*')

@@ -13,6 +13,9 @@
 --
 -- Returns 1 if the session moved, 0 if it was changed, moved or deleted meanwhile.
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local before = ARGV[3] .. '\n' .. ARGV[4]
 if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end
 redis.call('SET', KEYS[1], ARGV[3] .. '\n' .. ARGV[5])

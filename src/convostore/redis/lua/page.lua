@@ -9,6 +9,9 @@
 --
 -- Returns the values, in the order of the index.
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local found = {}
 local entries = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[4], 'LIMIT', ARGV[2], ARGV[3])
 for _, session in ipairs(entries) do

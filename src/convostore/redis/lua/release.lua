@@ -9,6 +9,9 @@
 --
 -- Returns 1 if the owner had it, else 0.
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
 if ARGV[4] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[4] then return 0 end
 local lock = ARGV[1] .. 'lock:' .. ARGV[2]

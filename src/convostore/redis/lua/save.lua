@@ -15,6 +15,9 @@
 --
 -- Returns {verdict, header as stored before or "", header as stored now or ""}; verdict is "saved", "stale", "taken" or "fenced".
 
+-- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
+redis.call('EXISTS', ARGV[1] .. 'moving')
+
 local function split(line)
     local fields = {}
     for field in string.gmatch(line .. '|', '([^|]*)|') do fields[#fields + 1] = field end
