@@ -24,10 +24,10 @@ from tests.redis.monitoring import Command, Monitor, monitoring
 
 SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua").iterdir())
 
-DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING"}
+DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING", "INFO"}
 """All that the store says itself."""
 
-SCRIPTED = {"GET", "INCR", "ZRANGEBYSCORE", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
+SCRIPTED = {"EXISTS", "GET", "INCR", "ZRANGEBYSCORE", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
 """All that its scripts say."""
 
 CONNECTING = {"CLIENT", "SELECT", "HELLO", "AUTH"}
