@@ -6,15 +6,17 @@ The protocol, and why no copy is believed that is older than what somebody has s
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Self
 from uuid import UUID, uuid4
 
 import redis.asyncio as aio
 
 from convostore.contracts.session import SessionStore, Swept
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.core.breaker import Breaker
+from convostore.core.leases import Leases
 from convostore.core.sessions import HOT_TTL, check_unbound
 from convostore.core.sharing import Shared
 from convostore.errors import ConflictError, StoreError
@@ -27,6 +29,8 @@ HOT_LEASE = timedelta(seconds=2)
 
 _GONE = -1
 _HOT_TIMEOUT = 0.25
+_HOT_SHARE = 0.1
+"""How much of a call's deadline may go by on one call of the hot tier."""
 
 
 class TieredSessionStore(SessionStore):
@@ -37,8 +41,9 @@ class TieredSessionStore(SessionStore):
         persistent: the store that holds the truth and answers lists, searches and channel lookups.
         hot_ttl: how long after its last save or load a copy is kept.
         hot_lease: for how long another process may believe a copy whose fence could not be reached by a writer.
-        hot_timeout: how long a call waits for the hot tier, in seconds.
+        hot_timeout: how long a call waits for the hot tier at a time, in seconds; at most a tenth of its deadline.
         timeout: the deadline of a call, in seconds.
+        monotonic: returns seconds that only grow, by which `hot_lease` and the circuit breaker are measured.
     """
 
     system = "postgresql"
@@ -52,13 +57,20 @@ class TieredSessionStore(SessionStore):
         hot_lease: timedelta = HOT_LEASE,
         hot_timeout: float = _HOT_TIMEOUT,
         timeout: float = DEFAULT_TIMEOUT,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(timeout=timeout)
-        fence_ttl = timedelta(seconds=2 * timeout)
-        self._hot = HotCopies(hot, ttl=hot_ttl, fence_ttl=fence_ttl, timeout=hot_timeout)
+        self._hot_timeout = hot_timeout
+        self._hot = HotCopies(
+            hot,
+            ttl=hot_ttl,
+            fence_ttl=timedelta(seconds=2 * timeout),
+            timeout=min(hot_timeout, _HOT_SHARE * timeout),
+            breaker=Breaker(clock=monotonic),
+        )
         self._truth = persistent
-        self._lease = hot_lease.total_seconds()
-        self._epochs: dict[UUID, tuple[int, float]] = {}
+        self._monotonic = monotonic
+        self._epochs: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
         self._loads: Shared[UUID, Session | None] = Shared(timeout)
         self._asked: Shared[UUID, int] = Shared(timeout)
 
@@ -66,6 +78,11 @@ class TieredSessionStore(SessionStore):
     def hot_failures(self) -> int:
         """How many calls of the hot tier failed since the store was made; PostgreSQL answered instead."""
         return self._hot.breaker.failures
+
+    def within(self, seconds: float) -> Self:
+        twin = super().within(seconds)
+        twin._hot = self._hot.within(min(self._hot_timeout, _HOT_SHARE * seconds))
+        return twin
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         copy = await self._hot.read(session_id)
@@ -77,24 +94,39 @@ class TieredSessionStore(SessionStore):
         return session.model_copy(deep=True)
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        session_id, token = session.session_id, current_write_id().hex
-        epoch = await self._epoch_of(session.tenant_id)
+        session_id, tenant_id, token = session.session_id, session.tenant_id, current_write_id().hex
+        epoch = await self._epoch_of(tenant_id)
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
-        async with self._staying_if_unsure(session_id, token):
+        try:
             await self._truth.write(session, overwrite=overwrite, fence=fence, disown_copies=not fenced)
+        except ConflictError as conflict:
+            if fenced:
+                await self._leave(session_id, tenant_id, token, conflict.current_revision or _GONE)
+            raise
+        except StoreError as error:
+            await self._leave_unless_unsure(session_id, token, error)
+            raise
+        finally:
+            if not fenced:
+                self._forget_epoch(tenant_id)
         if fenced:
-            await self._leave(session_id, session.tenant_id, token, session.revision, session, epoch)
+            await self._leave(session_id, tenant_id, token, session.revision, session, epoch)
         return session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         token = current_write_id().hex
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
-        async with self._staying_if_unsure(session_id, token):
+        try:
             holder = await self._truth.remove(session_id, tenant_id, disown_copies=not fenced)
+        except StoreError as error:
+            await self._leave_unless_unsure(session_id, token, error)
+            raise
         if fenced and holder is not None:
             await self._leave(session_id, holder, token, _GONE)
         elif fenced:
             await self._hot.leave(session_id, token, _GONE)
+        elif holder is not None:
+            self._forget_epoch(holder)
         return holder is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
@@ -142,8 +174,9 @@ class TieredSessionStore(SessionStore):
         check_unbound(self._tenant)
         removed = await self._truth.remove_old(limit)
         token = uuid4().hex
-        for tenant_id, session_id in removed:
-            await self._leave(session_id, tenant_id, token, _GONE)
+        untold = {tenant for tenant, session_id in removed if not await self._hot.leave(session_id, token, _GONE)}
+        for tenant_id in untold:
+            await self._disown(tenant_id)
         return Swept(demoted=0, deleted=len(removed))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
@@ -167,16 +200,20 @@ class TieredSessionStore(SessionStore):
 
     async def _epoch_of(self, tenant_id: UUID, *, at_least: int = 0) -> int:
         """Return the epoch of a tenant's copies as it was less than a lease ago."""
-        epoch, asked_at = self._epochs.get(tenant_id, (-1, 0.0))
-        if epoch < at_least or time.monotonic() - asked_at > self._lease:
+        epoch = self._epochs.get(tenant_id)
+        if epoch is None or epoch < at_least:
             epoch = await self._asked.run(tenant_id, lambda: self._ask_epoch(tenant_id))
         return epoch
 
     async def _ask_epoch(self, tenant_id: UUID) -> int:
-        asked_at = time.monotonic()
+        asked_at = self._monotonic()
         epoch = await self._truth.epoch(tenant_id)
-        self._epochs[tenant_id] = (epoch, asked_at)
+        self._epochs.note(tenant_id, epoch, asked_at)
         return epoch
+
+    def _forget_epoch(self, tenant_id: UUID) -> None:
+        """Ask for the epoch before believing a copy again: this process has just begun the next."""
+        self._epochs.note(tenant_id, None, self._monotonic())
 
     async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
         """Read the truth and publish it as a copy."""
@@ -186,26 +223,27 @@ class TieredSessionStore(SessionStore):
             if await self._believes(entered):
                 return entered.session
             entered = await self._hot.enter(session_id, token, writing=True)
-        found = await self._truth.load(session_id)
+        asked_at = self._monotonic()
+        try:
+            found = await self._truth.load(session_id)
+        except Exception:
+            if entered:
+                await self._hot.leave(session_id, token, 0)
+            raise
         if found is None:
             if entered:
                 await self._hot.leave(session_id, token, _GONE)
             return None
         session, epoch = found
+        self._epochs.note(session.tenant_id, epoch, asked_at)
         if entered:
             await self._leave(session_id, session.tenant_id, token, session.revision, session, epoch)
         return session
 
-    @asynccontextmanager
-    async def _staying_if_unsure(self, session_id: UUID, token: str) -> AsyncIterator[None]:
-        """Leave the fence when the write inside certainly failed. After an unknown outcome the token stays in it."""
-        try:
-            yield
-        except StoreError as error:
-            if error.outcome == "not_applied":
-                told = (error.current_revision or _GONE) if isinstance(error, ConflictError) else 0
-                await self._hot.leave(session_id, token, told)
-            raise
+    async def _leave_unless_unsure(self, session_id: UUID, token: str, error: StoreError) -> None:
+        """Leave the fence after a write that certainly failed. After an unknown outcome the token stays in it."""
+        if error.outcome == "not_applied":
+            await self._hot.leave(session_id, token, 0)
 
     async def _leave(
         self,
@@ -218,4 +256,14 @@ class TieredSessionStore(SessionStore):
     ) -> None:
         """Leave the fence before anybody is told what was seen; if that cannot be done, disown the tenant's copies."""
         if not await self._hot.leave(session_id, token, revision, copy, epoch):
+            await self._disown(tenant_id)
+
+    async def _disown(self, tenant_id: UUID) -> None:
+        try:
             await self._truth.disown_copies(tenant_id)
+        except StoreError as error:
+            # What was to be told has happened.
+            error.outcome = "unknown"
+            raise
+        finally:
+            self._forget_epoch(tenant_id)
