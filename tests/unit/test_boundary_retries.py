@@ -77,6 +77,14 @@ async def test_once_only_writes_stop_at_the_first_lost_answer() -> None:
     assert store.attempts == 2
 
 
+@pytest.mark.parametrize("last", [DriverError("loading"), ConflictError("stale")], ids=repr)
+async def test_after_a_lost_answer_no_later_attempt_makes_the_outcome_certain(last: Exception) -> None:
+    store = ScriptedSessions(ConnectionError("lost", outcome="unknown"), *[last] * 4)
+    with pytest.raises(StoreError) as caught:
+        await save(store)
+    assert caught.value.outcome == "unknown"
+
+
 @EVERY_EFFECT
 @pytest.mark.parametrize(
     "failure",

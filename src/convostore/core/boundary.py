@@ -164,22 +164,25 @@ async def _attempt(store: Store, effect: Effect, method: Callable[[], Awaitable[
 
 
 async def _repeat(store: Store, effect: Effect, method: Callable[[], Awaitable[Any]], started: float) -> Any:
-    attempt = 0
+    attempt, unsure = 0, False
     while True:
         attempt += 1
         try:
             return await method()
         except Exception as failure:
             error = failure if isinstance(failure, StoreError) else store._translate(failure)
+            # An attempt before may have been applied whose answer was lost, whatever becomes of the last one.
+            unsure = unsure or error.outcome == "unknown"
             pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             in_time = time.monotonic() - started + pause < store._timeout
             harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
             if error.retryable and harmless and in_time and attempt < _ATTEMPTS:
                 await asyncio.sleep(pause)
-            elif error is failure:
+                continue
+            error.outcome = "unknown" if unsure else "not_applied"
+            if error is failure:
                 raise
-            else:
-                raise error from failure
+            raise error from failure
 
 
 def _bind_tenant(bound: UUID | None, arguments: dict[str, Any]) -> None:
