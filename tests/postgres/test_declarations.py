@@ -86,6 +86,7 @@ async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: 
             "fence": ("bigint", True),
             "lock_owner": ("uuid", True),
             "locked_until": ("timestamptz", True),
+            "step_content_hash": ("text", True),
         }
     if declaration.name == "episode":
         expected["words"] = ("tsvector", False)

@@ -119,7 +119,7 @@ LIMIT 1
 SELECT {{columns of session}}
 FROM convostore.session AS t
 WHERE {{gate}} AND t.tenant_id = $1 AND t.status = 'active' AND t.active_scenario_id = $2
-  AND t.active_scenario_version = $3 AND (t.step_history -> -1 ->> 'step_content_hash') = $4
+  AND t.active_scenario_version = $3 AND t.step_content_hash = $4
   AND (cardinality($5::text[]) = 0 OR t.channel = ANY ($5)) AND t.channel <> ALL ($6::text[])
   AND (cardinality($7::text[]) = 0 OR t.step_history -> -1 ->> 'step_name' = ANY ($7))
   AND coalesce(t.step_history -> -1 ->> 'step_name' <> ALL ($8::text[]), true)

@@ -292,6 +292,8 @@ CREATE TABLE convostore.session (
     fence bigint,
     lock_owner uuid,
     locked_until timestamptz,
+    -- An index on the expression itself would not be used: below row-level security only leakproof functions may be.
+    step_content_hash text GENERATED ALWAYS AS (step_history -> -1 ->> 'step_content_hash') STORED,
     CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
 );
 
@@ -367,8 +369,7 @@ CREATE INDEX session_channel_idx
 
 CREATE INDEX session_step_idx
     ON convostore.session (
-        tenant_id, active_scenario_id, active_scenario_version, (step_history -> -1 ->> 'step_content_hash'),
-        last_activity_at DESC, session_id
+        tenant_id, active_scenario_id, active_scenario_version, step_content_hash, last_activity_at DESC, session_id
     )
     WHERE status = 'active';
 

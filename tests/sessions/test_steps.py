@@ -1,0 +1,90 @@
+"""Finding sessions by their step touches what matches, however many sessions there are besides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from redis.asyncio import Redis
+
+from convostore.contracts import SessionStore
+from convostore.embedded import Embedded
+from convostore.models import Session
+from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.postgres.queries import queries
+from convostore.redis import RedisSessionStore, create_client
+from convostore.testing.factories import make_session, make_visit
+from tests.postgres.databases import connected
+from tests.redis.monitoring import monitoring
+from tests.sessions.conftest import DATABASE
+
+MATCHING = 10
+AGENT = UUID(int=1)
+
+
+def at_step(tenant: UUID, scenario: UUID, step: str) -> Session:
+    """Return a session that stands at a step."""
+    return make_session(
+        tenant,
+        agent_id=AGENT,
+        active_scenario_id=scenario,
+        active_scenario_version=1,
+        step_history=[make_visit(step_content_hash=step)],
+    )
+
+
+async def fill(store: SessionStore, tenant: UUID, scenario: UUID, count: int) -> None:
+    """Store sessions of which ten stand at the step `here`, and the others at ten other steps."""
+    steps = ["here"] * MATCHING + [f"step {number % 10}" for number in range(count - MATCHING)]
+    for start in range(0, count, 500):
+        part = steps[start : start + 500]
+        await asyncio.gather(*(store.save(at_step(tenant, scenario, step)) for step in part))
+
+
+async def commands_to_find(client: Redis, path: str, count: int) -> Counter[str]:
+    """Return which commands finding ten of so many sessions takes; each names one key."""
+    store, tenant, scenario = RedisSessionStore(client, timeout=60), uuid4(), uuid4()
+    await fill(store, tenant, scenario, count)
+    async with monitoring(client, path, DATABASE) as monitor:
+        assert len(await store.find_sessions_by_step_hash(tenant, scenario, 1, "here")) == MATCHING
+        return Counter(command.name for command in await monitor.seen())
+
+
+async def test_on_redis_it_takes_the_same_commands_and_keys(engines: Embedded) -> None:
+    async with create_client(f"{engines.redis_url}?db={DATABASE}") as client:
+        path = engines.redis_url.removeprefix("unix://")
+        found = [await commands_to_find(client, path, count) for count in (100, 1_000)]
+    assert found == [Counter(SMEMBERS=64, GET=MATCHING)] * 2
+
+
+async def rows_to_find(pool: asyncpg.Pool[Any], dsn: str, count: int) -> int:
+    """Return how many rows are looked at to find ten of so many sessions."""
+    store, tenant, scenario = PostgresSessionStore(pool, timeout=60), uuid4(), uuid4()
+    await fill(store, tenant, scenario, count)
+    async with connected(dsn) as admin:
+        await admin.execute("ANALYZE convostore.session")
+    assert len(await store.find_sessions_by_step_hash(tenant, scenario, 1, "here")) == MATCHING
+    arguments: tuple[Any, ...] = (tenant, scenario, 1, "here", [], [], [], [], None, None, None, 0)
+    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {queries('session')['sessions_at_step']}"
+    async with pool.acquire() as connection:
+        return rows_scanned(json.loads(await connection.fetchval(explain, *arguments))[0]["Plan"])
+
+
+def rows_scanned(node: dict[str, Any]) -> int:
+    """Return how many rows of the table of sessions a plan has looked at."""
+    rows = sum(map(rows_scanned, node.get("Plans", [])))
+    if node.get("Relation Name") == "session":
+        dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+        rows += round(node["Actual Loops"] * (node["Actual Rows"] + dropped))
+    return rows
+
+
+async def test_on_postgresql_it_looks_at_the_rows_that_match(engines: Embedded) -> None:
+    # A table of a few pages is read as a whole unless that is forbidden.
+    async with await create_pool(engines.postgres_dsn, settings={"enable_seqscan": "off"}) as pool:
+        looked_at = [await rows_to_find(pool, engines.postgres_dsn, count) for count in (100, 1_000)]
+    assert looked_at == [MATCHING] * 2
