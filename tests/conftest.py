@@ -42,3 +42,10 @@ async def area(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
         yield path
         await until(lambda: not alive_in(path), "all processes have ended")
         assert [entry for entry in os.listdir(path) if entry.startswith("convostore-")] == []
+
+
+@pytest.fixture
+async def own(area: Path) -> AsyncIterator[Embedded]:
+    """A Valkey server of the test's own."""
+    async with open_embedded(area / "home", postgres=False) as engines:
+        yield engines

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from convostore.embedded import Embedded, open_embedded
+from convostore.embedded import Embedded
 from convostore.redis import RedisSessionStore, create_client
 from tests.redis.administration import flush
 
@@ -25,13 +24,6 @@ async def client(engines: Embedded) -> AsyncIterator[Redis]:
 def store(client: Redis) -> RedisSessionStore:
     """A store in the empty database."""
     return RedisSessionStore(client)
-
-
-@pytest.fixture
-async def own(area: Path) -> AsyncIterator[Embedded]:
-    """A Valkey server of the test's own."""
-    async with open_embedded(area / "home", postgres=False) as engines:
-        yield engines
 
 
 @pytest.fixture

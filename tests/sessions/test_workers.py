@@ -1,0 +1,118 @@
+"""Workers that share nothing but the servers: who saves first wins, and a thousand calls at once wait their turn."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.errors import ConflictError
+from convostore.models import Session
+from convostore.postgres import create_pool
+from convostore.redis import create_client
+from convostore.testing.factories import full_session, make_session
+from tests.postgres.databases import connected
+from tests.sessions.conftest import Worker, store_on
+
+POOL_SIZE = 10
+"""What `create_client` and `create_pool` open at most if nothing else is asked for."""
+
+
+async def test_of_two_workers_that_save_one_session_one_wins_and_the_other_is_told_the_revision(worker: Worker) -> None:
+    stores = [await worker(), await worker()]
+    session = make_session(uuid4())
+    await stores[0].save(session)
+    for _ in range(50):
+        copies = [session.model_copy(update={"turn_count": session.turn_count + 1 + number}) for number in range(2)]
+        saves = [store.save(copy) for store, copy in zip(stores, copies, strict=True)]
+        answers = await asyncio.gather(*saves, return_exceptions=True)
+        (conflict,) = (answer for answer in answers if isinstance(answer, ConflictError))
+        winner = 1 - answers.index(conflict)
+        assert conflict.current_revision == copies[winner].revision == session.revision + 1
+        assert [await store.get(session.session_id) for store in stores] == [copies[winner]] * 2
+        session = copies[winner]
+
+
+class Watch:
+    """Looks at how many connections there are, again and again, and remembers the most."""
+
+    def __init__(self, *counts: Callable[[], Awaitable[int]]) -> None:
+        self._counts = counts
+        self.most = [0] * len(counts)
+
+    async def look(self) -> None:
+        """Look once."""
+        self.most = [max(most, await count()) for most, count in zip(self.most, self._counts, strict=True)]
+
+    async def __aenter__(self) -> Watch:
+        self._looking = asyncio.create_task(self._look_on())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._looking
+
+    async def _look_on(self) -> None:
+        while True:
+            await self.look()
+
+
+@pytest.fixture
+async def watch(engines: Embedded, own: Embedded) -> AsyncIterator[Watch]:
+    """Watches the connections to the test's own Valkey, and those to PostgreSQL that are named after the test."""
+    async with create_client(own.redis_url, max_connections=1) as client, connected(engines.postgres_dsn) as admin:
+
+        async def to_valkey() -> int:
+            return len(await client.client_list(_type="normal")) - 1
+
+        async def to_postgres() -> int:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'load'"
+            return int(await admin.fetchval(query))
+
+        yield Watch(to_valkey, to_postgres)
+
+
+async def test_a_thousand_calls_at_once_on_default_pools_all_succeed_within_their_limits(
+    kind: str, engines: Embedded, own: Embedded, watch: Watch
+) -> None:
+    async with AsyncExitStack() as stack:
+        settings = {"application_name": "load"}
+        pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn, settings=settings))
+        client = await stack.enter_async_context(create_client(own.redis_url))
+        store = store_on(kind, client, pool)
+        tenant, agent, customer = uuid4(), uuid4(), uuid4()
+        sessions = [full_session(tenant) for _ in range(100)]
+        for session in sessions:
+            session.agent_id, session.customer_profile_id = agent, customer
+        await asyncio.gather(*map(store.save, sessions))
+
+        def call(session: Session) -> Awaitable[Any]:
+            last = session.step_history[-1].step_content_hash or "none"
+            calls: list[Callable[[], Awaitable[Any]]] = [
+                lambda: store.get(session.session_id),
+                lambda: store.save(session.model_copy(deep=True), overwrite=True),
+                lambda: store.save(make_session(tenant, agent_id=agent)),
+                lambda: store.get_by_channel(tenant, session.channel, session.user_channel_id),
+                lambda: store.list_by_agent(tenant, agent, limit=10),
+                lambda: store.list_by_customer(tenant, customer, limit=10),
+                lambda: store.find_sessions_by_step_hash(tenant, uuid4(), 1, last),
+                lambda: store.demote_to_persistent(session.session_id),
+                lambda: store.promote_to_hot(session.session_id),
+                lambda: store.acquire_lock(session.session_id, uuid4()),
+                lambda: store.delete(uuid4()),
+                store.sweep,
+            ]
+            return random.choice(calls)()
+
+        async with watch:
+            await asyncio.gather(*(call(random.choice(sessions)) for _ in range(1_000)))
+        await watch.look()
+        assert watch.most == [POOL_SIZE * (kind != "postgres"), POOL_SIZE * (kind != "redis")]
+        assert all(await asyncio.gather(*(store.get(session.session_id) for session in sessions)))
