@@ -72,6 +72,11 @@ class Node:
             found: dict[str, Any] = await client.info(section)
             return found
 
+    async def digest(self, key: str) -> bytes | None:
+        """Return a key's value as the server would write it to disk."""
+        async with Redis(port=self.port, protocol=2) as client:
+            return await client.dump(key)
+
     async def answers(self) -> bool:
         """Return whether it answers."""
         return bool(await self.ask("PING"))

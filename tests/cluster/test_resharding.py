@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from redis.crc import key_slot
 
 from convostore.embedded import Embedded
-from convostore.redis import keys
+from convostore.errors import ConnectionError
+from convostore.redis import RedisSessionStore, create_client, keys
+from convostore.testing.factories import make_session
 from tests.cluster.nodes import Cluster, Node, eventually
 from tests.cluster.test_failover import check_consistency, opened
 from tests.cluster.working import Work, working
@@ -38,15 +42,27 @@ async def move_at_once(source: Node, target: Node, slots: list[int], work: Work)
 
 async def move_key_by_key(cluster: Cluster, source: Node, target: Node, slots: list[int], work: Work) -> None:
     """Move slots as `redis-cli --cluster reshard` does, and let sessions be saved between two keys."""
-    source_id, target_id = await source.ask("CLUSTER", "MYID"), await target.ask("CLUSTER", "MYID")
     for slot in slots:
-        await target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-        await source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-        while names := await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 4):
-            await source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *names)
-            await work.more(2)
-        for node in (target, source, *await cluster.primaries()):
-            await node.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
+        await begin_to_move(source, target, slot)
+        # Sessions first: what asks for them is then sent to where their indexes are still to come.
+        names = await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000)
+        for name in sorted(names, key=lambda name: ":session:" not in name):
+            await source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", name)
+            await work.more(24)
+        await end_move(cluster, source, target, slot)
+
+
+async def begin_to_move(source: Node, target: Node, slot: int) -> None:
+    """Begin to move a slot key by key."""
+    await target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", await source.ask("CLUSTER", "MYID"))
+    await source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", await target.ask("CLUSTER", "MYID"))
+
+
+async def end_move(cluster: Cluster, source: Node, target: Node, slot: int) -> None:
+    """Give a slot to the primary to which its keys have moved."""
+    target_id = await target.ask("CLUSTER", "MYID")
+    for node in (target, source, *await cluster.primaries()):
+        await node.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 @pytest.mark.parametrize("kind", ["redis", "tiered"])
@@ -65,5 +81,35 @@ async def test_slots_move_under_load_and_nothing_is_lost(
                 await move_key_by_key(cluster, source, target, slots, work)
             await work.more(30)
         assert await work.lost() == []
+    await eventually(cluster.is_well, "the cluster is well")
+    await check_consistency(await cluster.primaries())
+
+
+async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: Cluster) -> None:
+    async with create_client(cluster.url) as client:
+        store = RedisSessionStore(client, timeout=1.0)
+        session = make_session(uuid4(), customer_profile_id=uuid4())
+        await store.save(session)
+        assert session.customer_profile_id is not None
+        bucket = keys.bucket(session.session_id)
+        moved = bucket + keys.customer_index(session.tenant_id, session.customer_profile_id)
+        slot = key_slot(bucket.encode())
+        (source,) = [node for node in await cluster.primaries() if await node.ask("CLUSTER", "COUNTKEYSINSLOT", slot)]
+        target = next(node for node in await cluster.primaries() if node is not source)
+        await begin_to_move(source, target, slot)
+        await source.ask("MIGRATE", "127.0.0.1", target.port, moved, 0, 5_000)
+        left = await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000)
+        before = [await source.digest(name) for name in left]
+        with pytest.raises(ConnectionError):
+            await store.save(session.model_copy())
+        with pytest.raises(ConnectionError):
+            await store.delete(session.session_id)
+        assert [await source.digest(name) for name in left] == before
+        assert await store.get(session.session_id) == session
+        for name in left:
+            await source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5_000)
+        await end_move(cluster, source, target, slot)
+        await store.save(session)
+        assert await store.delete(session.session_id)
     await eventually(cluster.is_well, "the cluster is well")
     await check_consistency(await cluster.primaries())
