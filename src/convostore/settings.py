@@ -17,7 +17,7 @@ from convostore.errors import ValidationError
 
 _SCHEMES = {
     "postgres_url": ("postgresql", "postgres"),
-    "redis_url": ("redis", "rediss", "unix", "redis+cluster"),
+    "redis_url": ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
 }
 
 
@@ -34,7 +34,8 @@ class Settings(BaseSettings):
     Attributes:
         backend: `"engines"` for PostgreSQL and Redis or Valkey, `"memory"` for the in-memory reference.
         postgres_url: a PostgreSQL server; without it one is embedded.
-        redis_url: a Redis or Valkey server: `redis://`, `rediss://` or `unix://`; without it one is embedded.
+        redis_url: Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `redis+sentinel://`, as
+            `redis.create_client` takes them; without it one is embedded.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is gone afterwards.
         hot_ttl: how many seconds a session may be idle before it is demoted.

@@ -1,16 +1,20 @@
-"""Pipelines and scripts on a client: what the parts of the session store share."""
+"""Commands and scripts on the servers of a client: what the parts of the session store share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, cast
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
-import redis.asyncio as aio
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, RedisError
 
+from convostore.errors import ConnectionError, StoreError
 from convostore.redis import keys
-from convostore.redis.scripts import Script, script
+from convostore.redis.client import refuse_eviction
+from convostore.redis.errors import translated
+from convostore.redis.links import Client, Command, Link, servers_of
+from convostore.redis.scripts import script
 
 Call = tuple[str, str, tuple[Any, ...]]
 """A script's name, its key and its arguments."""
@@ -19,50 +23,96 @@ Call = tuple[str, str, tuple[Any, ...]]
 class Commands:
     """Sends commands together and runs scripts, on a client that somebody else opens and closes."""
 
-    def __init__(self, client: aio.Redis) -> None:
-        self._client = client
+    def __init__(self, client: Client) -> None:
+        self._servers = servers_of(client)
+        self._checking = asyncio.Lock()
+        self._checked = False
 
-    def pipeline(self) -> Any:
-        """Return an empty pipeline without MULTI."""
-        return self._client.pipeline(transaction=False)
+    async def ping(self) -> None:
+        """Hear from every server that holds keys."""
+
+        async def ping(link: Link) -> None:
+            await link.ask("PING")
+
+        await self._servers.everywhere(ping)
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands to the servers that hold their keys, in one round trip, and return what each answered.
+
+        Raises:
+            ConnectionError: a command could not be run; if others were, the outcome is unknown.
+            RedisError: a command failed.
+        """
+        return _without_errors(await self._answers(commands))
 
     async def value(self, session_id: UUID) -> bytes | None:
         """Return a session's value."""
-        value: bytes | None = await cast("Any", self._client.get(keys.value_key(session_id)))
-        return value
+        (value,) = await self.send([("GET", keys.value_key(session_id))])
+        found: bytes | None = value
+        return found
 
     async def values(self, session_ids: Iterable[UUID]) -> list[bytes]:
         """Return the values of those sessions that are there, in one round trip."""
-        pipeline = self.pipeline()
-        for session_id in session_ids:
-            pipeline.get(keys.value_key(session_id))
-        return [value for value in await pipeline.execute() if value] if len(pipeline) else []
+        answers = await self.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
+        return [value for value in answers if value]
 
-    async def run(self, name: str, session_id: UUID, *arguments: Any, pipeline: Any = None) -> Any:
-        """Run a script on a session, as the last command of a pipeline if one is given."""
-        (result,) = await self.run_all([on(name, session_id, *arguments)], pipeline=pipeline)
-        return result
+    async def run(self, name: str, session_id: UUID, *arguments: Any, after: Command | None = None) -> Any:
+        """Run a script on a session, after another command: in the same trip if one server runs both in order."""
+        call = on(name, session_id, *arguments)
+        if after is not None and not self._servers.in_order:
+            await self.send([after])
+            after = None
+        return (await self._run([call], after=[] if after is None else [after]))[-1]
 
     async def mend(self, pointer: str, session_id: UUID, score: int, instead: int | None) -> None:
-        """Remove a session's pointer or give it another score, unless another save has touched it meanwhile."""
-        await self.run_all([("mend", pointer, (str(session_id), score, "" if instead is None else instead))])
+        """Remove a session's pointer or give it another score, unless another save has touched it meanwhile.
 
-    async def run_all(self, calls: Iterable[Call], *, pipeline: Any = None) -> list[Any]:
-        """Run scripts in one round trip and return what each returned; load those that the server does not know."""
-        queued = self.pipeline() if pipeline is None else pipeline
-        called: list[tuple[Script, Call]] = [(script(call[0]), call) for call in calls]
-        for loaded, (_, key, arguments) in called:
-            queued.evalsha(loaded.sha, 1, key, *arguments)
-        answers = await queued.execute(raise_on_error=False) if called else []
-        results = []
-        for (loaded, (_, key, arguments)), answer in zip(called, answers[-len(called) :], strict=True):
-            result = answer
-            if isinstance(answer, NoScriptError):
-                result = await cast("Any", self._client.eval(loaded.text, 1, key, *arguments))
-            if isinstance(result, Exception):
-                raise result
-            results.append(result)
-        return results
+        Raises:
+            StoreError: it failed; as something was done before, the outcome is unknown.
+        """
+        try:
+            await self.run_all([("mend", pointer, (str(session_id), score, "" if instead is None else instead))])
+        except (RedisError, StoreError) as error:
+            failure = translated(error) if isinstance(error, RedisError) else error
+            failure.outcome = "unknown"
+            raise failure from error
+
+    async def run_all(self, calls: Iterable[Call]) -> list[Any]:
+        """Run scripts in one round trip and return what each returned; load those that a server does not know."""
+        return await self._run(list(calls))
+
+    async def _run(self, calls: list[Call], *, after: Sequence[Command] = ()) -> list[Any]:
+        known = [script(name).by_hash(key, *arguments) for name, key, arguments in calls]
+        answers = await self._answers([*after, *known])
+        first = len(after)
+        forgotten = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        loading = [calls[at - first] for at in forgotten]
+        loaded = await self._answers([script(name).by_text(key, *arguments) for name, key, arguments in loading])
+        for at, answer in zip(forgotten, loaded, strict=True):
+            answers[at] = answer
+        return _without_errors(answers)
+
+    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+        if not commands:
+            return []
+        if not self._checked:
+            async with self._checking:
+                if not self._checked:
+                    await refuse_eviction(self._servers)
+                    self._checked = True
+        return await self._servers.send(commands)
+
+
+def _without_errors(answers: list[Any]) -> list[Any]:
+    """Return answers that were given together, or raise the first error among them."""
+    errors = [answer for answer in answers if isinstance(answer, Exception)]
+    if not errors:
+        return answers
+    error = translated(errors[0]) if isinstance(errors[0], RedisError) else None
+    if not isinstance(error, ConnectionError) or len(errors) == len(answers):
+        raise errors[0]
+    error.outcome = "unknown"
+    raise error from errors[0]
 
 
 def on(name: str, session_id: UUID, *arguments: Any) -> Call:

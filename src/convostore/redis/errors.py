@@ -15,6 +15,8 @@ _REFUSED = {
     "MASTERDOWN": "The replica has lost its primary.",
     "CLUSTERDOWN": "The cluster is down.",
     "TRYAGAIN": "The cluster is moving the key.",
+    "MOVED": "The cluster has moved the key.",
+    "ASK": "The cluster is moving the key.",
     "NOREPLICAS": "The server has too few replicas.",
     "MISCONF": "The server cannot write its data to disk.",
     "NOAUTH": "The server asks for a password.",
@@ -26,6 +28,11 @@ _TYPES: dict[type[exceptions.RedisError], str] = {
     exceptions.OutOfMemoryError: "OOM",
     exceptions.BusyLoadingError: "LOADING",
     exceptions.AuthenticationError: "NOAUTH",
+    exceptions.TryAgainError: "TRYAGAIN",
+    exceptions.MovedError: "MOVED",
+    exceptions.AskError: "ASK",
+    exceptions.MasterDownError: "MASTERDOWN",
+    exceptions.ClusterDownError: "CLUSTERDOWN",
 }
 
 

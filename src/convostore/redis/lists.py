@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import ceil, inf, sqrt
+from typing import Any
 from uuid import UUID
 
 from convostore.redis import keys
@@ -26,28 +27,33 @@ async def page(commands: Commands, indexes: Iterable[str], limit: int, offset: i
     wanted = offset + limit
     few = min(wanted, _few(wanted))
     names = [f"{bucket}{index}" for index in indexes for bucket in keys.BUCKETS]
-    pipeline = commands.pipeline()
-    for name in names:
-        pipeline.zrange(name, 0, few - 1, withscores=True)
-    listed = await pipeline.execute()
-    entries = sorted((score, member) for found in listed for member, score in found)[:wanted]
+    listed = [
+        _scored(answer)
+        for answer in await commands.send([("ZRANGE", name, 0, few - 1, "WITHSCORES") for name in names])
+    ]
+    entries = sorted(entry for found in listed for entry in found)[:wanted]
     last = entries[-1][0] if len(entries) == wanted else inf
     unsure = [
-        name for name, found in zip(names, listed, strict=True) if len(found) == few < wanted and found[-1][1] <= last
+        name for name, found in zip(names, listed, strict=True) if len(found) == few < wanted and found[-1][0] <= last
     ]
     if not unsure:
         return await commands.values(UUID(member.decode()) for _, member in entries[offset:]), 0
-    pipeline = commands.pipeline()
-    for _, member in entries:
-        pipeline.get(keys.value_key(UUID(member.decode())))
-    more = script("page")
-    for name in unsure:
-        highest = "+inf" if last == inf else f"{last:.0f}"
-        pipeline.eval(more.text, 1, name, keys.prefix_of(name), few, wanted - few, highest)
-    answers = await pipeline.execute()
+    highest = "+inf" if last == inf else f"{last:.0f}"
+    answers = await commands.send(
+        [
+            *(("GET", keys.value_key(UUID(member.decode()))) for _, member in entries),
+            *(script("page").by_text(name, keys.prefix_of(name), few, wanted - few, highest) for name in unsure),
+        ]
+    )
     values = [value for value in answers[: len(entries)] if value]
     values += [value for found in answers[len(entries) :] for value in found if value]
     return values, offset
+
+
+def _scored(answer: list[Any]) -> list[tuple[float, bytes]]:
+    """Return the scores and members of a sorted set, which RESP3 pairs and RESP2 does not."""
+    pairs = answer if answer and isinstance(answer[0], list) else zip(answer[::2], answer[1::2], strict=True)
+    return [(float(score), member) for member, score in pairs]
 
 
 def _few(wanted: int) -> int:

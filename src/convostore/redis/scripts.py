@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from hashlib import sha1
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,14 @@ class Script:
 
     text: str
     sha: str
+
+    def by_hash(self, key: str, *arguments: Any) -> tuple[Any, ...]:
+        """Return the command that runs it where it is known."""
+        return ("EVALSHA", self.sha, 1, key, *arguments)
+
+    def by_text(self, key: str, *arguments: Any) -> tuple[Any, ...]:
+        """Return the command that loads and runs it."""
+        return ("EVAL", self.text, 1, key, *arguments)
 
 
 @cache

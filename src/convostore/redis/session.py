@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import redis.asyncio as aio
 from redis.exceptions import RedisError
 
 from convostore.contracts.session import SessionStore, Swept
@@ -22,9 +21,11 @@ from convostore.redis import codec, keys
 from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands
 from convostore.redis.errors import translated
+from convostore.redis.links import Client
 from convostore.redis.lists import page
 from convostore.redis.sweeping import sweep
 
+_STATES = ("open", "closed")
 _CANDIDATES = 16
 """How many sessions of a channel identity are looked at in one trip: one is wanted, and few entries are stale."""
 
@@ -48,7 +49,7 @@ class RedisSessionStore(SessionStore):
 
     def __init__(
         self,
-        client: aio.Redis,
+        client: Client,
         *,
         hot_ttl: timedelta = HOT_TTL,
         max_age: timedelta | None = MAX_AGE,
@@ -57,7 +58,6 @@ class RedisSessionStore(SessionStore):
         clock: Callable[[], datetime] = now,
     ) -> None:
         super().__init__(timeout=timeout, clock=clock)
-        self._client = client
         self._commands = Commands(client)
         self._codec = Codec(dictionaries)
         self._hot_ttl = hot_ttl
@@ -80,9 +80,8 @@ class RedisSessionStore(SessionStore):
         )
         # The pointers live in another slot than the session. They are written before it and checked when they are read,
         # so that a session which was saved is always found.
-        pipeline = self._commands.pipeline()
-        pipeline.zadd(f"{channel}{state}", {str(session_id): -now})
-        verdict, before, after = await self._commands.run("save", session_id, *arguments, pipeline=pipeline)
+        pointer = ("ZADD", f"{channel}{state}", -now, str(session_id))
+        verdict, before, after = await self._commands.run("save", session_id, *arguments, after=pointer)
         stored = Header.parsed(before) if before else None
         if verdict == b"saved":
             header = Header.parsed(after)
@@ -117,10 +116,8 @@ class RedisSessionStore(SessionStore):
         index = keys.channel_index(tenant_id, channel, user_channel_id)
         start = 0
         while True:
-            pipeline = self._commands.pipeline()
-            for state in ("open", "closed"):
-                pipeline.zrange(f"{index}{state}", start, start + _CANDIDATES - 1)
-            listed = await pipeline.execute()
+            last = start + _CANDIDATES - 1
+            listed = await self._commands.send([("ZRANGE", f"{index}{state}", start, last) for state in _STATES])
             candidates = [member for members in listed for member in members]
             found = [
                 session for session in await self._load(candidates, tenant_id) if keys.channel_of(session) == index
@@ -165,10 +162,8 @@ class RedisSessionStore(SessionStore):
     ) -> list[Session]:
         check_supported(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        pipeline = self._commands.pipeline()
-        for bucket in keys.BUCKETS:
-            pipeline.smembers(f"{bucket}{index}")
-        members = [member for listed in await pipeline.execute() for member in listed]
+        listed = await self._commands.send([("SMEMBERS", f"{bucket}{index}") for bucket in keys.BUCKETS])
+        members = [member for found in listed for member in found]
         moment = self._clock()
         found = [
             session
@@ -206,7 +201,7 @@ class RedisSessionStore(SessionStore):
         await self._background.drain()
 
     async def _ping(self) -> None:
-        await self._client.ping()
+        await self._commands.ping()
 
     def _translate(self, error: Exception) -> StoreError:
         return translated(error) if isinstance(error, RedisError) else super()._translate(error)

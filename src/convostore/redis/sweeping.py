@@ -22,13 +22,13 @@ async def sweep(
     What is saved, moved or deleted meanwhile is left alone, so any number of processes may do this at once.
     """
     share = ceil(limit / len(keys.BUCKETS))
-    pipeline = commands.pipeline()
+    asked = []
     for bucket in keys.BUCKETS:
         for tier, moment in (("hot", idle_since), ("hot", old_since), ("cold", old_since)):
             # Scores are negated times. What has waited longest comes first.
             bound = "+inf" if moment is None else f"({-microseconds(moment)}"
-            pipeline.zrevrangebyscore(f"{bucket}{tier}", "+inf", bound, start=0, num=share)
-    answers = [[UUID(member.decode()) for member in found] for found in await pipeline.execute()]
+            asked.append(("ZREVRANGEBYSCORE", f"{bucket}{tier}", "+inf", bound, "LIMIT", 0, share))
+    answers = [[UUID(member.decode()) for member in found] for found in await commands.send(asked)]
     old = list(dict.fromkeys(found for pair in (answers[1::3], answers[2::3]) for listed in pair for found in listed))
     old = old[:limit]
     idle = [found for listed in answers[0::3] for found in listed if found not in set(old)][: limit - len(old)]
@@ -36,10 +36,7 @@ async def sweep(
 
 
 async def _demoted(commands: Commands, codec: Codec, session_ids: list[UUID]) -> int:
-    pipeline = commands.pipeline()
-    for session_id in session_ids:
-        pipeline.get(keys.value_key(session_id))
-    values = await pipeline.execute() if session_ids else []
+    values = await commands.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
     calls = []
     for session_id, value in zip(session_ids, values, strict=True):
         move = codec.moved(value, COMPRESSED) if value else None
@@ -49,10 +46,8 @@ async def _demoted(commands: Commands, codec: Codec, session_ids: list[UUID]) ->
 
 
 async def _deleted(commands: Commands, session_ids: list[UUID]) -> int:
-    pipeline = commands.pipeline()
-    for session_id in session_ids:
-        pipeline.getrange(keys.value_key(session_id), 0, _HEADER)
-    headers = [value.partition(b"\n")[0] for value in await pipeline.execute()] if session_ids else []
+    heads = await commands.send([("GETRANGE", keys.value_key(session_id), 0, _HEADER) for session_id in session_ids])
+    headers = [value.partition(b"\n")[0] for value in heads]
     found = [(session_id, line) for session_id, line in zip(session_ids, headers, strict=True) if line]
     deleted = await commands.run_all(on("delete", session_id, "", line) for session_id, line in found)
     gone = [(session_id, Header.parsed(line)) for (session_id, line), done in zip(found, deleted, strict=True) if done]

@@ -13,8 +13,9 @@
 --
 -- Returns 1 if the session moved, 0 if it was changed, moved or deleted meanwhile.
 
--- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
-redis.call('EXISTS', ARGV[1] .. 'moving')
+-- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
+local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local before = ARGV[3] .. '\n' .. ARGV[4]
 if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end

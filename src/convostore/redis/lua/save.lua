@@ -15,8 +15,9 @@
 --
 -- Returns {verdict, header as stored before or "", header as stored now or ""}; verdict is "saved", "stale", "taken" or "fenced".
 
--- While a cluster moves the slot key by key, an absent key is refused, and with it the script before it does anything.
-redis.call('EXISTS', ARGV[1] .. 'moving')
+-- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
+local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local function split(line)
     local fields = {}
