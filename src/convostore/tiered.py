@@ -11,8 +11,6 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID, uuid4
 
-import redis.asyncio as aio
-
 from convostore.contracts.session import SessionStore, Swept
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.breaker import Breaker
@@ -23,6 +21,7 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.postgres import PostgresSessionStore
 from convostore.redis.copies import Copy, HotCopies
+from convostore.redis.links import Client
 
 HOT_LEASE = timedelta(seconds=2)
 """For how long a process may believe copies without asking whether one was written past their fence."""
@@ -50,7 +49,7 @@ class TieredSessionStore(SessionStore):
 
     def __init__(
         self,
-        hot: aio.Redis,
+        hot: Client,
         persistent: PostgresSessionStore,
         *,
         hot_ttl: timedelta = HOT_TTL,

@@ -13,19 +13,20 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-import redis.asyncio as aio
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from convostore.core.breaker import Breaker
 from convostore.core.entities import stamp
 from convostore.models import Session
 from convostore.redis import codec, keys
+from convostore.redis.links import Client, Link, servers_of
 from convostore.redis.scripts import script
 
 T = TypeVar("T")
@@ -53,13 +54,13 @@ class HotCopies:
     """
 
     def __init__(
-        self, client: aio.Redis, *, ttl: timedelta, fence_ttl: timedelta, timeout: float, breaker: Breaker | None = None
+        self, client: Client, *, ttl: timedelta, fence_ttl: timedelta, timeout: float, breaker: Breaker | None = None
     ) -> None:
-        self._pool: Any = client.connection_pool
+        self._servers = servers_of(client)
         self._ttl = _milliseconds(ttl)
         self._fence_ttl = _milliseconds(fence_ttl)
         self._timeout = timeout
-        self._servers: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+        self._identities: WeakKeyDictionary[Any, tuple[str, float]] = WeakKeyDictionary()
         self.breaker = breaker or Breaker()
 
     def within(self, seconds: float) -> Self:
@@ -71,34 +72,34 @@ class HotCopies:
     async def read(self, session_id: UUID) -> Copy | None:
         """Return a session's copy, if there is one to be believed."""
 
-        async def get(connection: Any) -> Copy | None:
+        async def get(link: Link) -> Copy | None:
             try:
                 # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
-                value = await _ask(connection, "GETEX", _key(session_id))
+                value = await link.ask("GETEX", _key(session_id))
             except ResponseError as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
                 self._count_garbage(error)
                 return None
-            return self._believed(connection, value)
+            return self._believed(link, value)
 
-        return await self._attempt(get, None)
+        return await self._attempt(session_id, get, None)
 
     async def enter(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
         """Enter a session's fence; return whether that was possible, or, when reading, the copy that is there."""
 
-        async def enter(connection: Any) -> Copy | bool:
-            server = self._servers[connection._writer]
+        async def enter(link: Link) -> Copy | bool:
+            server, _ = self._identities[link.connection._writer]
             mode = "write" if writing else "read"
-            value = await _run(connection, "enter", session_id, token, server, self._fence_ttl, mode)
+            value = await link.run(script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
             if not value:
                 return True
-            found = self._believed(connection, value)
+            found = self._believed(link, value)
             if found is None:
-                await _run(connection, "enter", session_id, token, server, self._fence_ttl, "write")
+                await link.run(script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
             return found or True
 
-        return await self._attempt(enter, False)
+        return await self._attempt(session_id, enter, False)
 
     async def leave(
         self, session_id: UUID, token: str, revision: int, session: Session | None = None, epoch: int = 0
@@ -113,28 +114,32 @@ class HotCopies:
             epoch: the tenant's epoch, not newer than the session.
         """
 
-        async def leave(connection: Any) -> bool:
-            server = self._servers[connection._writer]
+        async def leave(link: Link) -> bool:
+            server, _ = self._identities[link.connection._writer]
             value = b"" if session is None else _value(session, server, epoch)
-            await _run(connection, "leave", session_id, token, server, revision, value, self._ttl)
+            await link.run(script("leave"), _key(session_id), token, server, revision, value, self._ttl)
             return True
 
-        return await self._attempt(leave, False)
+        return await self._attempt(session_id, leave, False)
 
     async def drop(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
 
-        async def drop(connection: Any) -> bool:
-            return bool(await _run(connection, "drop", session_id, str(tenant_id or "")))
+        async def drop(link: Link) -> bool:
+            return bool(await link.run(script("drop"), _key(session_id), str(tenant_id or "")))
 
-        return await self._attempt(drop, False)
+        return await self._attempt(session_id, drop, False)
 
-    async def _attempt(self, work: Callable[[Any], Awaitable[T]], otherwise: T) -> T:
+    async def _attempt(self, session_id: UUID, work: Callable[[Link], Awaitable[T]], otherwise: T) -> T:
+        async def work_there(link: Link) -> T:
+            await self._identify(link)
+            return await work(link)
+
         if not self.breaker.try_it():
             return otherwise
         try:
             async with asyncio.timeout(self._timeout):
-                result = await self._on_connection(work)
+                result = await self._servers.on(_key(session_id), work_there)
         except Exception as error:  # noqa: BLE001  (whatever it is, the truth is elsewhere)
             self.breaker.failed()
             _log.warning("hot tier failed: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
@@ -142,20 +147,14 @@ class HotCopies:
         self.breaker.succeeded()
         return result
 
-    async def _on_connection(self, work: Callable[[Any], Awaitable[T]]) -> T:
-        connection = await self._pool.get_connection()
-        try:
-            if connection._writer not in self._servers:
-                self._servers[connection._writer] = await _server(connection)
-            return await work(connection)
-        except BaseException:
-            # An answer may still be under way: the next user must not take it for its own.
-            await connection.disconnect(nowait=True)
-            raise
-        finally:
-            await self._pool.release(connection)
+    async def _identify(self, link: Link) -> None:
+        """Learn to which server a link leads, unless that was learned a moment ago."""
+        asked_at = time.monotonic()
+        known = self._identities.get(link.connection._writer)
+        if known is None or asked_at - known[1] > self._servers.identity_lasts / 2:
+            self._identities[link.connection._writer] = await _identity(link), asked_at
 
-    def _believed(self, connection: Any, value: bytes | None) -> Copy | None:
+    def _believed(self, link: Link, value: bytes | None) -> Copy | None:
         """Return a copy, if the value is one of this server's."""
         if value is None or not value.startswith(b"C|"):
             return None
@@ -164,7 +163,9 @@ class HotCopies:
         except (ValueError, OverflowError) as error:
             self._count_garbage(error)
             return None
-        return found if found.server == self._servers[connection._writer] else None
+        server, asked_at = self._identities[link.connection._writer]
+        is_certain = time.monotonic() - asked_at < self._servers.identity_lasts
+        return found if is_certain and found.server == server else None
 
     def _count_garbage(self, error: Exception) -> None:
         """Count a value that no store wrote: there is no copy, and the next to enter replaces it."""
@@ -197,26 +198,12 @@ def _key(session_id: UUID) -> str:
     return f"{keys.bucket(session_id)}copy:{session_id}"
 
 
-async def _server(connection: Any) -> str:
-    """Return which server a connection leads to, and since which promotion: both ids change when data may be lost."""
-    text = (await _ask(connection, "INFO", "server")) + (await _ask(connection, "INFO", "replication"))
-    found = dict(line.split(b":", 1) for line in text.splitlines() if b":" in line)
-    if found[b"role"] != b"master":
+async def _identity(link: Link) -> str:
+    """Return which server a link leads to, and since which promotion: both ids change when data may be lost."""
+    found = await link.info("server", "replication")
+    if found["role"] != "master":
         raise RedisError("the server is a replica")
-    return f"{found[b'run_id'].decode()}:{found[b'master_replid'].decode()}"
-
-
-async def _run(connection: Any, name: str, session_id: UUID, *arguments: Any) -> Any:
-    called = script(name)
-    try:
-        return await _ask(connection, "EVALSHA", called.sha, 1, _key(session_id), *arguments)
-    except NoScriptError:
-        return await _ask(connection, "EVAL", called.text, 1, _key(session_id), *arguments)
-
-
-async def _ask(connection: Any, *command: Any) -> Any:
-    await connection.send_command(*command)
-    return await connection.read_response()
+    return f"{found['run_id']}:{found['master_replid']}"
 
 
 def _milliseconds(span: timedelta) -> int:
