@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,7 +14,7 @@ from convostore.errors import ConflictError, ValidationError
 from convostore.models import Channel, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.testing.base import StoreContract
-from convostore.testing.factories import TEXT, full_session, make_session
+from convostore.testing.factories import TEXT, full_session, make_session, make_visit
 
 
 async def save_sessions(store: SessionStore, tenant: UUID, *changes: dict[str, Any]) -> list[Session]:
@@ -178,8 +179,66 @@ class SessionRowContract(StoreContract):
         assert await store.get(session.session_id) is None
 
 
+CHANGES: list[dict[str, Any]] = [
+    {"agent_id": uuid4()},
+    {"customer_profile_id": uuid4()},
+    {"customer_profile_id": None},
+    {"channel": Channel.EMAIL},
+    {"user_channel_id": "another"},
+    {"status": SessionStatus.CLOSED},
+    {"active_scenario_id": uuid4()},
+    {"active_scenario_version": 3},
+    {"step_history": []},
+    {"step_history": [make_visit(step_content_hash="next")]},
+]
+"""Each kind of change after which a session is no longer found by something it was found by before."""
+
+
+def lookups(store: SessionStore, session: Session) -> dict[str, Awaitable[Session | list[Session] | None]]:
+    """Return every way to find a session as it is now, by what it asks for."""
+    tenant = session.tenant_id
+    found: dict[str, Awaitable[Session | list[Session] | None]] = {
+        f"{session.channel} {session.user_channel_id}": store.get_by_channel(
+            tenant, session.channel, session.user_channel_id
+        ),
+        f"agent {session.agent_id}": store.list_by_agent(tenant, session.agent_id),
+        f"{session.status} of {session.agent_id}": store.list_by_agent(tenant, session.agent_id, status=session.status),
+    }
+    if session.customer_profile_id:
+        customer = session.customer_profile_id
+        found[f"customer {customer}"] = store.list_by_customer(tenant, customer)
+    if session.active_scenario_id and session.active_scenario_version and session.step_history:
+        step = session.active_scenario_id, session.active_scenario_version, session.step_history[-1].step_content_hash
+        if session.status is SessionStatus.ACTIVE and step[2]:
+            found[f"step {step}"] = store.find_sessions_by_step_hash(tenant, step[0], step[1], step[2])
+    return found
+
+
 class SessionListContract(StoreContract):
     """Sessions by channel identity, agent, customer and step."""
+
+    @pytest.mark.parametrize("change", CHANGES, ids=lambda change: "+".join(change))
+    async def test_a_session_is_found_by_what_it_is_and_no_longer_by_what_it_was(
+        self, store: SessionStore, change: dict[str, Any]
+    ) -> None:
+        before = full_session(uuid4()).model_copy(
+            update={
+                "channel": Channel.SMS,
+                "status": SessionStatus.ACTIVE,
+                "active_scenario_version": 2,
+                "step_history": [make_visit(step_content_hash="here")],
+            }
+        )
+        await store.save(before)
+        after = before.model_copy(update=change)
+        await store.save(after)
+        now_found, was_found = lookups(store, after), lookups(store, before)
+        assert len(was_found) == 5
+        for name, found in now_found.items():
+            assert await found in (after, [after]), name
+        for name, found in was_found.items():
+            assert bool(await found) is (name in now_found), name
+        assert now_found.keys() != was_found.keys()
 
     async def test_the_most_recent_open_session_of_an_identity_is_found(self, store: SessionStore) -> None:
         tenant, identity = uuid4(), {"channel": Channel.SMS, "user_channel_id": TEXT}
