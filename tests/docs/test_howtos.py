@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
 
+from redis.asyncio import Redis
+
+from convostore.embedded import Embedded
+from convostore.redis import RedisSessionStore, create_client, train_dictionary
 from convostore.replay import (
     AgentRecord,
     ConversationRecord,
@@ -14,8 +20,10 @@ from convostore.replay import (
     VariableRecord,
     read,
 )
+from convostore.testing.factories import full_session
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "replay.md"
+HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
+PAGE = HOWTOS / "replay.md"
 
 
 def test_the_records_of_the_replay_page_are_records(tmp_path: Path) -> None:
@@ -32,3 +40,25 @@ def test_the_replay_page_lists_every_field_of_every_record() -> None:
         for name, field in model.model_fields.items():
             if name != "kind":
                 assert f"`{name}{'' if field.is_required() else '?'}`" in row, (model, name)
+
+
+async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embedded) -> None:
+    page, tenant, agent = (HOWTOS / "demoted-sessions.md").read_text(), uuid4(), uuid4()
+    names: dict[str, Any] = {
+        "Path": Path,
+        "Redis": Redis,
+        "RedisSessionStore": RedisSessionStore,
+        "UUID": UUID,
+        "train_dictionary": train_dictionary,
+    }
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, names)
+    async with create_client(engines.redis_url) as client:
+        sessions = [full_session(tenant).model_copy(update={"agent_id": agent}) for _ in range(100)]
+        for session in sessions:
+            await RedisSessionStore(client).save(session)
+        await names["learn"](RedisSessionStore(client), tenant, [agent], tmp_path / "dictionary")
+        store = names["open_with"](client, [tmp_path / "dictionary"])
+        assert await store.demote_to_persistent(sessions[0].session_id)
+        assert await store.get(sessions[0].session_id) == sessions[0]
+        await store.aclose()
