@@ -107,7 +107,8 @@ class TieredSessionStore(SessionStore):
             raise
         finally:
             if not fenced:
-                self._forget_epoch(tenant_id)
+                # What this process wrote past the fence, it reads at once.
+                self._epochs.forget(tenant_id)
         if fenced:
             await self._leave(session_id, tenant_id, token, session.revision, session, epoch)
         return session_id
@@ -125,7 +126,7 @@ class TieredSessionStore(SessionStore):
         elif fenced:
             await self._hot.leave(session_id, token, _GONE)
         elif holder is not None:
-            self._forget_epoch(holder)
+            self._epochs.forget(holder)
         return holder is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
@@ -210,10 +211,6 @@ class TieredSessionStore(SessionStore):
         self._epochs.note(tenant_id, epoch, asked_at)
         return epoch
 
-    def _forget_epoch(self, tenant_id: UUID) -> None:
-        """Ask for the epoch before believing a copy again: this process has just begun the next."""
-        self._epochs.note(tenant_id, None, self._monotonic())
-
     async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
         """Read the truth and publish it as a copy."""
         token = uuid4().hex
@@ -265,4 +262,4 @@ class TieredSessionStore(SessionStore):
             error.outcome = "unknown"
             raise
         finally:
-            self._forget_epoch(tenant_id)
+            self._epochs.forget(tenant_id)

@@ -28,12 +28,19 @@ class Leases(Generic[K]):
         number, asked_at = self._noted.get(key, (None, 0.0))
         return None if self._over(asked_at) else number
 
-    def note(self, key: K, number: int | None, asked_at: float) -> None:
-        """Keep an answer, unless a later question was answered first; None means that older answers are wrong."""
+    def note(self, key: K, number: int, asked_at: float) -> None:
+        """Keep an answer, unless the key was forgotten or a later question answered since it was asked for."""
         if asked_at > self._noted.get(key, (None, -math.inf))[1]:
-            self._noted[key] = (number, asked_at)
-            self._noted.move_to_end(key)
-        while self._noted and self._over(next(iter(self._noted.values()))[1]):
+            self._keep(key, number, asked_at)
+
+    def forget(self, key: K) -> None:
+        """Forget a number, and every answer to a question that was asked before."""
+        self._keep(key, None, self._clock())
+
+    def _keep(self, key: K, number: int | None, asked_at: float) -> None:
+        self._noted[key] = (number, asked_at)
+        self._noted.move_to_end(key)
+        while self._over(next(iter(self._noted.values()))[1]):
             self._noted.popitem(last=False)
 
     def _over(self, asked_at: float) -> bool:
