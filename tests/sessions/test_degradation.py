@@ -375,8 +375,8 @@ async def test_a_promoted_replica_that_lost_who_left_a_fence_publishes_nothing_o
     await process.store.save(session)
     for each in (process, behind):
         each.proxy.lead_to(replica.port)
-    # Who read before the save publishes on the promoted replica, where nobody knows of the save.
-    await slow.leave(session.session_id, "slow", older.revision, older, 0)
+    # Who read before the save leaves on the promoted replica, which knows of its token and not of the save.
+    await eventually(lambda: slow.leave(session.session_id, "slow", older.revision, older, 0), "the replica is reached")
     for each in (process, behind):
         assert await each.store.get(session.session_id) == session
         assert await each.store.get(lazy.session_id) == lazy
