@@ -497,3 +497,23 @@ async def test_a_storm_of_cancellations_leaves_connections_and_right_answers(pro
         assert await process.store.get(session.session_id) == session
     assert await asyncio.gather(*(process.store.get(session.session_id) for _ in range(100))) == [session] * 100
     assert process.store.hot_failures == 0
+
+
+async def test_a_deletion_that_cannot_be_told_has_an_unknown_outcome_and_is_not_repeated(
+    process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await saved(process)
+
+    async def remove(*args: Any, **kwargs: Any) -> UUID | None:
+        holder = await PostgresSessionStore.remove(process.truth, *args, **kwargs)
+        process.proxy.lead_to(None)
+        return holder
+
+    async def refuse(tenant_id: UUID) -> None:
+        raise ConnectionError("too many clients", outcome="not_applied")
+
+    monkeypatch.setattr(process.truth, "remove", remove)
+    monkeypatch.setattr(process.truth, "disown_copies", refuse)
+    with pytest.raises(ConnectionError) as untold:
+        await process.store.delete(session.session_id)
+    assert untold.value.outcome == "unknown"

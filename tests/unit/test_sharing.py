@@ -1,0 +1,133 @@
+"""Work that is shared, and answers that may be used for a while."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from convostore.core.leases import Leases
+from convostore.core.sharing import Shared
+from convostore.errors import ConnectionError
+
+
+class Work:
+    """Work whose pieces end when they are told to, and answer how many had begun."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ends = [asyncio.Event() for _ in range(10)]
+
+    async def __call__(self) -> int:
+        self.begun += 1
+        number = self.begun
+        await self.ends[number - 1].wait()
+        return number
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_who_comes_when_work_has_begun_shares_the_next_with_all_others_who_do() -> None:
+    shared, work = Shared[str, int](60.0, patience=60.0), Work()
+    first = [asyncio.create_task(shared.run("key", work)) for _ in range(3)]
+    await turns()
+    later = []
+    for _ in range(5):
+        later.append(asyncio.create_task(shared.run("key", work)))
+        await turns()
+    assert work.begun == 1
+    work.ends[0].set()
+    await turns()
+    last = asyncio.create_task(shared.run("key", work))
+    await turns()
+    assert work.begun == 2
+    work.ends[1].set()
+    work.ends[2].set()
+    assert await asyncio.gather(*first, *later, last) == [1] * 3 + [2] * 5 + [3]
+
+
+async def test_keys_do_not_wait_for_each_other() -> None:
+    shared, work = Shared[str, int](60.0), Work()
+    waiting = asyncio.create_task(shared.run("one", work))
+    await turns()
+    work.ends[1].set()
+    assert await shared.run("other", work) == 2
+    work.ends[0].set()
+    assert await waiting == 1
+
+
+async def test_work_that_hangs_holds_up_the_next_only_for_a_while() -> None:
+    shared, work = Shared[str, int](60.0, patience=0.001), Work()
+    hanging = asyncio.create_task(shared.run("key", work))
+    await turns()
+    work.ends[1].set()
+    assert await shared.run("key", work) == 2
+    hanging.cancel()
+    work.ends[0].set()
+    await turns()
+    work.ends[2].set()
+    assert await shared.run("key", work) == 3
+
+
+async def test_who_gives_up_leaves_the_work_to_the_others() -> None:
+    shared, work = Shared[str, int](60.0), Work()
+    calls = [asyncio.create_task(shared.run("key", work)) for _ in range(2)]
+    await turns()
+    calls[0].cancel()
+    work.ends[0].set()
+    assert await calls[1] == 1
+    assert calls[0].cancelled()
+
+
+async def test_each_who_waits_is_given_an_error_of_its_own() -> None:
+    async def fail() -> int:
+        raise ConnectionError("lost", outcome="unknown", code="08006")
+
+    shared = Shared[str, int](60.0)
+    errors = await asyncio.gather(*(shared.run("key", fail) for _ in range(3)), return_exceptions=True)
+    assert len({id(error) for error in errors}) == 3
+    for error in errors:
+        assert isinstance(error, ConnectionError)
+        assert (str(error), error.outcome, error.code) == ("lost", "unknown", "08006")
+
+
+def test_an_answer_is_used_for_a_lease_after_it_was_asked_for() -> None:
+    now = [10.0]
+    leases = Leases[str](2.0, lambda: now[0])
+    leases.note("key", 1, 9.0)
+    now[0] = 11.0
+    assert leases.get("key") == 1
+    now[0] = 11.001
+    assert leases.get("key") is None
+
+
+def test_an_answer_to_an_earlier_question_changes_nothing() -> None:
+    leases = Leases[str](2.0, lambda: 10.0)
+    leases.note("key", 2, 9.5)
+    leases.note("key", 1, 9.0)
+    assert leases.get("key") == 2
+
+
+@pytest.mark.parametrize("asked_at", [9.0, 10.0])
+def test_what_is_forgotten_stays_so_until_somebody_has_asked_anew(asked_at: float) -> None:
+    now = [10.0]
+    leases = Leases[str](2.0, lambda: now[0])
+    leases.note("key", 1, 10.0)
+    leases.forget("key")
+    leases.note("key", 1, asked_at)
+    assert leases.get("key") is None
+    now[0] = 10.5
+    leases.note("key", 2, 10.5)
+    assert leases.get("key") == 2
+
+
+def test_what_is_old_is_not_kept() -> None:
+    now = [0.0]
+    leases = Leases[int](2.0, lambda: now[0])
+    for number in range(100):
+        now[0] = float(number)
+        leases.note(number, number, now[0])
+    assert len(leases._noted) == 3
