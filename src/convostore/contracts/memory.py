@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -10,20 +12,27 @@ from pydantic import Field
 
 from convostore.core.boundary import Store
 from convostore.core.operations import writes, writes_once
+from convostore.core.paging import stream
 from convostore.core.validation import Depth, Limit, Offset, Score
 from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector
-from convostore.models.memory import Entity, Episode, Relationship
+from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship
+
+_MANY = Field(max_length=100_000)
+_STARTS = Field(max_length=1_000)
 
 
 class MemoryStore(Store):
     """Episodes, and a graph of entities and relationships, both searchable and bi-temporal.
 
     `valid_from` and `valid_to` say when something held in the world (half-open), `recorded_at` when the store learned
-    of it. Lists are ordered by `recorded_at`, newest first, then by id. Deletion is for good.
+    of it. What has no `valid_from` was valid ever since, what has no `valid_to` is for ever. Lists are ordered by
+    `recorded_at`, newest first, then by id; `after` continues a list behind an item, which need not be there any more,
+    and `iter_…` does so until the end. Deletion is for good.
 
     **Adding** stores a new object: the same id with the same content does nothing, with other content it is a
-    `ConflictError`. **Saving** entities and relationships is a compare-and-set on `revision`, as in the configuration
-    store.
+    `ConflictError`. Adding many at once is all or nothing, and much faster than one by one. **Saving** entities and
+    relationships is a compare-and-set on `revision`, as in the configuration store. The store keeps the present version
+    of each: what became false is given an end (`invalidate_relationship`), what was wrong is saved anew.
     """
 
     kind = "memory"
@@ -35,6 +44,18 @@ class MemoryStore(Store):
 
         Raises:
             ConflictError: the id is taken by other content.
+        """
+
+    @abstractmethod
+    @writes
+    async def add_episodes(self, episodes: Annotated[list[Episode], _MANY]) -> list[UUID]:
+        """Store episodes of one tenant, all or none, and return their ids in the order given.
+
+        Args:
+            episodes: at most 100,000. Give the call the time it needs: `store.within(60).add_episodes(…)`.
+
+        Raises:
+            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
@@ -50,8 +71,13 @@ class MemoryStore(Store):
         customer_profile_id: UUID | None = None,
         session_id: UUID | None = None,
         group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Episode | None = None,
     ) -> list[Episode]:
         """Return an agent's episodes, last recorded first; empty if there are none.
 
@@ -61,9 +87,49 @@ class MemoryStore(Store):
             customer_profile_id: only episodes of this customer.
             session_id: only episodes of this session.
             group_id: only episodes of this group.
+            content_type: only episodes of this type.
+            since: only what occurred at this moment or after it.
+            until: only what occurred before this moment.
+            as_of: only episodes that are valid at this moment; None means valid or not.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_episodes(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+    ) -> AsyncIterator[Episode]:
+        """Yield an agent's episodes, last recorded first, without a limit; no connection is held between pages.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            customer_profile_id: and the six that follow: as in `get_episodes`.
+        """
+        return stream(
+            partial(
+                self.get_episodes,
+                tenant_id,
+                agent_id,
+                customer_profile_id=customer_profile_id,
+                session_id=session_id,
+                group_id=group_id,
+                content_type=content_type,
+                since=since,
+                until=until,
+                as_of=as_of,
+            )
+        )
 
     @abstractmethod
     @writes_once
@@ -106,23 +172,73 @@ class MemoryStore(Store):
         tenant_id: UUID,
         agent_id: UUID,
         *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
         language: Language = "simple",
+        prefix: bool = False,
         limit: Limit = 10,
         offset: Offset = 0,
     ) -> list[Episode]:
         """Return an agent's episodes that match a text query, best first, equal ranks by id.
 
         The query has the syntax of a web search: words are joined by AND, `or` means OR, quotes make a phrase and a
-        minus excludes. Any string is accepted; one without words finds nothing. Words are compared without regard to
-        case.
+        minus excludes. Any string is accepted; one without words, or with nothing but stop words, finds nothing. Words
+        are compared without regard to case.
 
         Args:
-            query: the query.
+            query: the query; its first 10,000 characters count.
             tenant_id: the tenant.
             agent_id: the agent.
+            customer_profile_id: and the six that follow: as in `get_episodes`.
             language: the text search configuration of the query; only episodes with the same `language` are found.
+            prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def search_episodes(
+        self,
+        query: Text,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+        language: Language = "simple",
+        prefix: bool = False,
+        min_score: Score = 0.0,
+        embedding_model: Identifier | None = None,
+        limit: Limit = 10,
+    ) -> list[tuple[Episode, float]]:
+        """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
+
+        What `text_search_episodes` and `vector_search_episodes` find is fused by reciprocal rank (Cormack, Clarke and
+        Büttcher, SIGIR 2009): the score is the sum of 1 / (60 + rank) over the searches that found the episode, ranks
+        counted from 1. Of each search the first 100 count, or the first `limit` if that is more.
+
+        Args:
+            query: as in `text_search_episodes`.
+            query_embedding: as in `vector_search_episodes`.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            customer_profile_id: and the six that follow: as in `get_episodes`.
+            language: as in `text_search_episodes`.
+            prefix: as in `text_search_episodes`.
+            min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
+            embedding_model: by meaning, only episodes whose `embedding_model` is this.
+            limit: how many at most, 1 to 1,000.
         """
 
     @abstractmethod
@@ -134,12 +250,32 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
+    @writes_once
+    async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
+        """Delete a customer's episodes and entities for good, of all agents, at once; return how many rows that were.
+
+        Relationships that touch a deleted entity go with it and are counted.
+        """
+
+    @abstractmethod
     @writes
     async def add_entity(self, entity: Entity) -> UUID:
         """Store a new entity and return its id.
 
         Raises:
             ConflictError: the id is taken by other content.
+        """
+
+    @abstractmethod
+    @writes
+    async def add_entities(self, entities: Annotated[list[Entity], _MANY]) -> list[UUID]:
+        """Store entities of one tenant, all or none, and return their ids in the order given.
+
+        Args:
+            entities: at most 100,000.
+
+        Raises:
+            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
@@ -163,8 +299,10 @@ class MemoryStore(Store):
         *,
         entity_type: TypeName | None = None,
         customer_profile_id: UUID | None = None,
+        as_of: UtcDatetime | None = None,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Entity | None = None,
     ) -> list[Entity]:
         """Return an agent's entities, last recorded first; empty if there are none.
 
@@ -173,8 +311,72 @@ class MemoryStore(Store):
             agent_id: the agent.
             entity_type: only entities of this type.
             customer_profile_id: only entities of this customer.
+            as_of: only entities that are valid at this moment; None means valid or not.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
+        """
+
+    def iter_entities(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        entity_type: TypeName | None = None,
+        customer_profile_id: UUID | None = None,
+        as_of: UtcDatetime | None = None,
+    ) -> AsyncIterator[Entity]:
+        """Yield an agent's entities, last recorded first, without a limit; no connection is held between pages.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            entity_type: and the two that follow: as in `get_entities`.
+        """
+        return stream(
+            partial(
+                self.get_entities,
+                tenant_id,
+                agent_id,
+                entity_type=entity_type,
+                customer_profile_id=customer_profile_id,
+                as_of=as_of,
+            )
+        )
+
+    @abstractmethod
+    async def find_entities(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        name: EntityName | None = None,
+        entity_type: TypeName | None = None,
+        query_embedding: Vector | None = None,
+        embedding_model: Identifier | None = None,
+        customer_profile_id: UUID | None = None,
+        as_of: UtcDatetime | None = None,
+        limit: Limit = 10,
+        offset: Offset = 0,
+        min_score: Score = 0.0,
+    ) -> list[tuple[Entity, float]]:
+        """Return an agent's entities by name, type and meaning with their scores, best first, equal scores by id.
+
+        With a vector, the score is the cosine similarity, and only entities whose embedding has as many dimensions are
+        compared. Without one, every entity that fits scores 1.0, and the last recorded comes first.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            name: only entities of this very name.
+            entity_type: only entities of this type.
+            query_embedding: 1 to 4,000 finite numbers, not all zero.
+            embedding_model: only entities whose `embedding_model` is this.
+            customer_profile_id: only entities of this customer.
+            as_of: only entities that are valid at this moment; None means valid or not.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+            min_score: the lowest score to return, -1 to 1, inclusive.
         """
 
     @abstractmethod
@@ -190,6 +392,19 @@ class MemoryStore(Store):
         Raises:
             NotFoundError: one of its entities is not there.
             ConflictError: the id is taken by other content.
+        """
+
+    @abstractmethod
+    @writes
+    async def add_relationships(self, relationships: Annotated[list[Relationship], _MANY]) -> list[UUID]:
+        """Store relationships of one tenant, all or none, and return their ids in the order given.
+
+        Args:
+            relationships: at most 100,000.
+
+        Raises:
+            NotFoundError: an entity is not there.
+            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
@@ -215,8 +430,10 @@ class MemoryStore(Store):
         relation_type: TypeName | None = None,
         from_entity_id: UUID | None = None,
         to_entity_id: UUID | None = None,
+        as_of: UtcDatetime | None = None,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Relationship | None = None,
     ) -> list[Relationship]:
         """Return an agent's relationships, last recorded first; empty if there are none.
 
@@ -226,8 +443,56 @@ class MemoryStore(Store):
             relation_type: only relationships of this type.
             from_entity_id: only those that start at this entity.
             to_entity_id: only those that end at this entity.
+            as_of: only relationships that are valid at this moment; None means valid or not.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
+        """
+
+    def iter_relationships(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        relation_type: TypeName | None = None,
+        from_entity_id: UUID | None = None,
+        to_entity_id: UUID | None = None,
+        as_of: UtcDatetime | None = None,
+    ) -> AsyncIterator[Relationship]:
+        """Yield an agent's relationships, last recorded first, without a limit; no connection is held between pages.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            relation_type: and the three that follow: as in `get_relationships`.
+        """
+        return stream(
+            partial(
+                self.get_relationships,
+                tenant_id,
+                agent_id,
+                relation_type=relation_type,
+                from_entity_id=from_entity_id,
+                to_entity_id=to_entity_id,
+                as_of=as_of,
+            )
+        )
+
+    @abstractmethod
+    @writes
+    async def invalidate_relationship(
+        self, tenant_id: UUID, relationship_id: UUID, *, at: UtcDatetime | None = None
+    ) -> bool:
+        """Say that a relationship stopped being true; return whether it is there.
+
+        Its `valid_to` becomes the moment and its revision the next, so that a copy read before cannot be saved over it.
+        One that ended at the moment or before is left as it is. A moment that is not after `valid_from` says that it
+        never was true.
+
+        Args:
+            tenant_id: the tenant.
+            relationship_id: the relationship.
+            at: the first moment at which it is not true; None means now.
         """
 
     @abstractmethod
@@ -239,7 +504,7 @@ class MemoryStore(Store):
     async def traverse_from_entities(
         self,
         tenant_id: UUID,
-        entity_ids: Annotated[list[UUID], Field(max_length=1_000)],
+        entity_ids: Annotated[list[UUID], _STARTS],
         *,
         relationship_types: list[TypeName] | None = None,
         max_depth: Depth = 2,
@@ -253,6 +518,29 @@ class MemoryStore(Store):
         Args:
             tenant_id: the tenant.
             entity_ids: where to start, at most 1,000; unknown ones lead nowhere.
+            relationship_types: follow only these types; None means all, an empty list none.
+            max_depth: how many edges to follow, 1 to 10.
+            as_of: the moment at which a relationship must be valid; None means now.
+        """
+
+    @abstractmethod
+    async def neighbourhood(
+        self,
+        tenant_id: UUID,
+        entity_ids: Annotated[list[UUID], _STARTS],
+        *,
+        relationship_types: list[TypeName] | None = None,
+        max_depth: Depth = 1,
+        as_of: UtcDatetime | None = None,
+    ) -> Neighbourhood:
+        """Return what `traverse_from_entities` does together with the entities: the starts and all ends.
+
+        Relationships are ordered as there; entities by depth (0 for a start), then by `recorded_at`, oldest first, then
+        by id. Entities are returned whether they are valid at the moment or not: no relationship lacks an end.
+
+        Args:
+            tenant_id: the tenant.
+            entity_ids: where to start, at most 1,000; unknown ones are left out.
             relationship_types: follow only these types; None means all, an empty list none.
             max_depth: how many edges to follow, 1 to 10.
             as_of: the moment at which a relationship must be valid; None means now.

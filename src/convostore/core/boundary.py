@@ -132,7 +132,10 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
             # Called by another store's method: the call is that one's, with its checks, its deadline and its retries.
             return await method(self, *args, **kwargs)
         started = time.monotonic()
-        arguments = check().named(args, kwargs)
+        arguments = given = check().named(args, kwargs)
+        if effect is not Effect.READ:
+            # The caller may change a list during the call.
+            given = {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
         with span(self.kind, self.system, operation):
             try:
                 arguments = check()(args, kwargs)
@@ -147,7 +150,8 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
                 if error is failure:
                     raise
                 raise error from failure
-        _write_back(check().names, args, kwargs, arguments)
+        if effect is not Effect.READ:
+            _write_back(given, arguments)
         return result
 
     del call.__isabstractmethod__  # type: ignore[attr-defined]
@@ -203,8 +207,9 @@ def _tenants(arguments: dict[str, Any]) -> Iterable[UUID | None]:
                 yield getattr(item, "tenant_id", None)
 
 
-def _write_back(names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any], checked: dict[str, Any]) -> None:
-    for name, given in (*zip(names, args, strict=False), *kwargs.items()):
-        if isinstance(given, Model):
-            for stamp in given.stamps:
-                given.__dict__[stamp] = checked[name].__dict__[stamp]
+def _write_back(given: dict[str, Any], checked: dict[str, Any]) -> None:
+    for name, value in given.items():
+        pairs = zip(value, checked[name], strict=True) if isinstance(value, list) else ((value, checked[name]),)
+        for item, stored in pairs:
+            if isinstance(item, Model):
+                item.__dict__.update({stamp: stored.__dict__[stamp] for stamp in item.stamps})

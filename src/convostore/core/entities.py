@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from convostore.errors import ConflictError
 from convostore.models import (
     Agent,
     AuditEvent,
@@ -72,6 +73,10 @@ class Declaration(Generic[M]):
     def content(self) -> tuple[str, ...]:
         """The columns that the caller decides: what two writes of one id must agree in to be the same."""
         return tuple(name for name in self.columns if name not in self.model.stamps)
+
+    def position(self, order: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """Return the columns that say where a row stands in a list: those of the order, or of another, and the key."""
+        return (*(order or self.order), *self.key)
 
     def constraint(self, unique: Unique) -> str:
         """Return the name of a unique set, which is the `code` of the ConflictError it raises."""
@@ -155,6 +160,30 @@ def tenant_of(item: Model) -> UUID:
     """Return the tenant of an item."""
     tenant: UUID = item.__dict__["tenant_id"]
     return tenant
+
+
+def agrees(one: M, other: M, declaration: Declaration[M]) -> bool:
+    """Return whether two rows of one key have the same content."""
+    return all(getattr(one, name) == getattr(other, name) for name in declaration.content)
+
+
+def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any, ...], M]:
+    """Return items by key, without repetitions.
+
+    Raises:
+        ConflictError: two have one key and other content.
+    """
+    found: dict[tuple[Any, ...], M] = {}
+    for item in items:
+        key = tuple(getattr(item, name) for name in declaration.key)
+        if not agrees(found.setdefault(key, item), item, declaration):
+            raise taken(declaration, key)
+    return found
+
+
+def taken(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
+    """Return the error that says that a key is taken."""
+    return ConflictError(f"{declaration.name}: {', '.join(map(str, key))} is taken by other content")
 
 
 def stamp(model: Model, **values: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -21,8 +21,27 @@ class Window:
     until: datetime | None
 
 
+@dataclass(frozen=True)
+class Started:
+    """What a time that had come at a moment fits; None had always come."""
+
+    at: datetime
+
+
+@dataclass(frozen=True)
+class NotEnded:
+    """What a time that had not yet come at a moment fits; None never comes."""
+
+    at: datetime
+
+
+def valid_at(moment: datetime | None) -> Where:
+    """Return what the rows that are valid at a moment have in common; None means nothing."""
+    return {} if moment is None else {"valid_from": Started(moment), "valid_to": NotEnded(moment)}
+
+
 Where = Mapping[str, Any]
-"""Column to value. None means any value, a `Window` a span of time."""
+"""Column to value. None means any value, a `Window` a span of time, `Started` and `NotEnded` a side of a moment."""
 
 
 class Table(Protocol[M]):
@@ -39,8 +58,9 @@ class Table(Protocol[M]):
         limit: int | None = None,
         offset: int = 0,
         order: tuple[str, ...] | None = None,
+        after: M | None = None,
     ) -> list[M]:
-        """Return the rows with these values in the declared order, or in another."""
+        """Return the rows with these values in the declared order, or in another; only those behind `after` in it."""
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
         """Return how many rows have these values."""
@@ -50,6 +70,13 @@ class Table(Protocol[M]):
 
         Raises:
             ConflictError: the key or a unique set is taken.
+        """
+
+    async def add_all(self, items: Sequence[M]) -> None:
+        """Insert rows of one tenant, all or none, and stamp the items. What is there already does nothing.
+
+        Raises:
+            ConflictError: a key or a unique set is taken; of a key, the message names it.
         """
 
     async def save(self, item: M, *, overwrite: bool) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP
-from convostore.core.stores.memory import TableMemoryStore
+from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration, stamp
+from convostore.core.stores.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
+from convostore.core.tables import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
-from convostore.inmemory.search import matching_text, nearest
-from convostore.inmemory.table import InMemoryTable, copied
-from convostore.models import Episode, Relationship
+from convostore.inmemory.search import fused, matching_text, nearest
+from convostore.inmemory.table import copied
+from convostore.models import Entity, Episode, Neighbourhood, Relationship
 
 
 class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
@@ -37,19 +39,36 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
         return nearest(query_embedding, episodes, min_score)[offset : offset + limit]
 
-    async def text_search_episodes(
+    async def _by_words(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
+    ) -> list[Episode]:
+        where = {**only.where(agent_id), "language": words.language}
+        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
+        return matching_text(words.query, episodes, prefix=words.prefix)[offset : offset + limit]
+
+    async def _by_both(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int
+    ) -> list[tuple[Episode, float]]:
+        most = max(limit, FUSED)
+        where = {**only.where(agent_id), "embedding_model": meaning.embedding_model}
+        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
+        near = nearest(meaning.embedding, episodes, meaning.min_score)[:most]
+        matching = await self._by_words(tenant_id, agent_id, only, words, most, 0)
+        return fused(matching, [episode for episode, _ in near])[:limit]
+
+    async def _entities_by_meaning(
         self,
-        query: str,
         tenant_id: UUID,
         agent_id: UUID,
-        *,
-        language: str = "simple",
-        limit: int = 10,
-        offset: int = 0,
-    ) -> list[Episode]:
-        where = {"agent_id": agent_id, "language": language}
-        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
-        return matching_text(query, episodes)[offset : offset + limit]
+        where: Where,
+        as_of: datetime | None,
+        meaning: Meaning,
+        limit: int,
+        offset: int,
+    ) -> list[tuple[Entity, float]]:
+        where = {**where, "agent_id": agent_id, "embedding_model": meaning.embedding_model, **valid_at(as_of)}
+        entities = [row.item for row in self._table(ENTITY).living(tenant_id, where)]
+        return nearest(meaning.embedding, entities, meaning.min_score)[offset : offset + limit]
 
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:
         if not await self._table(ENTITY).delete(tenant_id, id=entity_id):
@@ -58,13 +77,21 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         return True
 
     async def delete_by_group(self, tenant_id: UUID, group_id: UUID) -> int:
-        deleted = 0
-        gone = {row.item.id for row in self._table(ENTITY).living(tenant_id, {"group_id": group_id})}
-        tables: list[InMemoryTable[Any]] = [self._table(EPISODE), self._table(ENTITY), self._table(RELATIONSHIP)]
-        for table in tables:
-            while await table.delete(tenant_id, group_id=group_id):
-                deleted += 1
-        return deleted + await self._delete_touching(tenant_id, gone)
+        return await self._delete_all(tenant_id, [EPISODE, ENTITY, RELATIONSHIP], {"group_id": group_id})
+
+    async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
+        return await self._delete_all(tenant_id, [EPISODE, ENTITY], {"customer_profile_id": customer_profile_id})
+
+    async def invalidate_relationship(
+        self, tenant_id: UUID, relationship_id: UUID, *, at: datetime | None = None
+    ) -> bool:
+        moment = at or self._clock()
+        row = next(self._table(RELATIONSHIP).living(tenant_id, {"id": relationship_id}), None)
+        if row is None:
+            return False
+        if row.item.valid_to is None or row.item.valid_to > moment:
+            stamp(row.item, valid_to=moment, revision=row.item.revision + 1)
+        return True
 
     async def traverse_from_entities(
         self,
@@ -75,32 +102,67 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         max_depth: int = 2,
         as_of: datetime | None = None,
     ) -> list[Relationship]:
-        moment = as_of or self._clock()
-        edges = [
-            edge
-            for edge in (row.item for row in self._table(RELATIONSHIP).living(tenant_id, {}))
-            if edge.valid_from <= moment
-            and (edge.valid_to is None or moment < edge.valid_to)
-            and (relationship_types is None or edge.relation_type in relationship_types)
-        ]
-        reached, frontier = set(entity_ids), set(entity_ids)
-        depths: dict[UUID, int] = {}
-        found: list[Relationship] = []
-        for depth in range(1, max_depth + 1):
-            here = [e for e in edges if e.id not in depths and {e.from_entity_id, e.to_entity_id} & frontier]
-            depths |= dict.fromkeys((edge.id for edge in here), depth)
-            found += here
-            frontier = {end for edge in here for end in (edge.from_entity_id, edge.to_entity_id)} - reached
-            reached |= frontier
-        found.sort(key=lambda edge: (depths[edge.id], edge.recorded_at, edge.id))
+        found, _ = self._walk(tenant_id, entity_ids, relationship_types, max_depth, as_of)
         return [copied(edge) for edge in found]
+
+    async def neighbourhood(
+        self,
+        tenant_id: UUID,
+        entity_ids: list[UUID],
+        *,
+        relationship_types: list[str] | None = None,
+        max_depth: int = 1,
+        as_of: datetime | None = None,
+    ) -> Neighbourhood:
+        edges, depths = self._walk(tenant_id, entity_ids, relationship_types, max_depth, as_of)
+        entities = [row.item for row in self._table(ENTITY).living(tenant_id, {}) if row.item.id in depths]
+        entities.sort(key=lambda entity: (depths[entity.id], entity.recorded_at, entity.id))
+        return Neighbourhood.model_construct(
+            entities=[copied(entity) for entity in entities], relationships=[copied(edge) for edge in edges]
+        )
+
+    def _walk(
+        self,
+        tenant_id: UUID,
+        entity_ids: list[UUID],
+        relationship_types: list[str] | None,
+        max_depth: int,
+        as_of: datetime | None,
+    ) -> tuple[list[Relationship], dict[UUID, int]]:
+        """Return the relationships within reach, nearest first, and the depths of the entities, breadth first."""
+        edges = [
+            row.item
+            for row in self._table(RELATIONSHIP).living(tenant_id, valid_at(as_of or self._clock()))
+            if relationship_types is None or row.item.relation_type in relationship_types
+        ]
+        depths = dict.fromkeys(entity_ids, 0)
+        found: list[Relationship] = []
+        for depth in range(max_depth):
+            here = [edge for edge in edges if depth in (depths.get(end) for end in _ends(edge))]
+            found += sorted(here, key=lambda edge: (edge.recorded_at, edge.id))
+            reached = {edge.id for edge in here}
+            edges = [edge for edge in edges if edge.id not in reached]
+            for end in chain.from_iterable(map(_ends, here)):
+                depths.setdefault(end, depth + 1)
+        return found, depths
+
+    async def _delete_all(self, tenant_id: UUID, declarations: list[Declaration[Any]], where: Where) -> int:
+        """Delete the rows of several tables with these values, and what touches the entities among them; count all."""
+        gone = {row.item.id for row in self._table(ENTITY).living(tenant_id, where)}
+        deleted = 0
+        for declaration in declarations:
+            while await self._table(declaration).delete(tenant_id, **where):
+                deleted += 1
+        return deleted + await self._delete_touching(tenant_id, gone)
 
     async def _delete_touching(self, tenant_id: UUID, entities: set[UUID]) -> int:
         edges = [
-            row.item.id
-            for row in self._table(RELATIONSHIP).living(tenant_id, {})
-            if {row.item.from_entity_id, row.item.to_entity_id} & entities
+            row.item.id for row in self._table(RELATIONSHIP).living(tenant_id, {}) if entities & {*_ends(row.item)}
         ]
         for edge in edges:
             await self._table(RELATIONSHIP).delete(tenant_id, id=edge)
         return len(edges)
+
+
+def _ends(edge: Relationship) -> tuple[UUID, UUID]:
+    return edge.from_entity_id, edge.to_entity_id

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.core.boundary import current_write_id
-from convostore.core.entities import Declaration, Unique, next_stamps, stamp, tenant_of
-from convostore.core.tables import Table, Where, Window
-from convostore.errors import ConflictError, NotFoundError
+from convostore.core.entities import Declaration, Unique, agrees, next_stamps, once_each, stamp, taken, tenant_of
+from convostore.core.tables import NotEnded, Started, Table, Where, Window
+from convostore.errors import ConflictError, NotFoundError, StoreError
 from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -51,8 +51,11 @@ class InMemoryTable(Table[M]):
         limit: int | None = None,
         offset: int = 0,
         order: tuple[str, ...] | None = None,
+        after: M | None = None,
     ) -> list[M]:
         found = ordered((row.item for row in self.living(tenant_id, where)), self._declaration, order)
+        if after is not None:
+            found = [item for item in found if _follows(item, after, self._declaration.position(order))]
         return [copied(item) for item in found[offset:][:limit]]
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
@@ -66,12 +69,20 @@ class InMemoryTable(Table[M]):
             if self._declaration.revisioned:
                 stamp(item, **next_stamps(item, revision=0, created_at=None, now=self._clock()))
             self._put(item)
-        elif row.deleted_at is None and all(
-            getattr(row.item, name) == getattr(item, name) for name in self._declaration.content
-        ):
+        elif row.deleted_at is None and agrees(row.item, item, self._declaration):
             stamp(item, **{name: getattr(row.item, name) for name in item.stamps})
         else:
-            raise ConflictError(f"{self._declaration.name}: the key is taken by other content")
+            raise taken(self._declaration, self._key(item)[1:])
+
+    async def add_all(self, items: Sequence[M]) -> None:
+        once_each(items, self._declaration)
+        before = dict(self._rows)
+        try:
+            for item in items:
+                await self.add(item)
+        except StoreError:
+            self._rows = before
+            raise
 
     async def save(self, item: M, *, overwrite: bool) -> None:
         row = self._rows.get(self._key(item))
@@ -173,16 +184,29 @@ def has(item: Model, where: Mapping[str, Any]) -> bool:
 def ordered(items: Iterator[M], declaration: Declaration[M], order: tuple[str, ...] | None = None) -> list[M]:
     """Return items in the declared order, or in another, ties by key."""
     found = list(items)
-    for column in reversed((*(order or declaration.order), *declaration.key)):
+    for column in reversed(declaration.position(order)):
         name = column.removeprefix("-")
         found.sort(key=lambda item, name=name: getattr(item, name), reverse=column.startswith("-"))  # type: ignore[misc]
     return found
+
+
+def _follows(item: Model, last: Model, position: tuple[str, ...]) -> bool:
+    for column in position:
+        name = column.removeprefix("-")
+        value, bound = getattr(item, name), getattr(last, name)
+        if value != bound:
+            return bool(value < bound if column.startswith("-") else value > bound)
+    return False
 
 
 def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Window):
         after = wanted.since is None or value >= wanted.since
         return after and (wanted.until is None or value < wanted.until)
+    if isinstance(wanted, Started):
+        return value is None or value <= wanted.at
+    if isinstance(wanted, NotEnded):
+        return value is None or value > wanted.at
     return bool(value == wanted)
 
 

@@ -23,7 +23,7 @@ from convostore.models.enums import (
     VariableUpdatePolicy,
     VerificationLevel,
 )
-from convostore.models.memory import Entity, Episode, Relationship
+from convostore.models.memory import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.migration import (
     AnchorMigrationPolicy,
     AnchorTransformation,
@@ -54,6 +54,7 @@ __all__ = [
     "MigrationPlan",
     "MigrationPlanStatus",
     "MigrationSummary",
+    "Neighbourhood",
     "PendingMigration",
     "ProfileAsset",
     "ProfileField",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from secrets import token_bytes
+from struct import pack, unpack
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -105,22 +105,30 @@ def _checked_json_object(value: Any) -> Any:
     return _checked_json(value)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _checked_vector(value: Any) -> list[float]:
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
         raise ValueError("must be a list of numbers")
     if not 1 <= len(value) <= MAX_DIMENSIONS:
         raise ValueError(f"must have 1 to {MAX_DIMENSIONS:,} dimensions")
-    if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+    kinds = {*map(type, value)}
+    if not kinds <= {float, int} and not all(map(_is_number, value)):
         raise ValueError("must be a list of numbers")
     try:
-        rounded = array("f", value).tolist()
+        form = f"{len(value)}f"
+        rounded = list(unpack(form, pack(form, *value)))
     except OverflowError:
         raise ValueError("must hold finite numbers in the range of float32") from None
-    if not all(map(math.isfinite, rounded)):
+    # In double precision a sum of this many float32 cannot overflow: it is finite if all of them are.
+    if not math.isfinite(sum(rounded)):
         raise ValueError("must hold finite numbers in the range of float32")
     if not any(rounded):
         raise ValueError("must not be the zero vector after rounding to float32")
-    return rounded
+    # What was rounded before keeps its numbers: most vectors are checked twice, and objects cost more than comparing.
+    return list(value) if kinds == {float} and rounded == value else rounded
 
 
 LANGUAGES = (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from convostore.models.base import Model
+from convostore.models.base import FrozenModel, Model
 from convostore.models.fields import (
     Count,
     Fraction,
@@ -91,3 +91,10 @@ class Relationship(Model):
     valid_to: UtcDatetime | None = None
     recorded_at: UtcDatetime = Field(default_factory=now)
     revision: Count = 0
+
+
+class Neighbourhood(FrozenModel):
+    """A part of the graph: relationships, and the entities at their ends, both nearest first."""
+
+    entities: list[Entity] = Field(default_factory=list)
+    relationships: list[Relationship] = Field(default_factory=list)

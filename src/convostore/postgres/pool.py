@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping
 from struct import pack, unpack_from
-from sys import byteorder
 from typing import Any
 
 import asyncpg
@@ -77,18 +75,15 @@ async def prepare(connection: Any) -> None:
     )
 
 
-def encode_vector(value: list[float]) -> bytes:
-    """Return a vector as pgvector's `vector_recv` reads it: two big-endian uint16 (dimensions, 0), then float32s."""
-    numbers = array("f", value)
-    if byteorder == "little":
-        numbers.byteswap()
-    return pack(">HH", len(numbers), 0) + numbers.tobytes()
+def encode_vector(value: list[float] | bytes) -> bytes:
+    """Return a vector as pgvector's `vector_recv` reads it: two big-endian uint16 (dimensions, 0), then float32s.
+
+    Bytes are taken for a vector that was encoded before: in an array the driver would take a list for a dimension.
+    """
+    return value if isinstance(value, bytes) else pack(f">HH{len(value)}f", len(value), 0, *value)
 
 
 def decode_vector(value: bytes) -> list[float]:
     """Return a vector from what pgvector's `vector_send` writes."""
     (dimensions,) = unpack_from(">H", value)
-    numbers = array("f", bytes(value[4 : 4 + 4 * dimensions]))
-    if byteorder == "little":
-        numbers.byteswap()
-    return numbers.tolist()
+    return list(unpack_from(f">{dimensions}f", value, 4))

@@ -18,6 +18,7 @@ from convostore.testing.arguments import (
     SessionArgumentContract,
 )
 from convostore.testing.audit import EventContract, TurnContract
+from convostore.testing.bulk import BulkContract
 from convostore.testing.config import ConfigEntityContract
 from convostore.testing.config_special import AgentContract, OtherConfigContract, RuleContract, RuleSearchContract
 from convostore.testing.graph import EntityContract, RelationshipContract, TraversalContract
@@ -27,6 +28,8 @@ from convostore.testing.profiles import FieldContract, IdentityContract, Profile
 from convostore.testing.session_locks import SessionLockContract
 from convostore.testing.session_steps import SessionStepContract
 from convostore.testing.sessions import SessionListContract, SessionRowContract
+from convostore.testing.temporal import FindingContract, NeighbourhoodContract, TemporalContract
+from convostore.testing.text_search import HybridSearchContract, TextSearchContract
 
 
 class SessionStoreContract(
@@ -49,10 +52,16 @@ class ConfigStoreContract(
 class MemoryStoreContract(
     EpisodeContract,
     EpisodeSearchContract,
+    TextSearchContract,
+    HybridSearchContract,
     ForgettingContract,
+    BulkContract,
     EntityContract,
     RelationshipContract,
     TraversalContract,
+    TemporalContract,
+    FindingContract,
+    NeighbourhoodContract,
     MemoryArgumentContract,
 ):
     """What every memory store does."""
