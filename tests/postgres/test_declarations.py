@@ -141,7 +141,7 @@ async def test_the_foreign_keys_are_the_declared_parents(admin: Any, declaration
         f'convostore."{declaration.name}"',
     )
     expected = {
-        f"FOREIGN KEY (tenant_id, {column}) REFERENCES convostore.{parent}(tenant_id, id)"
+        f"FOREIGN KEY (tenant_id, {column}) REFERENCES convostore.{parent}(tenant_id, id) ON DELETE CASCADE"
         for column, parent in declaration.parents.items()
     }
     assert {row[0] for row in rows} == expected

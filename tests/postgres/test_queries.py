@@ -14,15 +14,29 @@ import pytest
 
 from convostore.core.entities import DECLARATIONS, Declaration
 from convostore.postgres.mapping import RowMapping, bare
+from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import GATE, Statements
+from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
 NAMED = [(file, name) for file in FILES for name in queries(file)]
 GENERATED = [
     (declaration.name, statement)
     for declaration in DECLARATIONS
-    for statement in ("select", "count", "delete", "insert", "save_new", "save_next", "state", "restore", "purge")
+    for statement in (
+        "select",
+        "select_after",
+        "select_keys",
+        "count",
+        "delete",
+        "insert",
+        "insert_all",
+        "save_new",
+        "save_next",
+        "state",
+        "restore",
+        "purge",
+    )
     if (declaration.revisioned or statement not in ("save_new", "save_next", "state"))
     and (declaration.soft_delete or statement not in ("restore", "purge"))
 ]
@@ -46,6 +60,8 @@ def generated(entity: str, statement: str) -> list[str]:
     """Return the statements of one kind for an entity, for all that may be filtered by."""
     declaration = next(declaration for declaration in DECLARATIONS if declaration.name == entity)
     statements = Statements(declaration, RowMapping(declaration.name, declaration.model))
+    if statement == "select_after":
+        return [statements.select(shape, after=True) for shape in shapes(declaration)]
     make = getattr(statements, statement)
     if statement in ("select", "count", "delete", "restore"):
         return [make(shape) for shape in shapes(declaration)]
@@ -55,12 +71,13 @@ def generated(entity: str, statement: str) -> list[str]:
 def shapes(declaration: Declaration[Any]) -> Iterator[tuple[tuple[str, str], ...]]:
     """What rows can be filtered by: nothing, any one column, the key, a span of any time."""
     yield ()
-    yield tuple((column, "=") for column in declaration.key)
+    yield tuple((column, EQUAL) for column in declaration.key)
     for column, kind in RowMapping(declaration.name, declaration.model).types.items():
         if kind not in ("jsonb", "vector", "text[]", "uuid[]"):
-            yield ((column, "="),)
+            yield ((column, EQUAL),)
         if bare(declaration.model.model_fields[column].rebuild_annotation()) is datetime:
-            yield ((column, ">="), (column, "<"))
+            yield ((column, SINCE), (column, UNTIL))
+            yield ((column, STARTED), (column, NOT_ENDED))
 
 
 def unbound(statement: str, condition: str) -> list[str]:
@@ -81,6 +98,7 @@ async def test_a_named_query_can_be_prepared(pool: asyncpg.Pool[Any], file: str,
     statement = queries(file)[name]
     assert "{{" not in statement
     async with pool.acquire() as connection:
+        await prepare(connection)
         await connection.prepare(statement)
 
 
@@ -92,8 +110,8 @@ async def test_a_generated_statement_can_be_prepared(pool: asyncpg.Pool[Any], en
 
 
 def test_there_are_statements_to_look_at() -> None:
-    assert len(NAMED) >= 18
-    assert len(GENERATED) >= 80
+    assert len(NAMED) >= 23
+    assert len(GENERATED) >= 120
 
 
 @pytest.mark.parametrize("file", FILES)

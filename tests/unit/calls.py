@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from functools import cached_property
 from inspect import Parameter
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID, uuid4
 
 from convostore import inmemory
@@ -71,6 +71,8 @@ def _valid(name: str, hint: Any, tenant: UUID) -> Any:
         return _valid(name, arguments[0], tenant)
     if name == "tenant_id":
         return tenant
+    if origin is Literal:
+        return arguments[0]
     if origin is list:
         return [_valid(name, arguments[0], tenant)]
     if issubclass(hint, Model):
@@ -81,7 +83,7 @@ def _valid(name: str, hint: Any, tenant: UUID) -> Any:
 
 SPECIAL: dict[str, Any] = {"query_embedding": [1.0], "language": "simple", "before": datetime(2026, 1, 1, tzinfo=UTC)}
 SPECIAL["scope_filter"] = ScopeFilter()
-SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"]}
+SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

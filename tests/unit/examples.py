@@ -24,6 +24,7 @@ def _inside(value: Any) -> Iterator[Model]:
 def _full() -> list[Model]:
     tenant, agent = uuid4(), uuid4()
     ann, bob = factories.full_entity(tenant, agent), factories.make_entity(tenant, agent)
+    edge = factories.full_relationship(ann, bob)
     return [
         factories.full_agent(tenant),
         factories.full_rule(tenant, agent),
@@ -35,7 +36,8 @@ def _full() -> list[Model]:
         factories.full_session(tenant),
         factories.full_episode(tenant, agent),
         ann,
-        factories.full_relationship(ann, bob),
+        edge,
+        models.Neighbourhood(entities=[ann, bob], relationships=[edge]),
         factories.full_turn(tenant),
         factories.full_event(tenant),
         factories.full_profile(tenant),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convostore.models import AuditEvent, Channel, CustomerProfile, Session, ToolCall, TurnRecord
+from convostore.models import AuditEvent, Channel, CustomerProfile, Neighbourhood, Session, ToolCall, TurnRecord
 from convostore.models.base import FrozenModel, Model
 from convostore.testing.factories import make_rule, make_session
 from tests.unit.examples import EXAMPLES, MODELS
@@ -87,7 +87,12 @@ def test_errors_do_not_show_what_was_given(model: type[Model]) -> None:
 
 
 def test_records_of_what_happened_are_frozen() -> None:
-    assert {model for model in MODELS if issubclass(model, FrozenModel)} == {TurnRecord, ToolCall, AuditEvent}
+    assert {model for model in MODELS if issubclass(model, FrozenModel)} == {
+        TurnRecord,
+        ToolCall,
+        AuditEvent,
+        Neighbourhood,
+    }
     turn = EXAMPLES[TurnRecord]
     with pytest.raises(pydantic.ValidationError, match="frozen"):
         turn.user_message = "another"  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ MODELS = {
     *("Agent", "AgentSettings", "Rule", "Scenario", "ScenarioStep", "StepTransition", "Template", "ToolActivation"),
     *("Variable", "AnchorMigrationPolicy", "AnchorTransformation", "DeletedNode", "MigrationPlan", "MigrationSummary"),
     *("ScopeFilter", "StepChanges", "TransformationMap", "PendingMigration", "Session", "StepVisit", "Entity"),
-    *("Episode", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
+    *("Episode", "Neighbourhood", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
     *("CustomerProfile", "ProfileAsset", "ProfileField"),
 }
 ENUMS = {

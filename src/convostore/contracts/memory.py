@@ -221,12 +221,13 @@ class MemoryStore(Store):
         min_score: Score = 0.0,
         embedding_model: Identifier | None = None,
         limit: Limit = 10,
+        offset: Offset = 0,
     ) -> list[tuple[Episode, float]]:
         """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
 
         What `text_search_episodes` and `vector_search_episodes` find is fused by reciprocal rank (Cormack, Clarke and
         Büttcher, SIGIR 2009): the score is the sum of 1 / (60 + rank) over the searches that found the episode, ranks
-        counted from 1. Of each search the first 100 count, or the first `limit` if that is more.
+        counted from 1. Of each search the first 100 count, or the first `offset + limit` if that is more.
 
         Args:
             query: as in `text_search_episodes`.
@@ -239,6 +240,7 @@ class MemoryStore(Store):
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
             embedding_model: by meaning, only episodes whose `embedding_model` is this.
             limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
         """
 
     @abstractmethod

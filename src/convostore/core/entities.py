@@ -74,6 +74,10 @@ class Declaration(Generic[M]):
         """The columns that the caller decides: what two writes of one id must agree in to be the same."""
         return tuple(name for name in self.columns if name not in self.model.stamps)
 
+    def key_of(self, item: M) -> tuple[Any, ...]:
+        """Return the values of an item's key."""
+        return tuple(getattr(item, name) for name in self.key)
+
     def position(self, order: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return the columns that say where a row stands in a list: those of the order, or of another, and the key."""
         return (*(order or self.order), *self.key)
@@ -175,7 +179,7 @@ def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any
     """
     found: dict[tuple[Any, ...], M] = {}
     for item in items:
-        key = tuple(getattr(item, name) for name in declaration.key)
+        key = declaration.key_of(item)
         if not agrees(found.setdefault(key, item), item, declaration):
             raise taken(declaration, key)
     return found

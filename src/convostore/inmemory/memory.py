@@ -47,14 +47,14 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         return matching_text(words.query, episodes, prefix=words.prefix)[offset : offset + limit]
 
     async def _by_both(
-        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
-        most = max(limit, FUSED)
+        most = max(offset + limit, FUSED)
         where = {**only.where(agent_id), "embedding_model": meaning.embedding_model}
         episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
         near = nearest(meaning.embedding, episodes, meaning.min_score)[:most]
         matching = await self._by_words(tenant_id, agent_id, only, words, most, 0)
-        return fused(matching, [episode for episode, _ in near])[:limit]
+        return fused(matching, [episode for episode, _ in near])[offset : offset + limit]
 
     async def _entities_by_meaning(
         self,

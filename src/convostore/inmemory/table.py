@@ -72,7 +72,7 @@ class InMemoryTable(Table[M]):
         elif row.deleted_at is None and agrees(row.item, item, self._declaration):
             stamp(item, **{name: getattr(row.item, name) for name in item.stamps})
         else:
-            raise taken(self._declaration, self._key(item)[1:])
+            raise taken(self._declaration, self._declaration.key_of(item))
 
     async def add_all(self, items: Sequence[M]) -> None:
         once_each(items, self._declaration)
@@ -152,7 +152,7 @@ class InMemoryTable(Table[M]):
         return (row for row in list(self._rows.values()) if has(row.item, wanted))
 
     def _key(self, item: M) -> tuple[Any, ...]:
-        return (tenant_of(item), *(getattr(item, name) for name in self._declaration.key))
+        return (tenant_of(item), *self._declaration.key_of(item))
 
     def _put(self, item: M) -> None:
         self._rows[self._key(item)] = Row(copied(item), current_write_id())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -120,7 +121,7 @@ def _checked_vector(value: Any) -> list[float]:
     try:
         form = f"{len(value)}f"
         rounded = list(unpack(form, pack(form, *value)))
-    except OverflowError:
+    except (OverflowError, struct.error):
         raise ValueError("must hold finite numbers in the range of float32") from None
     # In double precision a sum of this many float32 cannot overflow: it is finite if all of them are.
     if not math.isfinite(sum(rounded)):

@@ -39,6 +39,18 @@ class Database:
             return await connection.fetchval(statement, *parameters)
 
     @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Run several statements on one connection, all or none."""
+        async with self._connection() as connection:
+            await connection.execute("BEGIN")
+            try:
+                yield connection
+            except Exception:
+                await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
         try:
             async with self._pool.acquire() as connection:

@@ -19,6 +19,7 @@ from pydantic_core import to_json
 
 from convostore.errors import StoreError
 from convostore.models.base import Model
+from convostore.postgres.pool import encode_vector
 
 M = TypeVar("M", bound=Model)
 
@@ -101,6 +102,19 @@ class RowMapping(Generic[M]):
             for column in columns or self.columns
         ]
 
+    def listed(self, column: str) -> str:
+        """Return the type of the elements of a list of a column's values, as `lists` gives them."""
+        return "text" if self.types[column].endswith("[]") else self.types[column]
+
+    def lists(self, rows: list[list[Any]]) -> list[list[Any]]:
+        """Return rows of parameters as a list for each column."""
+        values = [list(column) for column in zip(*rows, strict=True)]
+        for number, column in enumerate(self.columns):
+            encode = _LISTED.get("[]" if self.types[column].endswith("[]") else self.types[column])
+            if encode is not None:
+                values[number] = [None if value is None else encode(value) for value in values[number]]
+        return values
+
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
         """Return a row as a model.
 
@@ -134,3 +148,12 @@ def _decoder(annotation: Any, column: str) -> Callable[[Any], Any] | None:
 
 def _json_text(value: Any) -> str:
     return to_json(value).decode()
+
+
+def _array_text(values: list[Any]) -> str:
+    escaped = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{value}"' for value in escaped) + "}"
+
+
+_LISTED: dict[str, Callable[[Any], Any]] = {"vector": encode_vector, "[]": _array_text}
+"""How values that are lists themselves stand in a list."""

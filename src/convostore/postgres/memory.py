@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from convostore.core.entities import EPISODE, RELATIONSHIP
-from convostore.core.stores.memory import TableMemoryStore
-from convostore.models import Episode, Relationship
+from convostore.core.boundary import current_write_id
+from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP
+from convostore.core.stores.memory import FUSED, RANK_CONSTANT, Filter, Meaning, TableMemoryStore, Words
+from convostore.core.tables import Where
+from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
@@ -34,19 +36,41 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         mapping = self._table(EPISODE).mapping
         return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
 
-    async def text_search_episodes(
+    async def _by_words(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
+    ) -> list[Episode]:
+        rows = await self._database.fetch(
+            queries("memory")["text_search_episodes"], tenant_id, agent_id, *words, *only, limit, offset
+        )
+        return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
+
+    async def _by_both(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
+    ) -> list[tuple[Episode, float]]:
+        rows = await self._database.fetch(
+            queries("memory")["search_episodes"],
+            *(tenant_id, agent_id, *words, *only, max(offset + limit, FUSED), *meaning, RANK_CONSTANT, limit, offset),
+        )
+        mapping = self._table(EPISODE).mapping
+        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
+
+    async def _entities_by_meaning(
         self,
-        query: str,
         tenant_id: UUID,
         agent_id: UUID,
-        *,
-        language: str = "simple",
-        limit: int = 10,
-        offset: int = 0,
-    ) -> list[Episode]:
-        statement = queries("memory")["text_search_episodes"]
-        rows = await self._database.fetch(statement, tenant_id, agent_id, language, query, limit, offset)
-        return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
+        where: Where,
+        as_of: datetime | None,
+        meaning: Meaning,
+        limit: int,
+        offset: int,
+    ) -> list[tuple[Entity, float]]:
+        rows = await self._database.fetch(
+            queries("memory")["nearest_entities"],
+            *(tenant_id, agent_id, meaning.embedding, *where.values(), meaning.embedding_model, as_of),
+            *(meaning.min_score, limit, offset),
+        )
+        mapping = self._table(ENTITY).mapping
+        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
 
     async def traverse_from_entities(
         self,
@@ -57,11 +81,39 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         max_depth: int = 2,
         as_of: datetime | None = None,
     ) -> list[Relationship]:
+        moment = as_of or self._clock()
         rows = await self._database.fetch(
-            queries("memory")["traverse"],
-            *(tenant_id, entity_ids, relationship_types, as_of or self._clock(), max_depth),
+            queries("memory")["walk"], tenant_id, entity_ids, relationship_types, moment, max_depth, False
         )
-        return [self._table(RELATIONSHIP).mapping.model(row, tenant_id) for row in rows]
+        return [self._table(RELATIONSHIP).mapping.model(row["relationship"], tenant_id) for row in rows]
+
+    async def neighbourhood(
+        self,
+        tenant_id: UUID,
+        entity_ids: list[UUID],
+        *,
+        relationship_types: list[str] | None = None,
+        max_depth: int = 1,
+        as_of: datetime | None = None,
+    ) -> Neighbourhood:
+        moment = as_of or self._clock()
+        rows = await self._database.fetch(
+            queries("memory")["walk"], tenant_id, entity_ids, relationship_types, moment, max_depth, True
+        )
+        entity, edge = self._table(ENTITY).mapping, self._table(RELATIONSHIP).mapping
+        return Neighbourhood.model_construct(
+            entities=[entity.model(row["entity"], tenant_id) for row in rows if row["entity"]],
+            relationships=[edge.model(row["relationship"], tenant_id) for row in rows if row["relationship"]],
+        )
+
+    async def invalidate_relationship(
+        self, tenant_id: UUID, relationship_id: UUID, *, at: datetime | None = None
+    ) -> bool:
+        found: bool = await self._database.fetchval(
+            queries("memory")["invalidate_relationship"],
+            *(tenant_id, relationship_id, at or self._clock(), current_write_id()),
+        )
+        return found
 
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:
         deleted: int = await self._database.fetchval(queries("memory")["delete_entity"], tenant_id, entity_id)
@@ -69,4 +121,9 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
 
     async def delete_by_group(self, tenant_id: UUID, group_id: UUID) -> int:
         deleted: int = await self._database.fetchval(queries("memory")["delete_by_group"], tenant_id, group_id)
+        return deleted
+
+    async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
+        query = queries("memory")["delete_by_customer"]
+        deleted: int = await self._database.fetchval(query, tenant_id, customer_profile_id)
         return deleted

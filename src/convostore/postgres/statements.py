@@ -12,13 +12,16 @@ from functools import cache
 from typing import Any
 
 from convostore.core.entities import Declaration
-from convostore.core.tables import Where, Window
+from convostore.core.tables import NotEnded, Started, Where, Window
 from convostore.postgres.mapping import RowMapping, quoted
 
 GATE = "(SELECT set_config('convostore.tenants', '{' || $1::uuid || '}', true)) IS NOT NULL"
 
 Shape = tuple[tuple[str, str], ...]
-"""What a statement filters by: columns and operators, in the order of their parameters."""
+"""What a statement filters by: columns and comparisons, in the order of their parameters."""
+
+EQUAL, SINCE, UNTIL = "{} = {}", "{} >= {}", "{} < {}"
+STARTED, NOT_ENDED = "({0} IS NULL OR {0} <= {1})", "({0} IS NULL OR {0} > {1})"
 
 
 class Statements:
@@ -30,16 +33,58 @@ class Statements:
         self._table = f"convostore.{quoted(declaration.name)}"
         self._key = [quoted(column) for column in ("tenant_id", *declaration.key)]
         self.select = cache(self._select)
+        self.select_keys = cache(self._select_keys)
         self.insert = cache(self._insert_only)
+        self.insert_all = cache(self._insert_all)
         self.save_new = cache(self._save_new)
         self.save_next = cache(self._save_next)
 
-    def _select(self, shape: Shape, order: tuple[str, ...] | None = None) -> str:
-        """SELECT; parameters: tenant, values of the shape, limit, offset."""
+    def _select(self, shape: Shape, order: tuple[str, ...] | None = None, *, after: bool = False) -> str:
+        """SELECT; parameters: tenant, values of the shape, limit, offset, and the position of what it comes after."""
         conditions, used = self._conditions(shape)
+        limit, offset = f"${used + 1}::bigint", f"${used + 2}::bigint"
+        select = f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {conditions}"
+        page = f"ORDER BY {self._order(order)} LIMIT {limit}"
+        if not after:
+            return f"{select} {page} OFFSET {offset}"
+        # One part for each column in which a row may differ first, so that each reads its page off an index.
+        position = self._declaration.position(order)
+        equal: list[str] = []
+        parts: list[str] = []
+        for number, column in enumerate(position, start=used + 3):
+            name = column.removeprefix("-")
+            operator = "<" if column.startswith("-") else ">"
+            last = f"${number}::{self._mapping.types[name]}"
+            beyond = " AND ".join([*equal, f"t.{quoted(name)} {operator} {last}"])
+            parts.append(f"({select} AND {beyond} {page} + {offset})")
+            equal.append(f"t.{quoted(name)} = {last}")
+        return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS t {page} OFFSET {offset}"
+
+    def _select_keys(self) -> str:
+        """SELECT the rows with these keys; parameters: tenant, a list for each column of the key."""
+        listed = ", ".join(
+            f"${number}::{self._mapping.types[column]}[]" for number, column in enumerate(self._declaration.key, 2)
+        )
         return (
-            f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {conditions} "
-            f"ORDER BY {self._order(order)} LIMIT ${used + 1}::bigint OFFSET ${used + 2}::bigint"
+            f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {GATE} AND t.tenant_id = $1 "
+            f"AND ({', '.join(f't.{column}' for column in self._key[1:])}) IN (SELECT * FROM unnest({listed}))"
+        )
+
+    def _insert_all(self) -> str:
+        """INSERT rows whose key is new; parameters: tenant, a list for each column, the write id if it has revisions.
+
+        A list of lists would be taken for one of two dimensions, so columns of arrays come as texts.
+        """
+        columns, kinds = self._mapping.columns, self._mapping.types
+        listed = [f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2)]
+        names, values = [*map(quoted, columns)], [f"given.{quoted(column)}::{kinds[column]}" for column in columns]
+        if self._declaration.revisioned:
+            names.append("write_id")
+            values.append(f"${len(columns) + 2}::uuid")
+        return (
+            f"INSERT INTO {self._table} AS t ({', '.join(names)}) SELECT {', '.join(values)} "
+            f"FROM unnest({', '.join(listed)}) AS given ({', '.join(map(quoted, columns))}) WHERE {GATE} "
+            f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING RETURNING {', '.join(self._key[1:])}"
         )
 
     def count(self, shape: Shape) -> str:
@@ -157,7 +202,7 @@ class Statements:
         """Return the conditions and the number of the last parameter they use."""
         parts = [GATE, "t.tenant_id = $1"]
         parts += [
-            f"t.{quoted(column)} {operator} ${number}::{self._mapping.types[column]}"
+            operator.format(f"t.{quoted(column)}", f"${number}::{self._mapping.types[column]}")
             for number, (column, operator) in enumerate(shape, start=2)
         ]
         if living and self._declaration.soft_delete:
@@ -171,8 +216,8 @@ class Statements:
         )
 
     def _order(self, order: tuple[str, ...] | None) -> str:
-        columns = (*(order or self._declaration.order), *self._declaration.key)
-        return ", ".join(f"t.{quoted(c.removeprefix('-'))}{' DESC' * c.startswith('-')}" for c in columns)
+        position = self._declaration.position(order)
+        return ", ".join(f"t.{quoted(c.removeprefix('-'))}{' DESC' * c.startswith('-')}" for c in position)
 
 
 def _next_revision(write_id: str) -> str:
@@ -185,8 +230,10 @@ def split(where: Where) -> tuple[Shape, list[Any]]:
     compared: list[tuple[str, str, Any]] = []
     for column, wanted in where.items():
         if isinstance(wanted, Window):
-            compared += [(column, ">=", wanted.since), (column, "<", wanted.until)]
+            compared += [(column, SINCE, wanted.since), (column, UNTIL, wanted.until)]
+        elif isinstance(wanted, Started | NotEnded):
+            compared.append((column, STARTED if isinstance(wanted, Started) else NOT_ENDED, wanted.at))
         else:
-            compared.append((column, "=", wanted))
+            compared.append((column, EQUAL, wanted))
     compared = [item for item in compared if item[2] is not None]
     return tuple((column, operator) for column, operator, _ in compared), [value for _, _, value in compared]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 from convostore.core.boundary import current_write_id
-from convostore.core.entities import Declaration, next_stamps, stamp, tenant_of
+from convostore.core.entities import Declaration, agrees, next_stamps, once_each, stamp, taken, tenant_of
 from convostore.core.sessions import fenced
 from convostore.core.tables import Table, Where
 from convostore.errors import ConflictError
@@ -18,6 +18,9 @@ from convostore.postgres.mapping import RowMapping
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
+
+_BATCH_ROWS = 500
+_BATCH_CHARACTERS = 8 << 20
 
 
 class PostgresTable(Table[M]):
@@ -42,9 +45,13 @@ class PostgresTable(Table[M]):
         limit: int | None = None,
         offset: int = 0,
         order: tuple[str, ...] | None = None,
+        after: M | None = None,
     ) -> list[M]:
         shape, values = split(where)
-        rows = await self._database.fetch(self._statements.select(shape, order), tenant_id, *values, limit, offset)
+        statement = self._statements.select(shape, order, after=after is not None)
+        position = [column.removeprefix("-") for column in self._declaration.position(order)]
+        last = [] if after is None else self.mapping.parameters(after, position)
+        rows = await self._database.fetch(statement, tenant_id, *values, limit, offset, *last)
         return [self.mapping.model(row, tenant_id) for row in rows]
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
@@ -54,14 +61,14 @@ class PostgresTable(Table[M]):
 
     async def add(self, item: M) -> None:
         tenant_id = tenant_of(item)
-        key = {column: getattr(item, column) for column in self._declaration.key}
+        key = self._declaration.key_of(item)
         parameters: list[Any] = []
         stamps: dict[str, Any] = {}
         if self._declaration.revisioned:
             stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_write_id())
         fresh = item.model_copy(update=stamps)
-        taken = ConflictError(f"{self._declaration.name}: the key is taken by other content")
+        refusal = taken(self._declaration, key)
         try:
             if await self._database.fetchval(
                 self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
@@ -70,11 +77,41 @@ class PostgresTable(Table[M]):
                 return
         except ConflictError as conflict:
             # Of two that add the same row at once, one may meet the other in another unique key than the first.
-            taken = conflict
-        stored = await self.get(tenant_id, **key)
-        if stored is None or any(getattr(stored, c) != getattr(item, c) for c in self._declaration.content):
-            raise taken
+            refusal = conflict
+        stored = await self.get(tenant_id, **dict(zip(self._declaration.key, key, strict=True)))
+        if stored is None or not agrees(stored, item, self._declaration):
+            raise refusal
         stamp(item, **{column: getattr(stored, column) for column in item.stamps})
+
+    async def add_all(self, items: Sequence[M]) -> None:
+        given = once_each(items, self._declaration)
+        if not given:
+            return
+        tenant_id, write_id = tenant_of(items[0]), tuple[UUID, ...]()
+        if self._declaration.revisioned:
+            write_id = (current_write_id(),)
+            for item in given.values():
+                stamp(item, **next_stamps(item, revision=0, created_at=None, now=self._clock()))
+        missing = set(given)
+        async with self._database.transaction() as connection:
+            # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
+            for rows in _batches(map(self.mapping.parameters, (given[key] for key in sorted(given)))):
+                lists = self.mapping.lists(rows)
+                added = await connection.fetch(self._statements.insert_all(), tenant_id, *lists, *write_id)
+                missing.difference_update(map(tuple, added))
+            for keys in _batches(map(list, missing)):
+                lists = [list(column) for column in zip(*keys, strict=True)]
+                for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
+                    stored = self.mapping.model(row, tenant_id)
+                    key = self._declaration.key_of(stored)
+                    if agrees(stored, given[key], self._declaration):
+                        stamp(given[key], **{name: getattr(stored, name) for name in stored.stamps})
+                        missing.remove(key)
+            if missing:
+                raise taken(self._declaration, min(missing))
+        for item in items:
+            same = given[self._declaration.key_of(item)]
+            stamp(item, **{name: getattr(same, name) for name in item.stamps})
 
     async def save(self, item: M, *, overwrite: bool, fence: int | None = None, alongside: str | None = None) -> None:
         """Save as the waist says; `alongside` is a write whose only parameter is the tenant, for the same statement."""
@@ -130,3 +167,17 @@ class PostgresTable(Table[M]):
             raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=current)
         if not overwrite and item.__dict__["revision"] != (current or 0):
             raise ConflictError(f"{self._declaration.name}: the stored revision is another", current_revision=current)
+
+
+def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
+    """Yield rows in lists that make statements of a bearable size."""
+    batch: list[list[Any]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str))
+        if len(batch) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

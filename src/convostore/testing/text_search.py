@@ -159,6 +159,7 @@ class HybridSearchContract(StoreContract):
         assert [episode for episode, _ in found] == [both, *sorted((words, meaning), key=lambda episode: episode.id)]
         assert [score for _, score in found] == [1 / 62 + 1 / 62, 1 / 61, 1 / 61]
         assert await store.search_episodes("tea", [1.0, 0.0], tenant, agent, limit=1) == found[:1]
+        assert await store.search_episodes("tea", [1.0, 0.0], tenant, agent, limit=1, offset=1) == found[1:2]
         assert len(await store.search_episodes("tea", [1.0, 0.0], tenant, agent, min_score=-1.0)) == 4
         assert await store.search_episodes("tea", [1.0, 0.0], uuid4(), agent) == []
 
@@ -190,9 +191,9 @@ class HybridSearchContract(StoreContract):
             {"content_type": "message"},
             {"as_of": at(4)},
         ):
-            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)  # type: ignore[arg-type]
+            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)
             assert found == [(mine, 1 / 61 + 1 / 61)]
         for only in ({"group_id": other.group_id}, {"since": at(2)}):
-            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)  # type: ignore[arg-type]
+            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)
             assert found == [(other, 1 / 61 + 1 / 61)]
         assert await store.search_episodes("tea", [1.0], tenant, agent, session_id=uuid4()) == []

@@ -80,7 +80,7 @@ class TableMemoryStore(MemoryStore):
 
     @abstractmethod
     async def _by_both(
-        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
         """Return the episodes that text or vector search finds, with their fused scores, best first."""
 
@@ -168,13 +168,14 @@ class TableMemoryStore(MemoryStore):
         min_score: float = 0.0,
         embedding_model: str | None = None,
         limit: int = 10,
+        offset: int = 0,
     ) -> list[tuple[Episode, float]]:
         only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
         words, meaning = (
             Words(query[:MAX_QUERY], language, prefix),
             Meaning(query_embedding, min_score, embedding_model),
         )
-        return await self._by_both(tenant_id, agent_id, only, words, meaning, limit)
+        return await self._by_both(tenant_id, agent_id, only, words, meaning, limit, offset)
 
     async def delete_episode(self, tenant_id: UUID, episode_id: UUID) -> bool:
         return await self._table(EPISODE).delete(tenant_id, id=episode_id)

@@ -16,54 +16,118 @@ LIMIT $7 OFFSET $8
 -- name: text_search_episodes
 -- An agent's episodes of one language that match a web search query, best first.
 SELECT {{columns of episode}}
-FROM convostore.matching_episodes($1, $2, $3, $4) AS m
+FROM convostore.matching_episodes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::bigint + $14::bigint) AS m
 JOIN convostore.episode AS t ON t.tenant_id = $1 AND t.id = m.id
 WHERE {{gate}}
 ORDER BY m.rank DESC, t.id
-LIMIT $5 OFFSET $6
+LIMIT $13::bigint OFFSET $14::bigint
 
--- name: traverse
--- The relationships reached from entities along valid edges in both directions, each once, nearest first.
+-- name: search_episodes
+-- An agent's episodes that match a web search query or are near to a vector, fused by reciprocal rank, best first.
+WITH matching AS (
+    SELECT m.id, row_number() OVER (ORDER BY m.rank DESC, m.id) AS place
+    FROM convostore.matching_episodes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::bigint) AS m
+),
+near AS (
+    SELECT n.id, row_number() OVER (ORDER BY n.score DESC, n.id) AS place
+    FROM (
+        SELECT t.id, convostore.similarity(t.embedding, $14) AS score
+        FROM convostore.episode AS t
+        WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
+          AND ($6::uuid IS NULL OR t.customer_profile_id = $6) AND ($7::uuid IS NULL OR t.session_id = $7)
+          AND ($8::uuid IS NULL OR t.group_id = $8) AND ($9::text IS NULL OR t.content_type = $9)
+          AND ($10::timestamptz IS NULL OR t.occurred_at >= $10) AND ($11::timestamptz IS NULL OR t.occurred_at < $11)
+          AND ($12::timestamptz IS NULL
+               OR ((t.valid_from IS NULL OR t.valid_from <= $12) AND (t.valid_to IS NULL OR t.valid_to > $12)))
+          AND ($16::text IS NULL OR t.embedding_model = $16)
+    ) AS n
+    WHERE n.score >= $15::double precision
+    ORDER BY place
+    LIMIT $13::bigint
+),
+fused AS (
+    SELECT found.id, sum(1 / ($17::bigint + found.place)::double precision) AS score
+    FROM (SELECT id, place FROM matching UNION ALL SELECT id, place FROM near) AS found
+    GROUP BY found.id
+    ORDER BY score DESC, found.id
+    LIMIT $18 OFFSET $19
+)
+SELECT {{columns of episode}}, fused.score
+FROM fused
+JOIN convostore.episode AS t ON t.tenant_id = $1 AND t.id = fused.id
+WHERE {{gate}}
+ORDER BY fused.score DESC, t.id
+
+-- name: nearest_entities
+-- An agent's entities nearest to a vector with their scores, best first; only those of its dimension are compared.
+SELECT {{columns of entity}}, t.score
+FROM (
+    SELECT t.*, convostore.similarity(t.embedding, $3) AS score
+    FROM convostore.entity AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
+      AND ($4::text IS NULL OR t.name = $4) AND ($5::text IS NULL OR t.entity_type = $5)
+      AND ($6::uuid IS NULL OR t.customer_profile_id = $6) AND ($7::text IS NULL OR t.embedding_model = $7)
+      AND ($8::timestamptz IS NULL OR (t.valid_from <= $8 AND (t.valid_to IS NULL OR t.valid_to > $8)))
+) AS t
+WHERE t.score >= $9::double precision
+ORDER BY t.score DESC, t.id
+LIMIT $10 OFFSET $11
+
+-- name: walk
+-- The relationships within reach of entities along valid edges both ways, nearest first; on request their ends too.
 WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
-walk (entity_id, depth) AS (
-    SELECT start, 0 FROM unnest($2::uuid[]) AS start WHERE (SELECT ready FROM context)
-    UNION
-    SELECT edge.other, walk.depth + 1
+walk (depth, edges, frontier, behind) AS (
+    SELECT 0, '{}'::uuid[], ARRAY(SELECT DISTINCT unnest($2::uuid[])), '{}'::uuid[] WHERE (SELECT ready FROM context)
+    UNION ALL
+    SELECT walk.depth + 1, step.edges, step.frontier, walk.frontier
     FROM walk
     CROSS JOIN LATERAL (
-        SELECT r.to_entity_id AS other
-        FROM convostore.relationship AS r
-        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = walk.entity_id
-          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
-        UNION ALL
-        SELECT r.from_entity_id
-        FROM convostore.relationship AS r
-        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = walk.entity_id
-          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
-    ) AS edge
-    WHERE walk.depth < $5::integer - 1
-),
-reached AS (SELECT entity_id, min(depth) AS depth FROM walk GROUP BY entity_id),
-edge AS (
-    SELECT touching.id, min(reached.depth) AS depth
-    FROM reached
-    CROSS JOIN LATERAL (
-        SELECT r.id
-        FROM convostore.relationship AS r
-        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = reached.entity_id
-          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
-        UNION ALL
-        SELECT r.id
-        FROM convostore.relationship AS r
-        WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = reached.entity_id
-          AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4) AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
-    ) AS touching
-    GROUP BY touching.id
+        WITH touching AS MATERIALIZED (
+            SELECT edge.id, edge.other
+            FROM unnest(walk.frontier) AS start (id)
+            CROSS JOIN LATERAL (
+                SELECT r.id, r.to_entity_id AS other
+                FROM convostore.relationship AS r
+                WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = start.id
+                  AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4)
+                  AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+                UNION ALL
+                SELECT r.id, r.from_entity_id
+                FROM convostore.relationship AS r
+                WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = start.id
+                  AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4)
+                  AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
+            ) AS edge
+        )
+        -- Breadth first, an edge from here leads one level back, stays, or leads one on: nothing else can be known yet.
+        SELECT ARRAY(SELECT id FROM touching EXCEPT SELECT unnest(walk.edges)) AS edges,
+               ARRAY(SELECT other FROM touching EXCEPT SELECT unnest(walk.frontier || walk.behind)) AS frontier
+    ) AS step
+    WHERE walk.depth < $5::integer AND walk.frontier <> '{}'
 )
-SELECT {{columns of relationship}}
-FROM edge JOIN convostore.relationship AS t ON t.tenant_id = $1 AND t.id = edge.id
+SELECT walk.depth, t.recorded_at, t.id, t AS relationship, NULL::convostore.entity AS entity
+FROM walk CROSS JOIN LATERAL unnest(walk.edges) AS edge (id)
+JOIN convostore.relationship AS t ON t.tenant_id = $1 AND t.id = edge.id
 WHERE (SELECT ready FROM context)
-ORDER BY edge.depth, t.recorded_at, t.id
+UNION ALL
+SELECT walk.depth, t.recorded_at, t.id, NULL, t
+FROM walk CROSS JOIN LATERAL unnest(walk.frontier) AS node (id)
+JOIN convostore.entity AS t ON t.tenant_id = $1 AND t.id = node.id
+WHERE (SELECT ready FROM context) AND $6::boolean
+ORDER BY 1, 2, 3
+
+-- name: invalidate_relationship
+-- End a relationship at a moment, if it has not ended by then; return whether it is there.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+ended AS (
+    UPDATE convostore.relationship AS t
+    SET valid_to = $3, revision = t.revision + 1, write_id = $4
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2 AND (t.valid_to IS NULL OR t.valid_to > $3)
+)
+SELECT EXISTS (
+    SELECT FROM convostore.relationship AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2
+)
 
 -- name: delete_entity
 -- Delete an entity and the relationships that touch it; return how many entities that were.
@@ -99,6 +163,28 @@ edges AS (
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1
       AND (t.group_id = $2 OR t.from_entity_id = ANY ((SELECT ids FROM gone)::uuid[])
            OR t.to_entity_id = ANY ((SELECT ids FROM gone)::uuid[]))
+    RETURNING t.id
+)
+SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)
+
+-- name: delete_by_customer
+-- Delete a customer's episodes and entities, and the relationships that touch those entities; count them.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+episodes AS (
+    DELETE FROM convostore.episode AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.customer_profile_id = $2
+    RETURNING t.id
+),
+entities AS (
+    DELETE FROM convostore.entity AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.customer_profile_id = $2
+    RETURNING t.id
+),
+gone AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
+edges AS (
+    DELETE FROM convostore.relationship AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1
+      AND (t.from_entity_id = ANY ((SELECT ids FROM gone)::uuid[]) OR t.to_entity_id = ANY ((SELECT ids FROM gone)::uuid[]))
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)

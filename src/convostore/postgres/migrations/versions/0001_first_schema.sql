@@ -227,9 +227,9 @@ CREATE TABLE convostore.relationship (
     write_id uuid,
     CONSTRAINT relationship_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT relationship_from_entity_id_fkey FOREIGN KEY (tenant_id, from_entity_id)
-        REFERENCES convostore.entity (tenant_id, id),
+        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE,
     CONSTRAINT relationship_to_entity_id_fkey FOREIGN KEY (tenant_id, to_entity_id)
-        REFERENCES convostore.entity (tenant_id, id)
+        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE
 );
 
 CREATE TABLE convostore.turn (
@@ -328,21 +328,37 @@ CREATE INDEX migration_plan_scenario_id_idx ON convostore.migration_plan (tenant
 
 CREATE INDEX episode_agent_id_idx ON convostore.episode (tenant_id, agent_id, recorded_at DESC, id);
 
-CREATE INDEX episode_customer_profile_id_idx ON convostore.episode (tenant_id, customer_profile_id, agent_id);
+CREATE INDEX episode_customer_profile_id_idx
+    ON convostore.episode (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
+    WHERE customer_profile_id IS NOT NULL;
 
-CREATE INDEX episode_session_id_idx ON convostore.episode (tenant_id, session_id);
+CREATE INDEX episode_session_id_idx ON convostore.episode (tenant_id, session_id, agent_id, recorded_at DESC, id)
+    WHERE session_id IS NOT NULL;
 
-CREATE INDEX episode_group_id_idx ON convostore.episode (tenant_id, group_id);
+CREATE INDEX episode_group_id_idx ON convostore.episode (tenant_id, group_id, agent_id, recorded_at DESC, id);
 
 CREATE INDEX entity_agent_id_idx ON convostore.entity (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX entity_entity_type_idx ON convostore.entity (tenant_id, agent_id, entity_type, recorded_at DESC, id);
+
+CREATE INDEX entity_name_idx ON convostore.entity (tenant_id, agent_id, name, recorded_at DESC, id);
+
+CREATE INDEX entity_customer_profile_id_idx
+    ON convostore.entity (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
+    WHERE customer_profile_id IS NOT NULL;
 
 CREATE INDEX entity_group_id_idx ON convostore.entity (tenant_id, group_id);
 
 CREATE INDEX relationship_agent_id_idx ON convostore.relationship (tenant_id, agent_id, recorded_at DESC, id);
 
-CREATE INDEX relationship_from_entity_id_idx ON convostore.relationship (tenant_id, from_entity_id);
+CREATE INDEX relationship_relation_type_idx
+    ON convostore.relationship (tenant_id, agent_id, relation_type, recorded_at DESC, id);
 
-CREATE INDEX relationship_to_entity_id_idx ON convostore.relationship (tenant_id, to_entity_id);
+CREATE INDEX relationship_from_entity_id_idx
+    ON convostore.relationship (tenant_id, from_entity_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX relationship_to_entity_id_idx
+    ON convostore.relationship (tenant_id, to_entity_id, agent_id, recorded_at DESC, id);
 
 CREATE INDEX relationship_group_id_idx ON convostore.relationship (tenant_id, group_id);
 
@@ -373,21 +389,40 @@ CREATE INDEX session_step_idx
     )
     WHERE status = 'active';
 
-CREATE FUNCTION convostore.set_episode_words() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+CREATE FUNCTION convostore.text_scope(tenant uuid, agent uuid, customer uuid) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+-- A lexeme that no text has, because it begins with a space. Two scopes with one lexeme would cost time, not isolation.
+RETURN ' ' || left(encode(sha256(uuid_send(tenant) || uuid_send(agent) || coalesce(uuid_send(customer), '')), 'hex'), 16);
+
+CREATE FUNCTION convostore.words_of(tenant uuid, agent uuid, customer uuid, language text, content text) RETURNS tsvector
+LANGUAGE sql STABLE PARALLEL SAFE
+RETURN to_tsvector(language::regconfig, content)
+    || array_to_tsvector(ARRAY[convostore.text_scope(tenant, agent, NULL), convostore.text_scope(tenant, agent, customer)]);
+
+CREATE FUNCTION convostore.set_episode_words() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    NEW.words := to_tsvector(NEW.language::regconfig, left(NEW.content, 250000));
-    RETURN NEW;
-EXCEPTION WHEN program_limit_exceeded THEN
-    -- A tsvector holds at most 1 MiB: text that is all different words is searched by its beginning.
-    NEW.words := to_tsvector(NEW.language::regconfig, left(NEW.content, 50000));
+    IF octet_length(NEW.content) < 100000 THEN
+        NEW.words := convostore.words_of(NEW.tenant_id, NEW.agent_id, NEW.customer_profile_id, NEW.language, NEW.content);
+        RETURN NEW;
+    END IF;
+    BEGIN
+        NEW.words := convostore.words_of(
+            NEW.tenant_id, NEW.agent_id, NEW.customer_profile_id, NEW.language, left(NEW.content, 250000));
+    EXCEPTION WHEN program_limit_exceeded THEN
+        -- A tsvector holds at most 1 MiB: text that is all different words is searched by its beginning.
+        NEW.words := convostore.words_of(
+            NEW.tenant_id, NEW.agent_id, NEW.customer_profile_id, NEW.language, left(NEW.content, 50000));
+    END;
     RETURN NEW;
 END
 $$;
 
-CREATE TRIGGER episode_words BEFORE INSERT OR UPDATE OF content, language ON convostore.episode
+CREATE TRIGGER episode_words
+    BEFORE INSERT OR UPDATE OF tenant_id, agent_id, customer_profile_id, content, language ON convostore.episode
     FOR EACH ROW EXECUTE FUNCTION convostore.set_episode_words();
 
-CREATE INDEX episode_words_idx ON convostore.episode USING gin (words);
+-- Every search reads the list of pending entries, whoever added them: 256 kB of it, not 4 MB.
+CREATE INDEX episode_words_idx ON convostore.episode USING gin (words) WITH (gin_pending_list_limit = 256);
 
 CREATE FUNCTION convostore.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
@@ -591,14 +626,32 @@ BEGIN ATOMIC
     WHERE EXISTS (SELECT FROM convostore.session AS s WHERE s.tenant_id = tenant.id AND s.last_activity_at < before);
 END;
 
-CREATE FUNCTION convostore.matching_episodes(tenant uuid, agent uuid, language text, query text)
+CREATE FUNCTION convostore.matching_episodes(
+    tenant uuid, agent uuid, query text, language text, prefix boolean, customer uuid, session uuid, "group" uuid,
+    content_type text, since timestamptz, until timestamptz, as_of timestamptz, most bigint
+)
 RETURNS TABLE (id uuid, rank real)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
 BEGIN ATOMIC
-    SELECT e.id, ts_rank(e.words, q.query)
-    FROM convostore.episode AS e, websearch_to_tsquery(language::regconfig, query) AS q (query)
-    WHERE e.tenant_id = tenant AND e.agent_id = agent AND e.language = matching_episodes.language
-      AND numnode(q.query) > 0 AND e.words @@ q.query;
+    -- IS TRUE keeps the columns' own indexes out: a word and the scope meet in the index of words, whose cost is the
+    -- smaller of the two, where an index by agent would read all that the agent remembers.
+    SELECT e.id, ts_rank(e.words, q.words) AS rank
+    FROM (
+        -- The last word is open where it ends the query unless it is excluded, alone (!) or in a phrase, which is in brackets.
+        SELECT CASE WHEN prefix AND w.words::text ~ '(^| )''[^ ]*$' THEN (w.words::text || ':*')::tsquery ELSE w.words END
+        FROM websearch_to_tsquery(language::regconfig, query) AS w (words)
+    ) AS q (words)
+    CROSS JOIN convostore.episode AS e
+    WHERE (e.tenant_id = tenant) IS TRUE AND (e.agent_id = agent) IS TRUE AND numnode(q.words) > 0
+      AND e.words @@ (q.words && quote_literal(convostore.text_scope(tenant, agent, customer))::tsquery)
+      AND e.language = matching_episodes.language
+      AND (customer IS NULL OR e.customer_profile_id = customer) AND (session IS NULL OR e.session_id = session)
+      AND ("group" IS NULL OR e.group_id = "group")
+      AND (matching_episodes.content_type IS NULL OR e.content_type = matching_episodes.content_type)
+      AND (since IS NULL OR e.occurred_at >= since) AND (until IS NULL OR e.occurred_at < until)
+      AND (as_of IS NULL OR ((e.valid_from IS NULL OR e.valid_from <= as_of) AND (e.valid_to IS NULL OR e.valid_to > as_of)))
+    ORDER BY 2 DESC, 1
+    LIMIT most;
 END;
 
 GRANT USAGE ON SCHEMA convostore TO convostore_app, convostore_maintenance, convostore_search;
@@ -607,12 +660,10 @@ GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_mainten
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text),
-    convostore.tenants_with_old_sessions(timestamptz)
+REVOKE EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions
     FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION convostore.session_tenant(uuid), convostore.matching_episodes(uuid, uuid, text, text),
-    convostore.tenants_with_old_sessions(timestamptz)
+GRANT EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions
     TO convostore_app, convostore_maintenance;
 
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
@@ -621,6 +672,6 @@ ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.tenants_with_old_sessions(timestamptz) OWNER TO convostore_search;
 
-ALTER FUNCTION convostore.matching_episodes(uuid, uuid, text, text) OWNER TO convostore_search;
+ALTER FUNCTION convostore.matching_episodes OWNER TO convostore_search;
 
 REVOKE CREATE ON SCHEMA convostore FROM convostore_search;

@@ -24,6 +24,10 @@ $$;
 
 DROP FUNCTION convostore.set_episode_words;
 
+DROP FUNCTION convostore.words_of;
+
+DROP FUNCTION convostore.text_scope;
+
 DROP FUNCTION convostore.refuse_change;
 
 DROP FUNCTION convostore.current_tenants;
