@@ -79,11 +79,28 @@ async def test_memory_takes_one_trip(counted: Counted) -> None:
         list=lambda: store.get_episodes(tenant, agent),
         vector_search=lambda: store.vector_search_episodes(VECTOR, tenant, agent),
         text_search=lambda: store.text_search_episodes("tea", tenant, agent),
+        hybrid_search=lambda: store.search_episodes("tea", VECTOR, tenant, agent),
+        find=lambda: store.find_entities(tenant, agent, query_embedding=VECTOR),
         traverse=lambda: store.traverse_from_entities(tenant, [source.id], max_depth=3),
+        neighbourhood=lambda: store.neighbourhood(tenant, [source.id], max_depth=3),
+        invalidate=lambda: store.invalidate_relationship(tenant, uuid4()),
         delete_entity=lambda: store.delete_entity(tenant, target.id),
         delete_by_group=lambda: store.delete_by_group(tenant, source.group_id),
+        delete_by_customer=lambda: store.delete_by_customer(tenant, uuid4()),
     )
     assert counts == dict.fromkeys(counts, 1)
+
+
+async def test_many_rows_take_a_trip_for_each_500_within_a_transaction(counted: Counted) -> None:
+    store, tenant, agent = PostgresMemoryStore(counted.pool), uuid4(), uuid4()
+    entities = [make_entity(tenant, agent) for _ in range(600)]
+    counts = await counted.each(
+        few=lambda: store.add_episodes([make_episode(tenant, agent, embedding=VECTOR) for _ in range(10)]),
+        many=lambda: store.add_episodes([make_episode(tenant, agent, embedding=VECTOR) for _ in range(600)]),
+        again=lambda: store.add_entities(entities),
+    )
+    # BEGIN and COMMIT too; what was there already is read and compared.
+    assert counts == {"few": 3, "many": 4, "again": 6}
 
 
 async def test_the_audit_trail_takes_one_trip_and_one_more_to_recognise_a_repeated_record(counted: Counted) -> None:

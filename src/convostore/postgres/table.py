@@ -99,7 +99,7 @@ class PostgresTable(Table[M]):
                 lists = self.mapping.lists(rows)
                 added = await connection.fetch(self._statements.insert_all(), tenant_id, *lists, *write_id)
                 missing.difference_update(map(tuple, added))
-            for keys in _batches(map(list, missing)):
+            for keys in _batches(map(list, sorted(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
                 for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
                     stored = self.mapping.model(row, tenant_id)

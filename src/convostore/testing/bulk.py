@@ -51,6 +51,10 @@ class BulkContract(StoreContract):
         assert await store.add_entities([again, new, again]) == [old.id, new.id, old.id]
         assert (again.revision, new.revision) == (2, 1)
         assert await store.get_entity(tenant, new.id) == new
+        many = [make_entity(tenant, agent) for _ in range(1_100)]
+        for added in (many[:600], many, many):
+            await store.add_entities([entity.model_copy(update={"revision": 0}) for entity in added])
+        assert len(await store.get_entities(tenant, agent)) == 1_102
         episode = make_episode(tenant, agent)
         await asyncio.gather(*(store.add_episodes([episode, make_episode(tenant, agent)]) for _ in range(5)))
         assert len(await store.get_episodes(tenant, agent)) == 6

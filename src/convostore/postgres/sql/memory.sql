@@ -105,15 +105,22 @@ walk (depth, edges, frontier, behind) AS (
     ) AS step
     WHERE walk.depth < $5::integer AND walk.frontier <> '{}'
 )
-SELECT walk.depth, t.recorded_at, t.id, t AS relationship, NULL::convostore.entity AS entity
-FROM walk CROSS JOIN LATERAL unnest(walk.edges) AS edge (id)
-JOIN convostore.relationship AS t ON t.tenant_id = $1 AND t.id = edge.id
-WHERE (SELECT ready FROM context)
+-- LIMIT 1 keeps the planner, which cannot know how many there will be, from reading the whole table to join it.
+SELECT walk.depth, (found.t).recorded_at, (found.t).id, found.t AS relationship, NULL::convostore.entity AS entity
+FROM walk
+CROSS JOIN LATERAL unnest(walk.edges) AS edge (id)
+CROSS JOIN LATERAL (
+    SELECT t FROM convostore.relationship AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = edge.id LIMIT 1
+) AS found
 UNION ALL
-SELECT walk.depth, t.recorded_at, t.id, NULL, t
-FROM walk CROSS JOIN LATERAL unnest(walk.frontier) AS node (id)
-JOIN convostore.entity AS t ON t.tenant_id = $1 AND t.id = node.id
-WHERE (SELECT ready FROM context) AND $6::boolean
+SELECT walk.depth, (found.t).recorded_at, (found.t).id, NULL, found.t
+FROM walk
+CROSS JOIN LATERAL unnest(walk.frontier) AS node (id)
+CROSS JOIN LATERAL (
+    SELECT t FROM convostore.entity AS t
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = node.id AND $6::boolean LIMIT 1
+) AS found
 ORDER BY 1, 2, 3
 
 -- name: invalidate_relationship

@@ -1,0 +1,202 @@
+"""PostgreSQL and the reference, driven by the same operations in any order, answer the same."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from convostore.contracts import MemoryStore
+from convostore.embedded import Embedded
+from convostore.errors import StoreError
+from convostore.inmemory import InMemoryMemoryStore
+from convostore.models.base import Model
+from convostore.postgres import PostgresMemoryStore, create_pool
+from convostore.testing.factories import at, make_entity, make_episode, make_relationship
+
+few = st.integers(1, 4).map(lambda number: UUID(int=number))
+"""Ids, of which there are so few that they meet."""
+maybe = st.none() | few
+moments = st.integers(0, 4).map(at)
+maybe_moments = st.none() | moments
+vectors = st.sampled_from([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0], [1.0]])
+texts = st.lists(st.sampled_from(["tea", "team", "coffee", "no", "cup"]), max_size=4).map(" ".join)
+queries = st.lists(st.sampled_from(["tea", "te", "coffee", '"tea cup"', "-no", "or", '-"no tea"', "cup"]), max_size=4)
+kinds = st.sampled_from(["a", "b"])
+episode_filters = st.fixed_dictionaries(
+    {},
+    optional={
+        "customer_profile_id": few,
+        "session_id": few,
+        "group_id": few,
+        "content_type": st.sampled_from(["message", "fact"]),
+        "since": moments,
+        "until": moments,
+        "as_of": moments,
+    },
+)
+pages = st.fixed_dictionaries({}, optional={"limit": st.integers(1, 3), "offset": st.integers(0, 2)})
+
+episodes = st.fixed_dictionaries(
+    {"id": few, "group_id": few, "content": texts, "occurred_at": moments, "recorded_at": moments},
+    optional={
+        "customer_profile_id": few,
+        "session_id": few,
+        "content_type": st.just("fact"),
+        "embedding": vectors,
+        "valid_from": moments,
+        "valid_to": moments,
+    },
+)
+entities = st.fixed_dictionaries(
+    {"id": few, "group_id": few, "entity_type": kinds, "recorded_at": moments, "valid_from": moments},
+    optional={"customer_profile_id": few, "embedding": vectors, "valid_to": moments, "name": texts.filter(bool)},
+)
+edges = st.fixed_dictionaries(
+    {
+        "id": st.integers(1, 6).map(lambda number: UUID(int=number)),
+        "group_id": few,
+        "from_entity_id": few,
+        "to_entity_id": few,
+        "relation_type": kinds,
+        "recorded_at": moments,
+        "valid_from": moments,
+    },
+    optional={"valid_to": moments},
+)
+
+
+class MemoryMachine(RuleBasedStateMachine):
+    """One tenant and one agent of each store, which must not differ."""
+
+    run: ClassVar[Callable[[Coroutine[Any, Any, Any]], Any]]
+    backend: ClassVar[MemoryStore]
+
+    @initialize()
+    def begin(self) -> None:
+        self.tenant, self.agent = uuid4(), uuid4()
+        self.reference = InMemoryMemoryStore(clock=lambda: at(2))
+
+    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        """Call both stores and compare answers, errors and what the given objects hold afterwards."""
+        outcomes = []
+        for store in (self.reference, self.backend):
+            given = [_copied(argument) for argument in args]
+            try:
+                answer = type(self).run(getattr(store, call)(*given, **kwargs))
+            except StoreError as error:
+                answer = (type(error), getattr(error, "current_revision", None))
+            outcomes.append((answer, given))
+        assert outcomes[0] == outcomes[1], call
+        return outcomes[0][0]
+
+    @rule(values=st.lists(episodes, max_size=4), many=st.booleans())
+    def add_episodes(self, values: list[dict[str, Any]], many: bool) -> None:
+        items = [make_episode(self.tenant, self.agent, **value) for value in values]
+        self._add("episode", "episodes", items, many)
+
+    @rule(values=st.lists(entities, max_size=4), many=st.booleans())
+    def add_entities(self, values: list[dict[str, Any]], many: bool) -> None:
+        items = [make_entity(self.tenant, self.agent, **value) for value in values]
+        self._add("entity", "entities", items, many)
+
+    @rule(values=st.lists(edges, max_size=4), many=st.booleans())
+    def add_relationships(self, values: list[dict[str, Any]], many: bool) -> None:
+        start = make_entity(self.tenant, self.agent)
+        self._add("relationship", "relationships", [make_relationship(start, start, **it) for it in values], many)
+
+    def _add(self, one: str, several: str, items: list[Any], many: bool) -> None:
+        if many:
+            self.both(f"add_{several}", items)
+        else:
+            for item in items:
+                self.both(f"add_{one}", item)
+
+    @rule(value=entities, revision=st.integers(0, 2), overwrite=st.booleans())
+    def save_entity(self, value: dict[str, Any], revision: int, overwrite: bool) -> None:
+        entity = make_entity(self.tenant, self.agent, **value, revision=revision)
+        self.both("save_entity", entity, overwrite=overwrite)
+
+    @rule(wanted=few, moment=moments)
+    def invalidate(self, wanted: UUID, moment: datetime) -> None:
+        self.both("invalidate_relationship", self.tenant, wanted, at=moment)
+
+    @rule(what=st.sampled_from(["episode", "entity", "relationship", "by_group", "by_customer"]), wanted=few)
+    def delete(self, what: str, wanted: UUID) -> None:
+        self.both(f"delete_{what}", self.tenant, wanted)
+
+    @rule(only=episode_filters, page=pages)
+    def list_episodes(self, only: dict[str, Any], page: dict[str, Any]) -> None:
+        found = self.both("get_episodes", self.tenant, self.agent, **only, **page)
+        for episode in found:
+            self.both("get_episodes", self.tenant, self.agent, **only, **page, after=episode)
+
+    @rule(kind=st.none() | kinds, customer=maybe, as_of=maybe_moments, page=pages)
+    def list_entities(self, kind: str | None, customer: UUID | None, as_of: Any, page: dict[str, Any]) -> None:
+        only = {"entity_type": kind, "customer_profile_id": customer, "as_of": as_of}
+        self.both("get_entities", self.tenant, self.agent, **only, **page)
+        self.both("find_entities", self.tenant, self.agent, **only, **page, query_embedding=[0.6, 0.8], min_score=-1.0)
+
+    @rule(kind=st.none() | kinds, start=maybe, end=maybe, as_of=maybe_moments, page=pages)
+    def list_relationships(
+        self, kind: str | None, start: UUID | None, end: UUID | None, as_of: Any, page: dict[str, Any]
+    ) -> None:
+        only = {"relation_type": kind, "from_entity_id": start, "to_entity_id": end, "as_of": as_of}
+        self.both("get_relationships", self.tenant, self.agent, **only, **page)
+
+    @rule(words=queries, prefix=st.booleans(), only=episode_filters)
+    def search_by_text(self, words: list[str], prefix: bool, only: dict[str, Any]) -> None:
+        # Result sets: the reference ranks differently.
+        results = [
+            {
+                episode.id: episode
+                for episode in type(self).run(
+                    store.text_search_episodes(" ".join(words), self.tenant, self.agent, prefix=prefix, **only)
+                )
+            }
+            for store in (self.reference, self.backend)
+        ]
+        assert results[0] == results[1], words
+
+    @rule(vector=vectors, only=episode_filters, score=st.sampled_from([-1.0, 0.0, 0.6]))
+    def search_by_meaning(self, vector: list[float], only: dict[str, Any], score: float) -> None:
+        self.both("search_episodes", "", vector, self.tenant, self.agent, min_score=score, **only)
+
+    @rule(starts=st.lists(few, max_size=2), types=st.none() | st.lists(kinds), depth=st.integers(1, 4), as_of=moments)
+    def walk(self, starts: list[UUID], types: list[str] | None, depth: int, as_of: datetime) -> None:
+        options = {"relationship_types": types, "max_depth": depth, "as_of": as_of}
+        self.both("traverse_from_entities", self.tenant, starts, **options)
+        self.both("neighbourhood", self.tenant, starts, **options)
+
+
+def _copied(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_copied(item) for item in argument]
+    return argument.model_copy(deep=True) if isinstance(argument, Model) else argument
+
+
+@pytest.fixture(params=["engines", "postgres16"], ids=["18", "16"])
+def machine(request: pytest.FixtureRequest) -> Iterator[type[MemoryMachine]]:
+    """The machine on each version, in an event loop of its own, as its steps are plain functions."""
+    server: Embedded = request.getfixturevalue(request.param)
+    with asyncio.Runner() as runner:
+        pool = runner.run(_opened(server.postgres_dsn))
+        store = PostgresMemoryStore(pool, timeout=30, clock=lambda: at(2))
+        yield type("Machine", (MemoryMachine,), {"run": staticmethod(runner.run), "backend": store})
+        runner.run(pool.close())
+
+
+async def _opened(dsn: str) -> Any:
+    return await create_pool(dsn, max_size=1)
+
+
+def test_any_sequence_of_operations_has_the_same_answers(machine: type[MemoryMachine]) -> None:
+    quick = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(machine, settings=quick)

@@ -1,0 +1,161 @@
+"""What memory reads: no table as a whole, nothing of other tenants, no sort where an index has the order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.core.tables import valid_at
+from convostore.embedded import Embedded
+from convostore.postgres import PostgresMemoryStore, create_pool, migrate
+from convostore.postgres.mapping import RowMapping
+from convostore.postgres.pool import prepare
+from convostore.postgres.queries import queries
+from convostore.postgres.statements import Statements, split
+from convostore.testing.factories import MOMENT, make_entity, make_episode, make_relationship
+from tests.postgres.databases import connected, fresh_database
+
+MINE, OTHERS = 300, 20
+
+
+class Filled:
+    """A database in which one tenant has some hundred rows of each kind, and twenty others have as many."""
+
+    def __init__(self, dsn: str, tenant: UUID, agent: UUID, connection: Any) -> None:
+        self.dsn = dsn
+        self.tenant = tenant
+        self.agent = agent
+        self.connection = connection
+
+    async def plan(self, statement: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run a statement and return the nodes of its plan."""
+        text = await self.connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *parameters)
+        return list(nodes(json.loads(text)[0]["Plan"]))
+
+    async def row(self, statement: str) -> Any:
+        """Return the first row of a statement that sees the tenant's rows alone."""
+        async with self.connection.transaction():
+            await self.connection.execute(f"SET LOCAL convostore.tenants = '{{{self.tenant}}}'")
+            return await self.connection.fetchrow(statement)
+
+
+def nodes(plan: dict[str, Any]) -> Any:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+@pytest.fixture(scope="module")
+async def filled(server: Embedded) -> AsyncIterator[Filled]:
+    async with fresh_database(server.postgres_dsn) as dsn:
+        await migrate(dsn)
+        async with await create_pool(dsn, max_size=1) as pool:
+            store, agent = PostgresMemoryStore(pool, timeout=60), uuid4()
+            tenants = [uuid4() for _ in range(OTHERS + 1)]
+            for tenant in tenants:
+                episodes = [make_episode(tenant, agent, session_id=uuid4(), content="tea") for _ in range(MINE)]
+                entities = [
+                    make_entity(tenant, agent, name=f"entity {n}", entity_type=f"type {n % 10}") for n in range(MINE)
+                ]
+                edges = [
+                    make_relationship(a, b, relation_type=a.entity_type)
+                    for a, b in zip(entities, entities[1:] + entities[:1], strict=True)
+                ]
+                await store.add_episodes(episodes)
+                await store.add_entities(entities)
+                await store.add_relationships(edges)
+            async with connected(dsn) as admin:
+                await admin.execute("VACUUM ANALYZE")
+            async with pool.acquire() as connection:
+                await prepare(connection)
+                yield Filled(dsn, tenants[0], agent, connection)
+
+
+LISTS = [
+    (EPISODE, {}, "episode_agent_id_idx"),
+    (EPISODE, {"customer_profile_id": uuid4()}, "episode_customer_profile_id_idx"),
+    (EPISODE, {"session_id": uuid4()}, "episode_session_id_idx"),
+    (EPISODE, {"group_id": uuid4()}, "episode_group_id_idx"),
+    (EPISODE, {"content_type": "message", **valid_at(MOMENT)}, "episode_agent_id_idx"),
+    (ENTITY, {}, "entity_agent_id_idx"),
+    (ENTITY, {"entity_type": "type 7"}, "entity_entity_type_idx"),
+    (ENTITY, {"name": "entity 7"}, "entity_name_idx"),
+    (ENTITY, {"customer_profile_id": uuid4()}, "entity_customer_profile_id_idx"),
+    (RELATIONSHIP, {**valid_at(MOMENT)}, "relationship_agent_id_idx"),
+    (RELATIONSHIP, {"relation_type": "type 7"}, "relationship_relation_type_idx"),
+    (RELATIONSHIP, {"from_entity_id": uuid4()}, "relationship_from_entity_id_idx"),
+    (RELATIONSHIP, {"to_entity_id": uuid4()}, "relationship_to_entity_id_idx"),
+]
+
+
+@pytest.mark.parametrize(("declaration", "where", "index"), LISTS, ids=lambda value: getattr(value, "name", None))
+async def test_a_list_is_read_off_the_index_that_has_its_order(
+    filled: Filled, declaration: Declaration[Any], where: dict[str, Any], index: str
+) -> None:
+    mapping = RowMapping(declaration.name, declaration.model)
+    shape, values = split({"agent_id": filled.agent, **where})
+    # A limit that leaves rows over: otherwise a sort of the few that there are is as good.
+    await filled.connection.execute("SET plan_cache_mode = force_generic_plan")
+    plan = await filled.plan(Statements(declaration, mapping).select(shape), filled.tenant, *values, 5, 0)
+    assert {node["Node Type"] for node in plan} <= {"Limit", "Result", "Index Scan", "Index Only Scan"}
+    assert [node["Index Name"] for node in plan if "Index Name" in node] == [index]
+
+
+async def test_the_next_page_reads_no_more_than_two_pages(filled: Filled) -> None:
+    statement = Statements(EPISODE, RowMapping("episode", EPISODE.model)).select((("agent_id", "{} = {}"),), after=True)
+    middle = await filled.row("SELECT recorded_at, id FROM convostore.episode ORDER BY recorded_at DESC, id OFFSET 150")
+    await filled.connection.execute("SET plan_cache_mode = force_custom_plan")
+    plan = await filled.plan(statement, filled.tenant, filled.agent, 10, 0, *middle)
+    scans = [node for node in plan if "Index Name" in node]
+    assert {node["Index Name"] for node in scans} == {"episode_agent_id_idx"}
+    assert sum(node["Actual Rows"] for node in scans) <= 20
+
+
+async def test_text_search_reads_what_the_agent_has_and_not_what_others_have(filled: Filled) -> None:
+    # All episodes of all tenants hold the word; those of one agent are found among them.
+    query = queries("memory")["text_search_episodes"]
+    stranger = uuid4()
+    buffers = {}
+    for name, tenant in (("mine", filled.tenant), ("nobody", stranger)):
+        nothing = [None] * 7
+        parameters = (tenant, filled.agent, "tea", "simple", False, *nothing, 5, 0)
+        await filled.plan(query, *parameters)
+        plan = await filled.plan(query, *parameters)
+        buffers[name] = plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"]
+        assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
+    pages = await filled.connection.fetchval("SELECT pg_relation_size('convostore.episode') / 8192")
+    assert buffers["nobody"] < 60 < pages
+    assert buffers["mine"] < pages / 4 + 60
+
+
+async def test_the_function_of_text_search_scans_the_index_of_words_alone(filled: Filled) -> None:
+    counted = (
+        "SELECT relname, coalesce(idx_scan, 0) AS scans FROM pg_stat_xact_user_tables WHERE relname = 'episode' "
+        "UNION ALL SELECT 'sequential', seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'episode'"
+    )
+    async with filled.connection.transaction():
+        before = dict(await filled.connection.fetch(counted))
+        await filled.connection.fetch(
+            "SELECT * FROM convostore.matching_episodes($1, $2, 'tea', 'simple', false, "
+            "NULL, NULL, NULL, NULL, NULL, NULL, NULL, 5)",
+            *(filled.tenant, filled.agent),
+        )
+        after = dict(await filled.connection.fetch(counted))
+    assert (after["episode"] - before["episode"], after["sequential"] - before["sequential"]) == (1, 0)
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_walk_reads_the_edges_it_passes_and_no_others(filled: Filled, depth: int, mode: str) -> None:
+    await filled.connection.execute(f"SET plan_cache_mode = {mode}")
+    (start,) = await filled.row("SELECT id FROM convostore.entity WHERE name = 'entity 100'")
+    plan = await filled.plan(queries("memory")["walk"], filled.tenant, [start], None, MOMENT, depth, True)
+    scans = [node for node in plan if node.get("Relation Name") in ("relationship", "entity")]
+    assert not [node for node in scans if node["Node Type"] == "Seq Scan"]
+    # On a ring: two edges and two nodes for each step, each edge seen from both ends and fetched once.
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 12 * depth + 4
