@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -62,3 +64,16 @@ async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embed
         assert await store.demote_to_persistent(sessions[0].session_id)
         assert await store.get(sessions[0].session_id) == sessions[0]
         await store.aclose()
+
+
+def test_the_example_of_the_memory_page_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "memory.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "She asked for a refund | The parcel was late | She asked for a refund",
+        "['Ann', 'Bonn']",
+        "['Ann', 'Rome']",
+        "3",
+        "8",
+    ]

@@ -180,7 +180,8 @@ def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any
     found: dict[tuple[Any, ...], M] = {}
     for item in items:
         key = declaration.key_of(item)
-        if not agrees(found.setdefault(key, item), item, declaration):
+        first = found.setdefault(key, item)
+        if first is not item and not agrees(first, item, declaration):
             raise taken(declaration, key)
     return found
 

@@ -53,7 +53,7 @@ def _checked_time(value: datetime) -> datetime:
         raise ValueError("must lie in the years 1 to 9998 (UTC)") from None
     if value.year > 9998:
         raise ValueError("must lie in the years 1 to 9998 (UTC)")
-    return value.replace(fold=0)
+    return value.replace(fold=0) if value.fold else value
 
 
 def _copied_json(value: Any, depth: int) -> Any:
