@@ -95,11 +95,11 @@ class PostgresTable(Table[M]):
         missing = set(given)
         async with self._database.transaction() as connection:
             # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
-            for rows in _batches(map(self.mapping.parameters, (given[key] for key in sorted(given)))):
+            for rows in _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given)))):
                 lists = self.mapping.lists(rows)
                 added = await connection.fetch(self._statements.insert_all(), tenant_id, *lists, *write_id)
                 missing.difference_update(map(tuple, added))
-            for keys in _batches(map(list, sorted(missing))):
+            for keys in _batches(map(list, _sorted(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
                 for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
                     stored = self.mapping.model(row, tenant_id)
@@ -108,8 +108,8 @@ class PostgresTable(Table[M]):
                         stamp(given[key], **{name: getattr(stored, name) for name in stored.stamps})
                         missing.remove(key)
             if missing:
-                raise taken(self._declaration, min(missing))
-        for item in items:
+                raise taken(self._declaration, _sorted(missing)[0])
+        for item in items if self._declaration.revisioned else ():
             same = given[self._declaration.key_of(item)]
             stamp(item, **{name: getattr(same, name) for name in item.stamps})
 
@@ -167,6 +167,11 @@ class PostgresTable(Table[M]):
             raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=current)
         if not overwrite and item.__dict__["revision"] != (current or 0):
             raise ConflictError(f"{self._declaration.name}: the stored revision is another", current_revision=current)
+
+
+def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return keys in the order of their numbers, which compare faster than ids do."""
+    return sorted(keys, key=lambda key: tuple(map(int, key)))
 
 
 def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
