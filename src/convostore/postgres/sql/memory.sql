@@ -105,21 +105,19 @@ walk (depth, edges, frontier, behind) AS (
     ) AS step
     WHERE walk.depth < $5::integer AND walk.frontier <> '{}'
 )
--- LIMIT 1 keeps the planner, which cannot know how many there will be, from reading the whole table to join it.
+-- OFFSET 0 keeps the planner, which cannot know how many there will be, from reading the whole table to join it.
 SELECT walk.depth, (found.t).recorded_at, (found.t).id, found.t AS relationship, NULL::convostore.entity AS entity
 FROM walk
-CROSS JOIN LATERAL unnest(walk.edges) AS edge (id)
 CROSS JOIN LATERAL (
     SELECT t FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = edge.id LIMIT 1
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.edges) OFFSET 0
 ) AS found
 UNION ALL
 SELECT walk.depth, (found.t).recorded_at, (found.t).id, NULL, found.t
 FROM walk
-CROSS JOIN LATERAL unnest(walk.frontier) AS node (id)
 CROSS JOIN LATERAL (
     SELECT t FROM convostore.entity AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = node.id AND $6::boolean LIMIT 1
+    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.frontier) AND $6::boolean OFFSET 0
 ) AS found
 ORDER BY 1, 2, 3
 
