@@ -94,6 +94,7 @@ async def test_memory_takes_one_trip(counted: Counted) -> None:
 async def test_many_rows_take_a_trip_for_each_500_within_a_transaction(counted: Counted) -> None:
     store, tenant, agent = PostgresMemoryStore(counted.pool), uuid4(), uuid4()
     entities = [make_entity(tenant, agent) for _ in range(600)]
+    await store.add_entities(entities)
     counts = await counted.each(
         few=lambda: store.add_episodes([make_episode(tenant, agent, embedding=VECTOR) for _ in range(10)]),
         many=lambda: store.add_episodes([make_episode(tenant, agent, embedding=VECTOR) for _ in range(600)]),
