@@ -61,14 +61,19 @@ async def row_of(admin: Any, table: str, tenant: UUID) -> dict[str, Any]:
     text = await admin.fetchval(
         f'SELECT to_jsonb(t)::text FROM convostore."{table}" AS t WHERE tenant_id = $1 LIMIT 1', tenant
     )
+    generated = await admin.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attgenerated <> ''", f'convostore."{table}"'
+    )
     row: dict[str, Any] = json.loads(text)
-    return row
+    return {column: value for column, value in row.items() if column not in {name for (name,) in generated}}
 
 
 async def insert(connection: Any, table: str, row: dict[str, Any]) -> None:
     """Insert a row that stands as JSON."""
+    columns = ", ".join(f'"{column}"' for column in row)
     await connection.execute(
-        f'INSERT INTO convostore."{table}" SELECT * FROM json_populate_record(NULL::convostore."{table}", $1::json)',
+        f'INSERT INTO convostore."{table}" ({columns}) '
+        f'SELECT {columns} FROM json_populate_record(NULL::convostore."{table}", $1::json)',
         json.dumps(row, default=str),
     )
 
