@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
 
 from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresSessionStore, create_pool
-from convostore.redis import RedisSessionStore, create_client
-from convostore.tiered import TieredSessionStore
+from convostore.errors import ConnectionError
 from tests.cluster.nodes import Cluster, Node, eventually, running_service
-from tests.cluster.working import working
+from tests.cluster.working import histories_checked, opened, working
 from tests.processes import private_directory
 from tests.redis.checking import Keys, contents, entries, expected_of, without_pointers
 
 
-@asynccontextmanager
-async def opened(kind: str, url: str, engines: Embedded) -> AsyncIterator[SessionStore]:
-    """Open a store whose Redis or Valkey is at a URL."""
-    async with await create_pool(engines.postgres_dsn) as pool, create_client(url) as client:
-        if kind == "redis":
-            store = RedisSessionStore(client)
-            yield store
-            await store.aclose()
-        else:
-            yield TieredSessionStore(client, PostgresSessionStore(pool))
+async def is_primary(node: Node) -> bool:
+    """Return whether a node is a primary now."""
+    return bool((await node.info("replication"))["role"] == "master")
 
 
-async def fail_over(cluster: Cluster, primary: Node) -> None:
-    """Let a replica take its primary's place, in agreement."""
+async def fail_over(cluster: Cluster, primary: Node) -> Node:
+    """Let a replica take its primary's place, in agreement, and return it."""
     replica = await cluster.replica_of(primary)
     await replica.ask("CLUSTER", "FAILOVER")
-
-    async def took_over() -> bool:
-        return bool((await replica.info("replication"))["role"] == "master")
-
-    await eventually(took_over, "the replica is the primary")
+    await eventually(lambda: is_primary(replica), "the replica is the primary")
     await eventually(cluster.is_well, "the cluster is well")
+    return replica
 
 
 async def check_consistency(nodes: list[Node]) -> None:
@@ -56,34 +46,52 @@ async def check_consistency(nodes: list[Node]) -> None:
     assert entries(without_pointers(found)) == entries(without_pointers(expected))
 
 
-@pytest.mark.parametrize("kind", ["redis", "tiered"])
-async def test_a_planned_failover_loses_nothing(cluster: Cluster, engines: Embedded, kind: str) -> None:
-    async with opened(kind, cluster.url, engines) as store:
-        async with working(store) as work:
-            for primary in await cluster.primaries():
-                await fail_over(cluster, primary)
+async def test_a_planned_failover_loses_nothing(cluster: Cluster, engines: Embedded) -> None:
+    async with opened(cluster.url, engines) as stores:
+        async with histories_checked(cluster.url, engines), working(stores) as work:
+            primary = (await cluster.primaries())[0]
+            for _ in ("to the replica", "and back"):
+                primary = await fail_over(cluster, primary)
                 await work.more(30)
-        assert await work.lost() == []
+        assert await work.lost(*stores) == []
 
 
-@pytest.mark.parametrize("kind", ["redis", "tiered"])
-async def test_after_a_killed_primary_the_others_go_on(cluster: Cluster, engines: Embedded, kind: str) -> None:
-    async with opened(kind, cluster.url, engines) as store:
-        async with working(store) as work:
+async def test_after_a_killed_primary_the_others_go_on(cluster: Cluster, engines: Embedded) -> None:
+    async with opened(cluster.url, engines) as stores:
+        async with histories_checked(cluster.url, engines), working(stores) as work:
             victim = (await cluster.primaries())[0]
+            replica = await cluster.replica_of(victim)
             victim.kill()
-
-            async def replaced() -> bool:
-                return len(await cluster.primaries()) == 3
-
-            await eventually(replaced, "a replica has taken over")
-            await eventually(cluster.is_well, "the cluster is well")
+            await eventually(lambda: is_primary(replica), "the replica is the primary")
             await work.more(30)
-        if kind == "tiered":
-            assert await work.lost() == []
-        victim.start()
-        await eventually(cluster.is_well, "the cluster is well")
-        await check_consistency(await cluster.primaries())
+            victim.start()
+            await eventually(cluster.is_well, "the cluster is well")
+        assert await work.lost(stores.tiered) == []
+    await check_consistency(await cluster.primaries())
+
+
+async def test_a_primary_that_falls_silent_is_left_for_its_replica(cluster: Cluster, engines: Embedded) -> None:
+    victim = (await cluster.primaries())[0]
+    replica = await cluster.replica_of(victim)
+    assert victim.process is not None
+    async with opened(cluster.url, engines) as stores:
+        async with working(stores) as work:
+            os.kill(victim.process.pid, signal.SIGSTOP)
+            try:
+                await eventually(lambda: is_primary(replica), "the replica is the primary")
+                for session_id, (store, _) in list(work.acknowledged.items()):
+
+                    async def is_there(store: SessionStore = store, session_id: UUID = session_id) -> bool:
+                        try:
+                            return await store.within(0.5).get(session_id) is not None
+                        except ConnectionError:
+                            return False
+
+                    await eventually(is_there, "it is read from the replica")
+            finally:
+                os.kill(victim.process.pid, signal.SIGCONT)
+        assert await work.lost(stores.tiered) == []
+    await eventually(cluster.is_well, "the cluster is well")
 
 
 @pytest.fixture
@@ -94,20 +102,14 @@ async def service() -> AsyncIterator[tuple[str, list[Node]]]:
             yield running
 
 
-@pytest.mark.parametrize("kind", ["redis", "tiered"])
 async def test_under_sentinels_the_replica_of_a_killed_primary_takes_over(
-    service: tuple[str, list[Node]], engines: Embedded, kind: str
+    service: tuple[str, list[Node]], engines: Embedded
 ) -> None:
     url, (primary, replica) = service
-    async with opened(kind, url, engines) as store:
-        async with working(store) as work:
+    async with opened(url, engines) as stores:
+        async with histories_checked(url, engines), working(stores) as work:
             primary.kill()
-
-            async def took_over() -> bool:
-                return bool((await replica.info("replication"))["role"] == "master")
-
-            await eventually(took_over, "the replica is the primary")
+            await eventually(lambda: is_primary(replica), "the replica is the primary")
             await work.more(30)
-        if kind == "tiered":
-            assert await work.lost() == []
-        await check_consistency([replica])
+        assert await work.lost(stores.tiered) == []
+    await check_consistency([replica])

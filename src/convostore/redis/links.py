@@ -263,6 +263,9 @@ class Cluster(Servers):
                 await connection.disconnect(nowait=True)
                 raise
             finally:
+                if self._client.nodes_manager.nodes_cache.get(node.name) is not node:
+                    # The node has left the cluster meanwhile, and nobody would close its connections.
+                    connection.mark_for_reconnect()
                 try:
                     await node.disconnect_if_needed(connection)
                 finally:
