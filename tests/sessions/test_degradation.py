@@ -465,6 +465,7 @@ async def test_a_load_that_fails_leaves_the_fence(process: Process, hot: Node, e
 async def test_readers_who_miss_at_once_share_a_load(process: Process, staggered: bool) -> None:
     session = await saved(process)
     await process.store.demote_to_persistent(session.session_id)
+    process.store._loads._patience = 60.0
 
     async def read(number: int) -> Session | None:
         for _ in range(number if staggered else 0):

@@ -131,3 +131,11 @@ def test_what_is_old_is_not_kept() -> None:
         now[0] = float(number)
         leases.note(number, number, now[0])
     assert len(leases._noted) == 3
+
+
+def test_a_lease_of_no_time_keeps_nothing() -> None:
+    now = [0.0]
+    leases = Leases[str](0.0, lambda: now[0])
+    now[0] = 1.0
+    leases.note("key", 1, 0.5)
+    assert leases.get("key") is None

@@ -40,7 +40,7 @@ class Leases(Generic[K]):
     def _keep(self, key: K, number: int | None, asked_at: float) -> None:
         self._noted[key] = (number, asked_at)
         self._noted.move_to_end(key)
-        while self._over(next(iter(self._noted.values()))[1]):
+        while self._noted and self._over(next(iter(self._noted.values()))[1]):
             self._noted.popitem(last=False)
 
     def _over(self, asked_at: float) -> bool:

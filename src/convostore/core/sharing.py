@@ -24,7 +24,7 @@ class Shared(Generic[K, T]):
         patience: after how many seconds the next begins although the one before has not ended.
     """
 
-    def __init__(self, timeout: float, *, patience: float = 0.1) -> None:
+    def __init__(self, timeout: float, *, patience: float = 0.5) -> None:
         self._timeout = timeout
         self._patience = patience
         self._begun: dict[K, asyncio.Task[T]] = {}
