@@ -104,6 +104,7 @@ async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
     player, seen, most = Player(store, seed), set(), 0
     for _ in range(300):
         seen.add(await player.play())
+        await store.aclose()  # Waits for promotions of what was read.
         most = max(most, await check(client))
     assert most == len(IDS)
     assert seen >= {
@@ -130,6 +131,7 @@ async def test_after_operations_at_once_no_session_is_missing_where_it_is_looked
     players = [Player(store, 100 * seed + number) for number in range(8)]
     for _ in range(25):
         await asyncio.gather(*(player.play() for player in players))
+        await store.aclose()  # Waits for promotions of what was read.
         await check(client, settled=False)
 
 
