@@ -14,6 +14,7 @@ from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
 from convostore.postgres.migrations import HEAD
 from convostore.redis import check_eviction, create_client
+from convostore.redis.links import servers_of
 from convostore.settings import load_settings
 from convostore.stores import server_urls
 
@@ -91,9 +92,14 @@ async def _role(dsn: str) -> str:
 
 async def _redis(url: str) -> str:
     async with create_client(url, max_connections=1) as client:
-        info: dict[str, Any] = await client.info("server")
+        found = await servers_of(client).everywhere(lambda link: link.info("server"))
+    versions = " and ".join(sorted({_version(info) for info in found}))
+    return f"{versions} on {len(found)} primaries of a cluster" if len(found) > 1 else versions
+
+
+def _version(info: dict[str, str]) -> str:
     name = "Valkey" if "valkey_version" in info else "Redis"
-    version = str(info.get("valkey_version") or info["redis_version"])
+    version = info.get("valkey_version") or info["redis_version"]
     needed = (7, 2) if name == "Valkey" else (7, 0)
     if tuple(map(int, version.split(".")))[:2] < needed:
         raise ValidationError(f"{name} {version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
