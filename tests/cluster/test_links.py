@@ -162,3 +162,13 @@ async def test_a_cluster_that_is_not_there_is_a_connection_error() -> None:
             await RedisSessionStore(client).save(make_session(uuid4()))
         assert (gone.value.code, gone.value.outcome, gone.value.retryable) == ("cluster", "not_applied", True)
         assert await RedisSessionStore(client).health_check() is False
+
+
+async def test_a_client_that_was_closed_opens_nothing_again(cluster: Cluster) -> None:
+    async with create_client(cluster.url) as client:
+        store = RedisSessionStore(client)
+        assert await store.health_check()
+    with pytest.raises(ConnectionError):
+        await store.get(uuid4())
+    nodes = client.nodes_manager.nodes_cache.values()
+    assert not any(connection.is_connected for node in nodes for connection in node._connections)

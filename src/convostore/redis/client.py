@@ -13,7 +13,7 @@ from redis.asyncio.connection import Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
@@ -97,11 +97,23 @@ def _one(url: str, options: dict[str, Any]) -> aio.Redis:
 
 
 class _Cluster(RedisCluster):
-    """A client that can be opened while the cluster is down, as that of one server can."""
+    """A client that can be opened while the cluster is down, as that of one server can, and stays closed."""
+
+    _closed = False
 
     async def __aenter__(self) -> Self:
         await self._increment_usage()
         return self
+
+    async def initialize(self, *arguments: Any, **named: Any) -> Self:
+        if self._closed:
+            raise RedisClusterException("The client is closed.")
+        _ = await super().initialize(*arguments, **named)
+        return self
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await super().aclose()
 
 
 def _cluster(url: str, options: dict[str, Any]) -> RedisCluster:

@@ -263,8 +263,8 @@ class Cluster(Servers):
                 await connection.disconnect(nowait=True)
                 raise
             finally:
-                if self._client.nodes_manager.nodes_cache.get(node.name) is not node:
-                    # The node has left the cluster meanwhile, and nobody would close its connections.
+                if self._client._initialize or self._client.nodes_manager.nodes_cache.get(node.name) is not node:
+                    # The client was closed or the node has left the cluster; nobody else will close the connection.
                     connection.mark_for_reconnect()
                 try:
                     await node.disconnect_if_needed(connection)
