@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncIterator
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
+from convostore.redis import RedisSessionStore, create_client
+from convostore.testing.factories import make_session
 from tests.cluster.nodes import Cluster, Node, eventually, running_service
 from tests.cluster.working import histories_checked, opened, working
 from tests.processes import private_directory
@@ -57,6 +59,18 @@ async def test_a_planned_failover_loses_nothing(cluster: Cluster, engines: Embed
                 primary = await fail_over(cluster, primary)
                 await work.more(30)
         assert await work.lost(*stores) == []
+
+
+async def test_who_was_idle_during_a_failover_is_sent_on(cluster: Cluster) -> None:
+    async with create_client(cluster.url) as client:
+        store, tenant, agent = RedisSessionStore(client), uuid4(), uuid4()
+        sessions = [make_session(tenant, agent_id=agent) for _ in range(20)]
+        for session in sessions:
+            await store.save(session)
+        await fail_over(cluster, (await cluster.primaries())[0])
+        assert len(await store.list_by_agent(tenant, agent)) == 20
+        for session in sessions:
+            await store.save(session)
 
 
 async def test_after_a_killed_primary_the_others_go_on(cluster: Cluster, engines: Embedded) -> None:
