@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from redis.crc import key_slot
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.redis import RedisSessionStore, create_client, keys
+from convostore.redis.copies import HotCopies
 from convostore.testing.factories import make_session
 from tests.cluster.nodes import Cluster, Node, eventually
 from tests.cluster.test_failover import check_consistency
@@ -103,6 +105,7 @@ async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: 
             assert (refused.value.code, refused.value.outcome) == ("TRYAGAIN", "not_applied")
         assert [await source.digest(name) for name in left] == before
         assert await store.get(session.session_id) == session
+        assert await store.list_by_customer(session.tenant_id, session.customer_profile_id) == [session]
         for name in left:
             await source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5_000)
         await end_move(cluster, source, target, slot)
@@ -110,3 +113,35 @@ async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: 
         assert await store.delete(session.session_id)
     await eventually(cluster.is_well, "the cluster is well")
     await check_consistency(await cluster.primaries())
+
+
+async def test_copies_and_fences_that_moved_count_for_nothing(cluster: Cluster) -> None:
+    async with create_client(cluster.url) as client:
+        hot = HotCopies(client, ttl=timedelta(hours=1), fence_ttl=timedelta(minutes=1), timeout=30.0)
+        copied = make_session(uuid4(), revision=1)
+        while True:
+            fenced = make_session(uuid4(), revision=1)
+            if keys.bucket(fenced.session_id) == keys.bucket(copied.session_id):
+                break
+        slot = key_slot(keys.bucket(copied.session_id).encode())
+        await hot.enter(copied.session_id, "one", writing=True)
+        assert await hot.leave(copied.session_id, "one", 1, copied)
+        assert await hot.enter(fenced.session_id, "two", writing=True)
+        assert await hot.read(copied.session_id) is not None
+        (source,) = [node for node in await cluster.primaries() if await node.ask("CLUSTER", "COUNTKEYSINSLOT", slot)]
+        target = next(node for node in await cluster.primaries() if node is not source)
+        await begin_to_move(source, target, slot)
+        for name in await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000):
+            await source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5_000)
+        assert await hot.read(copied.session_id) is None
+        assert await hot.leave(fenced.session_id, "two", 1, fenced)
+        assert await hot.read(fenced.session_id) is None
+        await end_move(cluster, source, target, slot)
+        for session in (copied, fenced):
+            assert await hot.enter(session.session_id, "three", writing=False) is True
+            assert await hot.leave(session.session_id, "three", 1, session)
+            found = await hot.read(session.session_id)
+            assert found is not None
+            assert found.session == session
+        assert hot.breaker.failures == 0
+    await eventually(cluster.is_well, "the cluster is well")
