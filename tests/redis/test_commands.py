@@ -27,7 +27,20 @@ SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua")
 DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING", "INFO"}
 """All that the store says itself."""
 
-SCRIPTED = {"EXISTS", "GET", "INCR", "ZRANGEBYSCORE", "GETRANGE", "SET", "DEL", "ZADD", "ZREM", "ZSCORE", "SADD", "SREM"}
+SCRIPTED = {
+    "EXISTS",
+    "GET",
+    "INCR",
+    "ZRANGEBYSCORE",
+    "GETRANGE",
+    "SET",
+    "DEL",
+    "ZADD",
+    "ZREM",
+    "ZSCORE",
+    "SADD",
+    "SREM",
+}
 """All that its scripts say."""
 
 CONNECTING = {"CLIENT", "SELECT", "HELLO", "AUTH"}
