@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from convostore.core.entities import DECLARATIONS, Declaration, Unique
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.postgres.mapping import column_type, is_optional
+from convostore.postgres.vectors import EPISODES
 
 PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {
     # table: model, columns that do not follow from its fields, fields that are rows of other tables
@@ -36,6 +38,10 @@ PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[st
         set(),
     ),
 }
+
+SEARCHED = {"rule", "episode", "episode_embedding"}
+GENERATED = {"dimensions": ("smallint", True), "model_hash": ("bigint", True), "direction": ("halfvec", True)}
+"""The tables that vectors are searched in, and the columns that PostgreSQL computes there."""
 
 INDEXES = """
 SELECT c.relname AS name, i.indisunique AS is_unique, pg_get_expr(i.indpred, i.indrelid) AS predicate,
@@ -91,6 +97,8 @@ async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: 
         expected["step_content_hash"] = ("text", True)
     if declaration.name == "episode":
         expected["words"] = ("tsvector", False)
+    if declaration.name in SEARCHED:
+        expected |= GENERATED
     assert await actual_columns(admin, declaration.name) == expected
 
 
@@ -104,7 +112,7 @@ async def test_the_columns_of_a_profile_table_are_the_fields_of_its_model(admin:
 async def test_there_is_no_table_that_is_not_declared(admin: Any) -> None:
     rows = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'")
     declared = {declaration.name for declaration in DECLARATIONS} | set(PROFILE_TABLES)
-    assert {row["tablename"] for row in rows} == declared | {"alembic_version", "session_epoch"}
+    assert {row["tablename"] for row in rows} == declared | {"alembic_version", "session_epoch", "episode_embedding"}
 
 
 async def test_no_column_has_a_default(admin: Any) -> None:
@@ -113,6 +121,14 @@ async def test_no_column_has_a_default(admin: Any) -> None:
         "WHERE c.relnamespace = 'convostore'::regnamespace AND a.atthasdef AND a.attgenerated = ''"
     )
     assert rows == []
+
+
+async def test_an_embedding_beside_has_what_an_episode_is_filtered_by(admin: Any) -> None:
+    episode, beside = [await actual_columns(admin, table) for table in ("episode", "episode_embedding")]
+    required = {"embedding": ("vector", False), "embedding_model": ("text", False)}
+    assert beside == {name: episode[name] for name in beside} | required
+    conditions = " ".join(EPISODES.filters.values())
+    assert set(re.findall(r"\bt\.(\w+)", conditions)) <= set(beside)
 
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)

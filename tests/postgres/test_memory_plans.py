@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -58,7 +59,12 @@ async def filled(server: Embedded) -> AsyncIterator[Filled]:
             store, agent = PostgresMemoryStore(pool, timeout=60), uuid4()
             tenants = [uuid4() for _ in range(OTHERS + 1)]
             for tenant in tenants:
-                episodes = [make_episode(tenant, agent, session_id=uuid4(), content="tea") for _ in range(MINE)]
+                # Tenants remember at the same time: the planner takes the columns for independent, and here they are.
+                moments = [MOMENT + timedelta(seconds=number) for number in range(MINE)]
+                episodes = [
+                    make_episode(tenant, agent, session_id=uuid4(), content="tea", recorded_at=moment)
+                    for moment in moments
+                ]
                 entities = [
                     make_entity(tenant, agent, name=f"entity {n}", entity_type=f"type {n % 10}") for n in range(MINE)
                 ]

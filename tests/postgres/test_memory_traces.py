@@ -32,21 +32,20 @@ async def traces(admin: Any, tenant: UUID) -> dict[str, int]:
     for table in found.copy():
         await admin.execute("BEGIN")
         indexes = await admin.fetch(
-            "SELECT indexname FROM pg_indexes "
+            "SELECT indexname, coalesce(pg_get_expr(indpred, indrelid), 'true') "
+            "FROM pg_indexes JOIN pg_index ON indexrelid = format('convostore.%I', indexname)::regclass "
             "WHERE schemaname = 'convostore' AND tablename = $1 AND indexdef LIKE '%btree%'",
             table,
         )
-        for (index,) in indexes:
+        for index, predicate in indexes:
             # Each in turn: the planner takes the only one there is.
             await admin.execute("SAVEPOINT one")
-            for (other,) in indexes:
+            for other, _ in indexes:
                 if other != index:
                     await admin.execute(
                         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass", f"convostore.{other}"
                     )
-            present = "customer_profile_id IS NOT NULL AND session_id IS NOT NULL"
-            partial = {"episode": f" AND {present}", "entity": " AND customer_profile_id IS NOT NULL"}.get(table, "")
-            found[index] = await entries(admin, table, index, mine + partial)
+            found[index] = await entries(admin, table, index, f"{mine} AND {predicate}")
             await admin.execute("ROLLBACK TO one")
         await admin.execute("ROLLBACK")
     found["words"] = await entries(admin, "episode", "episode_words_idx", "words @@ 'tea | bonn'::tsquery")
@@ -60,6 +59,8 @@ async def test_nothing_is_left_of_a_group_and_of_a_customer(engines: Embedded) -
             store, tenant, agent, group, customer = PostgresMemoryStore(pool), uuid4(), uuid4(), uuid4(), uuid4()
             both = {"group_id": group, "customer_profile_id": customer}
             episodes = [full_episode(tenant, agent).model_copy(update={**both, "content": "tea"}) for _ in range(50)]
+            for episode in episodes[::2]:
+                episode.embedding = [1.0] * 2_000
             entities = [full_entity(tenant, agent).model_copy(update=both) for _ in range(20)]
             edges = [full_relationship(a, b) for a, b in pairwise(entities)]
             for forget, wanted in ((store.delete_by_group, group), (store.delete_by_customer, customer)):

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from convostore.postgres.mapping import RowMapping, bare
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
+from convostore.postgres.vectors import EPISODES, RULES, VectorStatements
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
 NAMED = [(file, name) for file in FILES for name in queries(file)]
@@ -53,6 +55,25 @@ BY_ID_ALONE = {
 
 FOR_ALL_TENANTS = {("session", "sweep_sessions")}
 """What an operator does: it learns whose rows are concerned and then is bound to those tenants."""
+
+
+TENANT = UUID(int=5)
+SEARCHES = {"episode": VectorStatements(EPISODES), "rule": VectorStatements(RULES)}
+SEARCH_FILTERS = [
+    ("episode", tuple(EPISODES.filters)[:1] + more) for more in ((), *((name,) for name in tuple(EPISODES.filters)[1:]))
+]
+SEARCH_FILTERS += [("episode", tuple(EPISODES.filters)), ("rule", ("agent_id",)), ("rule", tuple(RULES.filters))]
+"""What searches filter by: the agent alone, with any one more, with everything."""
+
+CATALOGUE = {("spaces", "indexes")}
+"""What reads no tenant's rows."""
+
+
+def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
+    """Return the statements of one search: exact with and without the covering index, approximate."""
+    for covered in (True, False):
+        yield SEARCHES[entity].nearest(filters, covered=covered)
+        yield SEARCHES[entity].approximate(filters, (TENANT, 3), "public", 100, covered=covered)
 
 
 @cache
@@ -109,6 +130,21 @@ async def test_a_generated_statement_can_be_prepared(pool: asyncpg.Pool[Any], en
             await connection.prepare(text)
 
 
+@pytest.mark.parametrize(("entity", "filters"), SEARCH_FILTERS)
+async def test_a_search_can_be_prepared(pool: asyncpg.Pool[Any], entity: str, filters: tuple[str, ...]) -> None:
+    async with pool.acquire() as connection:
+        for text in searches(entity, filters):
+            await connection.prepare(text)
+
+
+@pytest.mark.parametrize(("entity", "filters"), SEARCH_FILTERS)
+def test_a_search_binds_every_table_to_the_tenant(entity: str, filters: tuple[str, ...]) -> None:
+    for text in searches(entity, filters):
+        assert unbound(text, "$1") == []
+        # Beside every reference stands the gate, except for the embedding joined to its own episode.
+        assert text.count(GATE) + text.count("LEFT JOIN") == len(REFERENCE.findall(text))
+
+
 def test_there_are_statements_to_look_at() -> None:
     assert len(NAMED) >= 23
     assert len(GENERATED) >= 120
@@ -144,6 +180,8 @@ def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> 
     elif (file, name) in FOR_ALL_TENANTS:
         assert unbound(statement, "ANY (ARRAY(SELECT id FROM tenant))") == []
         assert "set_config('convostore.tenants', array_agg(id)::text, true)" in statement
+    elif (file, name) in CATALOGUE:
+        assert REFERENCE.findall(statement) == []
     else:
         assert unbound(statement, "$1") == []
         assert GATE in statement

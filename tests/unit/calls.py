@@ -84,6 +84,7 @@ def _valid(name: str, hint: Any, tenant: UUID) -> Any:
 SPECIAL: dict[str, Any] = {"query_embedding": [1.0], "language": "simple", "before": datetime(2026, 1, 1, tzinfo=UTC)}
 SPECIAL["scope_filter"] = ScopeFilter()
 SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
+SPECIAL["embeddings"] = {uuid4(): [1.0]}
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

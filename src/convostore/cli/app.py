@@ -14,6 +14,7 @@ from rich.console import Console
 
 from convostore.cli import demo as demonstration
 from convostore.cli import doctor as diagnosis
+from convostore.cli import memory as remembering
 from convostore.cli import migrate as migration
 from convostore.cli import replay as replaying
 from convostore.cli import sweep as sweeping
@@ -29,6 +30,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+memory = typer.Typer(name="memory", help="The upkeep of vector search.", no_args_is_help=True)
+app.add_typer(memory)
 
 Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
 PostgresUrl = Annotated[str | None, typer.Option(help="A PostgreSQL server instead.", show_default=False)]
@@ -91,6 +95,34 @@ def sweep(
 ) -> None:
     """Demote sessions that have been idle for too long, and delete those that are too old."""
     _run(sweeping.run(Console(), every, _given(home, postgres_url, redis_url)))
+
+
+@memory.command()
+def reindex(
+    *,
+    memory: Annotated[str, typer.Option(help="How much memory a build may use.")] = "512MB",
+    workers: Annotated[int, typer.Option(help="How many more processes build.", min=0, max=64)] = 0,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Build the indexes of spaces with more than 20,000 episodes, and drop those of smaller ones; searches go on."""
+    _run(remembering.run_reindex(Console(), memory, workers, _given(home, postgres_url, None)))
+
+
+@memory.command("re-embed")
+def re_embed(
+    *,
+    to: Annotated[str, typer.Option(help="The name of the new model.", metavar="MODEL")],
+    embedder: Annotated[
+        str, typer.Option(help="What embeds: from texts to vectors.", metavar="PACKAGE.MODULE:FUNCTION")
+    ],
+    tenant: Annotated[list[UUID] | None, typer.Option(help="Only this tenant; repeatable.")] = None,
+    batch: Annotated[int, typer.Option(help="How many texts it is given at once.", min=1, max=1_000)] = 100,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Embed all episodes with another model, beside the old embeddings, and switch over when that is complete."""
+    _run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, _given(home, postgres_url, None)))
 
 
 @app.command()

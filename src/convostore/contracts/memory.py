@@ -148,11 +148,21 @@ class MemoryStore(Store):
         offset: Offset = 0,
         min_score: Score = 0.0,
         embedding_model: Identifier | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
     ) -> list[tuple[Episode, float]]:
         """Return an agent's episodes nearest to a vector with their scores, best first, equal scores by id.
 
         The score is the cosine similarity, -1 to 1, to six decimals. Only episodes whose embedding has as many
-        dimensions as the query are compared; the others, and those without an embedding, are left out.
+        dimensions as the query are compared; the others, and those without an embedding, are left out. Of an episode
+        that has an embedding of the `embedding_model` beside its own, that one is compared and returned.
+
+        Where filters leave up to 20,000 episodes, these are the nearest; where they leave more, a backend may miss one
+        in a hundred of them, and then returns the next nearest instead.
 
         Args:
             query_embedding: 1 to 4,000 finite numbers, not all zero.
@@ -162,7 +172,54 @@ class MemoryStore(Store):
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
             min_score: the lowest score to return, -1 to 1, inclusive.
-            embedding_model: only episodes whose `embedding_model` is this.
+            embedding_model: only embeddings of this model; None means each episode's own, whatever its model.
+            session_id: only episodes of this session.
+            group_id: only episodes of this group.
+            content_type: only episodes of this type.
+            since: only episodes that occurred at this moment or later.
+            until: only episodes that occurred before this moment.
+            as_of: only episodes that were valid at this moment: neither `valid_from` nor `valid_to` excludes it.
+        """
+
+    @abstractmethod
+    async def get_episodes_to_embed(
+        self, tenant_id: UUID, embedding_model: Identifier, *, after: UUID | None = None, limit: Limit = 100
+    ) -> list[Episode]:
+        """Return episodes that have an embedding, but none of this model, ordered by id.
+
+        Args:
+            tenant_id: the tenant.
+            embedding_model: the model that they are to be embedded with.
+            after: only episodes with a higher id.
+            limit: how many at most, 1 to 1,000.
+        """
+
+    @abstractmethod
+    @writes
+    async def add_embeddings(
+        self,
+        tenant_id: UUID,
+        embedding_model: Identifier,
+        embeddings: Annotated[dict[UUID, Vector], Field(max_length=1_000)],
+    ) -> int:
+        """Store embeddings of a model beside the episodes' own, where a search for that model finds them at once.
+
+        Return how many there are now of those given: those of episodes that are gone, or whose own embedding is of this
+        model, are left out. An embedding that is there already is replaced.
+
+        Args:
+            tenant_id: the tenant.
+            embedding_model: the model.
+            embeddings: the vectors by the ids of their episodes, at most 1,000.
+        """
+
+    @abstractmethod
+    @writes_once
+    async def switch_embeddings(self, tenant_id: UUID, embedding_model: Identifier) -> int:
+        """Make the embeddings of a model the episodes' own, all at once, and drop those they had; return how many.
+
+        Raises:
+            ConflictError: an episode has an embedding, but none of this model.
         """
 
     @abstractmethod

@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration, stamp
 from convostore.core.stores.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
 from convostore.core.tables import Where, valid_at
+from convostore.errors import ConflictError
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import fused, matching_text, nearest
 from convostore.inmemory.table import copied
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
+from convostore.models.fields import now
 
 
 class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     """Episodes and the graph in memory. Text search knows the `simple` configuration and reads others like it."""
 
-    async def vector_search_episodes(
-        self,
-        query_embedding: list[float],
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        customer_profile_id: UUID | None = None,
-        limit: int = 10,
-        offset: int = 0,
-        min_score: float = 0.0,
-        embedding_model: str | None = None,
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(timeout=timeout, clock=clock)
+        self._beside: dict[tuple[UUID, UUID], tuple[Episode, dict[str, list[float]]]] = {}
+
+    async def _by_meaning(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
-        where = {
-            "agent_id": agent_id,
-            "customer_profile_id": customer_profile_id,
-            "embedding_model": embedding_model,
-        }
-        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
-        return nearest(query_embedding, episodes, min_score)[offset : offset + limit]
+        episodes = [
+            episode
+            for row in self._table(EPISODE).living(tenant_id, only.where(agent_id))
+            if (episode := self._embedded(row.item, meaning.embedding_model))
+        ]
+        return nearest(meaning.embedding, episodes, meaning.min_score)[offset : offset + limit]
+
+    async def get_episodes_to_embed(
+        self, tenant_id: UUID, embedding_model: str, *, after: UUID | None = None, limit: int = 100
+    ) -> list[Episode]:
+        episodes = [
+            row.item
+            for row in self._table(EPISODE).living(tenant_id, {})
+            if self._lacks(row.item, embedding_model) and (after is None or row.item.id > after)
+        ]
+        return [copied(episode) for episode in sorted(episodes, key=lambda episode: episode.id)[:limit]]
+
+    async def add_embeddings(self, tenant_id: UUID, embedding_model: str, embeddings: dict[UUID, list[float]]) -> int:
+        episodes = [
+            row.item
+            for row in self._table(EPISODE).living(tenant_id, {})
+            if row.item.id in embeddings and row.item.embedding_model != embedding_model
+        ]
+        for episode in episodes:
+            beside = self._beside.get((tenant_id, episode.id))
+            if beside is None or beside[0] is not episode:
+                beside = self._beside[tenant_id, episode.id] = (episode, {})
+            beside[1][embedding_model] = list(embeddings[episode.id])
+        return len(episodes)
+
+    async def switch_embeddings(self, tenant_id: UUID, embedding_model: str) -> int:
+        rows = list(self._table(EPISODE).living(tenant_id, {}))
+        if any(self._lacks(row.item, embedding_model) for row in rows):
+            raise ConflictError("episode: not every embedding has one of the model beside it")
+        switched = [row for row in rows if embedding_model in self._beside_of(row.item)]
+        for row in switched:
+            beside = self._beside_of(row.item)
+            own = {"embedding": beside.pop(embedding_model), "embedding_model": embedding_model}
+            row.item = row.item.model_copy(update=own)
+            self._beside[tenant_id, row.item.id] = (row.item, beside)
+        return len(switched)
 
     async def _by_words(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
@@ -154,6 +187,25 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
             while await self._table(declaration).delete(tenant_id, **where):
                 deleted += 1
         return deleted + await self._delete_touching(tenant_id, gone)
+
+    def _beside_of(self, episode: Episode) -> dict[str, list[float]]:
+        """Return the embeddings beside an episode's own, by model; those of an episode that is gone are not its."""
+        item, vectors = self._beside.get((episode.tenant_id, episode.id), (None, {}))
+        return vectors if item is episode else {}
+
+    def _lacks(self, episode: Episode, model: str) -> bool:
+        return (
+            episode.embedding is not None and episode.embedding_model != model and model not in self._beside_of(episode)
+        )
+
+    def _embedded(self, episode: Episode, model: str | None) -> Episode | None:
+        """Return an episode with its embedding of a model, or None if it has none."""
+        if model is None or episode.embedding_model == model:
+            return episode
+        vector = self._beside_of(episode).get(model)
+        if vector is None:
+            return None
+        return episode.model_copy(update={"embedding": vector, "embedding_model": model})
 
     async def _delete_touching(self, tenant_id: UUID, entities: set[UUID]) -> int:
         edges = [

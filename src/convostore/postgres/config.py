@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from convostore.core.boundary import current_write_id
-from convostore.core.entities import RULE
+import asyncpg
+
+from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.stores.config import TableConfigStore
 from convostore.models import Rule
+from convostore.models.fields import now
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
+from convostore.postgres.vectors import RULES, VectorSearch
 
 
 class PostgresConfigStore(PostgresStore, TableConfigStore):
     """Agents and what belongs to them on PostgreSQL."""
+
+    def __init__(
+        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+    ) -> None:
+        super().__init__(pool, timeout=timeout, clock=clock)
+        self._nearest = VectorSearch(RULES, self._database)
 
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         marks = (self._clock(), current_write_id())
@@ -37,9 +49,5 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         enabled_only: bool = True,
         embedding_model: str | None = None,
     ) -> list[tuple[Rule, float]]:
-        rows = await self._database.fetch(
-            queries("config")["vector_search_rules"],
-            *(tenant_id, agent_id, query_embedding, enabled_only, embedding_model, min_score, limit, offset),
-        )
-        mapping = self._table(RULE).mapping
-        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
+        filters = {"agent_id": agent_id, "enabled": enabled_only or None, "embedding_model": embedding_model}
+        return await self._nearest(tenant_id, query_embedding, filters, limit, offset, min_score)

@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from convostore.core.boundary import current_write_id
+import asyncpg
+
+from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP
 from convostore.core.stores.memory import FUSED, RANK_CONSTANT, Filter, Meaning, TableMemoryStore, Words
 from convostore.core.tables import Where
+from convostore.errors import ConflictError
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
+from convostore.models.fields import now
+from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
+from convostore.postgres.vectors import EPISODES, VectorSearch
 
 
 class PostgresMemoryStore(PostgresStore, TableMemoryStore):
-    """Episodes and the graph on PostgreSQL. Vector search is exact: it compares all that filters leave."""
+    """Episodes and the graph on PostgreSQL."""
 
-    async def vector_search_episodes(
-        self,
-        query_embedding: list[float],
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        customer_profile_id: UUID | None = None,
-        limit: int = 10,
-        offset: int = 0,
-        min_score: float = 0.0,
-        embedding_model: str | None = None,
+    def __init__(
+        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+    ) -> None:
+        super().__init__(pool, timeout=timeout, clock=clock)
+        self._nearest = VectorSearch(EPISODES, self._database)
+
+    async def _by_meaning(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
-        rows = await self._database.fetch(
-            queries("memory")["vector_search_episodes"],
-            *(tenant_id, agent_id, query_embedding, customer_profile_id, embedding_model, min_score, limit, offset),
-        )
-        mapping = self._table(EPISODE).mapping
-        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
+        filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
+        return await self._nearest(tenant_id, meaning.embedding, filters, limit, offset, meaning.min_score)
+
+    async def get_episodes_to_embed(
+        self, tenant_id: UUID, embedding_model: str, *, after: UUID | None = None, limit: int = 100
+    ) -> list[Episode]:
+        statement = queries("spaces")["episodes_to_embed"]
+        rows = await self._database.fetch(statement, tenant_id, embedding_model, after, limit)
+        return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
+
+    async def add_embeddings(self, tenant_id: UUID, embedding_model: str, embeddings: dict[UUID, list[float]]) -> int:
+        # In one order, so that two calls for the same episodes wait for each other instead of both.
+        ids = sorted(embeddings)
+        vectors = [encode_vector(embeddings[item]) for item in ids]
+        statement = queries("spaces")["add_embeddings"]
+        count: int = await self._database.fetchval(statement, tenant_id, embedding_model, ids, vectors)
+        return count
+
+    async def switch_embeddings(self, tenant_id: UUID, embedding_model: str) -> int:
+        statement = queries("spaces")["switch_embeddings"]
+        count: int | None = await self._database.fetchval(statement, tenant_id, embedding_model)
+        if count is None:
+            raise ConflictError("episode: not every embedding has one of the model beside it")
+        return count
 
     async def _by_words(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int

@@ -30,6 +30,7 @@ from convostore.testing.session_steps import SessionStepContract
 from convostore.testing.sessions import SessionListContract, SessionRowContract
 from convostore.testing.temporal import FindingContract, NeighbourhoodContract, TemporalContract
 from convostore.testing.text_search import HybridSearchContract, TextSearchContract
+from convostore.testing.vectors import EmbeddingMigrationContract, VectorSearchContract
 
 
 class SessionStoreContract(
@@ -54,6 +55,8 @@ class MemoryStoreContract(
     EpisodeSearchContract,
     TextSearchContract,
     HybridSearchContract,
+    VectorSearchContract,
+    EmbeddingMigrationContract,
     ForgettingContract,
     BulkContract,
     EntityContract,

@@ -79,6 +79,12 @@ class TableMemoryStore(MemoryStore):
         """Return the episodes that match a text query, best first."""
 
     @abstractmethod
+    async def _by_meaning(
+        self, tenant_id: UUID, agent_id: UUID, only: Filter, meaning: Meaning, limit: int, offset: int
+    ) -> list[tuple[Episode, float]]:
+        """Return the episodes nearest to a vector with their scores."""
+
+    @abstractmethod
     async def _by_both(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
@@ -126,6 +132,28 @@ class TableMemoryStore(MemoryStore):
     ) -> list[Episode]:
         only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
         return await self._table(EPISODE).find(tenant_id, only.where(agent_id), limit=limit, offset=offset, after=after)
+
+    async def vector_search_episodes(
+        self,
+        query_embedding: list[float],
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        limit: int = 10,
+        offset: int = 0,
+        min_score: float = 0.0,
+        embedding_model: str | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        as_of: datetime | None = None,
+    ) -> list[tuple[Episode, float]]:
+        only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
+        meaning = Meaning(query_embedding, min_score, embedding_model)
+        return await self._by_meaning(tenant_id, agent_id, only, meaning, limit, offset)
 
     async def text_search_episodes(
         self,

@@ -17,7 +17,7 @@ $$;
 -- Without inheritance: a policy for a role also holds for those who inherit from it, and the one of this role is `true`.
 GRANT convostore_search TO convostore_owner WITH INHERIT FALSE;
 
-GRANT convostore_owner, convostore_app TO CURRENT_USER;
+GRANT convostore_owner, convostore_app, convostore_maintenance TO CURRENT_USER;
 
 CREATE EXTENSION IF NOT EXISTS vector;
 

@@ -80,16 +80,3 @@ tool_activation AS (
     RETURNING t.id
 )
 SELECT write_id IS NOT NULL FROM with_id
-
--- name: vector_search_rules
--- An agent's rules nearest to a vector with their scores, best first; only those of its dimension are compared.
-SELECT {{columns of rule}}, t.score
-FROM (
-    SELECT t.*, convostore.similarity(t.embedding, $3) AS score
-    FROM convostore.rule AS t
-    WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.embedding IS NOT NULL
-      AND (t.enabled OR NOT $4::boolean) AND ($5::text IS NULL OR t.embedding_model = $5)
-) AS t
-WHERE t.score >= $6::double precision
-ORDER BY t.score DESC, t.id
-LIMIT $7 OFFSET $8

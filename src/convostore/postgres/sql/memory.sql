@@ -1,18 +1,5 @@
 -- Memory: searches, the graph, and what is forgotten together.
 
--- name: vector_search_episodes
--- An agent's episodes nearest to a vector with their scores, best first; only those of its dimension are compared.
-SELECT {{columns of episode}}, t.score
-FROM (
-    SELECT t.*, convostore.similarity(t.embedding, $3) AS score
-    FROM convostore.episode AS t
-    WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
-      AND ($4::uuid IS NULL OR t.customer_profile_id = $4) AND ($5::text IS NULL OR t.embedding_model = $5)
-) AS t
-WHERE t.score >= $6::double precision
-ORDER BY t.score DESC, t.id
-LIMIT $7 OFFSET $8
-
 -- name: text_search_episodes
 -- An agent's episodes of one language that match a web search query, best first.
 SELECT {{columns of episode}}

@@ -42,6 +42,9 @@ CREATE TABLE convostore.rule (
     embedding vector,
     embedding_model text,
     write_id uuid,
+    dimensions smallint GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
+    model_hash bigint GENERATED ALWAYS AS (hashtextextended(embedding_model, 0)) STORED,
+    direction halfvec STORAGE MAIN GENERATED ALWAYS AS (l2_normalize(embedding)::halfvec) STORED,
     CONSTRAINT rule_pkey PRIMARY KEY (tenant_id, id)
 );
 
@@ -188,7 +191,31 @@ CREATE TABLE convostore.episode (
     valid_from timestamptz,
     valid_to timestamptz,
     words tsvector NOT NULL,
+    dimensions smallint GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
+    model_hash bigint GENERATED ALWAYS AS (hashtextextended(embedding_model, 0)) STORED,
+    direction halfvec STORAGE MAIN GENERATED ALWAYS AS (l2_normalize(embedding)::halfvec) STORED,
     CONSTRAINT episode_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE TABLE convostore.episode_embedding (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    customer_profile_id uuid,
+    session_id uuid,
+    group_id uuid NOT NULL,
+    content_type text NOT NULL,
+    embedding vector NOT NULL,
+    embedding_model text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    valid_from timestamptz,
+    valid_to timestamptz,
+    dimensions smallint GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
+    model_hash bigint GENERATED ALWAYS AS (hashtextextended(embedding_model, 0)) STORED,
+    direction halfvec STORAGE MAIN GENERATED ALWAYS AS (l2_normalize(embedding)::halfvec) STORED,
+    CONSTRAINT episode_embedding_pkey PRIMARY KEY (tenant_id, id, embedding_model),
+    CONSTRAINT episode_embedding_id_fkey FOREIGN KEY (tenant_id, id)
+        REFERENCES convostore.episode (tenant_id, id) ON DELETE CASCADE
 );
 
 CREATE TABLE convostore.entity (
@@ -331,6 +358,20 @@ CREATE INDEX episode_agent_id_idx ON convostore.episode (tenant_id, agent_id, re
 CREATE INDEX episode_customer_profile_id_idx
     ON convostore.episode (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
     WHERE customer_profile_id IS NOT NULL;
+
+-- What a search ranks by, once: up to 1,280 dimensions the direction itself fits into an index entry.
+CREATE INDEX episode_direction_idx
+    ON convostore.episode (tenant_id, agent_id, dimensions, customer_profile_id, occurred_at, id)
+    INCLUDE (model_hash, content_type, valid_from, valid_to, direction)
+    WHERE dimensions <= 1280;
+
+CREATE INDEX episode_long_direction_idx
+    ON convostore.episode (tenant_id, agent_id, dimensions, customer_profile_id, occurred_at, id)
+    INCLUDE (model_hash, content_type, valid_from, valid_to)
+    WHERE dimensions > 1280;
+
+CREATE INDEX episode_embedding_direction_idx
+    ON convostore.episode_embedding (tenant_id, agent_id, model_hash, dimensions, customer_profile_id);
 
 CREATE INDEX episode_session_id_idx ON convostore.episode (tenant_id, session_id, agent_id, recorded_at DESC, id)
     WHERE session_id IS NOT NULL;
@@ -588,7 +629,7 @@ BEGIN
         EXECUTE format('ALTER TABLE convostore.%I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format(
             'CREATE POLICY of_current_tenants ON convostore.%I TO convostore_app, convostore_maintenance '
-            'USING (tenant_id = ANY ((SELECT convostore.current_tenants())::uuid[]))', name);
+            'USING (coalesce(tenant_id = ANY ((SELECT convostore.current_tenants())::uuid[]), false))', name);
         EXECUTE format('CREATE POLICY for_search ON convostore.%I FOR SELECT TO convostore_search USING (true)', name);
         EXECUTE format('GRANT SELECT, INSERT ON convostore.%I TO convostore_app, convostore_maintenance', name);
         IF name NOT IN ('turn', 'event', 'scenario_archive') THEN
@@ -604,6 +645,14 @@ RETURN CASE
     WHEN vector_dims(a) = vector_dims(b)
         THEN round((1 - (l2_normalize(a) <=> l2_normalize(b)))::numeric, 6)::double precision
 END;
+
+CREATE FUNCTION convostore.direction(v vector) RETURNS halfvec
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN l2_normalize(v)::halfvec;
+
+CREATE FUNCTION convostore.distance(a halfvec, b halfvec) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <#> b;
 
 CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
@@ -624,6 +673,30 @@ BEGIN ATOMIC
     )
     SELECT tenant.id FROM tenant
     WHERE EXISTS (SELECT FROM convostore.session AS s WHERE s.tenant_id = tenant.id AND s.last_activity_at < before);
+END;
+
+CREATE FUNCTION convostore.vector_spaces() RETURNS TABLE (tenant_id uuid, dimensions smallint, episodes bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    WITH RECURSIVE tenant (id) AS (
+        (SELECT e.tenant_id FROM convostore.episode AS e ORDER BY e.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT e.tenant_id FROM convostore.episode AS e
+            WHERE e.tenant_id > tenant.id ORDER BY e.tenant_id LIMIT 1
+        )
+        FROM tenant
+        WHERE tenant.id IS NOT NULL
+    )
+    SELECT tenant.id, space.dimensions, space.episodes
+    FROM tenant
+    CROSS JOIN LATERAL (
+        SELECT e.dimensions, count(*) AS episodes
+        FROM convostore.episode AS e
+        WHERE e.tenant_id = tenant.id AND e.dimensions IS NOT NULL
+        GROUP BY e.dimensions
+    ) AS space
+    WHERE tenant.id IS NOT NULL;
 END;
 
 CREATE FUNCTION convostore.matching_episodes(
@@ -660,17 +733,22 @@ GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_mainten
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions
+REVOKE EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions,
+    convostore.vector_spaces
     FROM PUBLIC;
 
 GRANT EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions
     TO convostore_app, convostore_maintenance;
+
+GRANT EXECUTE ON FUNCTION convostore.vector_spaces() TO convostore_maintenance;
 
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
 
 ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.tenants_with_old_sessions(timestamptz) OWNER TO convostore_search;
+
+ALTER FUNCTION convostore.vector_spaces OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.matching_episodes OWNER TO convostore_search;
 

@@ -4,9 +4,15 @@ REVOKE SELECT ON convostore.alembic_version FROM convostore_app, convostore_main
 
 DROP FUNCTION convostore.similarity;
 
+DROP FUNCTION convostore.direction;
+
+DROP FUNCTION convostore.distance;
+
 DROP FUNCTION convostore.session_tenant;
 
 DROP FUNCTION convostore.tenants_with_old_sessions;
+
+DROP FUNCTION convostore.vector_spaces;
 
 DROP FUNCTION convostore.matching_episodes;
 

@@ -1,0 +1,93 @@
+"""`convostore memory`: the upkeep of vector search."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AsyncExitStack
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from convostore.errors import ValidationError
+from convostore.postgres import PostgresMemoryStore, create_pool, migrate
+from convostore.postgres.reindexing import Space, reindex, tenants_with_embeddings
+from convostore.reembedding import Embedder, reembed
+from convostore.settings import load_settings
+
+
+async def run_reindex(console: Console, memory: str, workers: int, given: dict[str, Any]) -> bool:
+    """Build and drop the indexes of large spaces, and say which."""
+    async with AsyncExitStack() as stack:
+        dsn = await _postgres(given, stack)
+        with _progress(console) as progress:
+            tasks: dict[Space, Any] = {}
+
+            def watch(space: Space, phase: str, share: float) -> None:
+                if space not in tasks:
+                    tasks[space] = progress.add_task("", total=1.0)
+                what = f"{space.tenant_id}, {space.dimensions} dimensions, {space.episodes:,} episodes: {phase}"
+                progress.update(tasks[space], description=what, completed=share)
+
+            done = await reindex(dsn, memory=memory, workers=workers, watch=watch)
+    for what, names in (("built", done.built), ("dropped", done.dropped), ("kept", done.kept)):
+        console.print(f"{len(names):,} {what}", *names, sep="\n  ", highlight=False)
+    return True
+
+
+async def run_reembed(
+    console: Console, model: str, name: str, tenants: list[UUID], batch: int, given: dict[str, Any]
+) -> bool:
+    """Move tenants to another embedding model, and say how many episodes that were."""
+    embedder = _loaded(name)
+    async with AsyncExitStack() as stack:
+        dsn = await _postgres(given, stack)
+        store = PostgresMemoryStore(await stack.enter_async_context(await create_pool(dsn, max_size=2)))
+        with _progress(console) as progress:
+            for tenant in tenants or await tenants_with_embeddings(dsn):
+                task = progress.add_task(str(tenant), total=None)
+                switched = await reembed(
+                    store,
+                    tenant,
+                    embedder,
+                    model,
+                    batch=batch,
+                    watch=lambda count, task=task: progress.advance(task, count),  # type: ignore[misc]
+                )
+                progress.console.print(f"{tenant}: {switched:,} episodes", highlight=False)
+    return True
+
+
+async def _postgres(given: dict[str, Any], stack: AsyncExitStack) -> str:
+    """Return the DSN of a migrated database."""
+    settings = load_settings(given)
+    if settings.postgres_url is not None:
+        dsn = settings.postgres_url.get_secret_value()
+    else:
+        from convostore.embedded import open_embedded
+
+        dsn = (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn
+    await migrate(dsn)
+    return dsn
+
+
+def _progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def _loaded(name: str) -> Embedder:
+    module, _, function = name.partition(":")
+    sys.path.insert(0, "")  # the embedder may stand beside the caller, as with `python -m`
+    try:
+        found: Any = import_module(module)
+        for part in function.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValidationError(f"embedder: {name} cannot be imported as package.module:function") from error
+    finally:
+        sys.path.remove("")
+    embedder: Embedder = found
+    return embedder

@@ -1,0 +1,142 @@
+"""Indexes of large spaces: built and dropped online, one process at a time, by the owner of the schema."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from convostore.errors import ConflictError, ConnectionError, ValidationError
+from convostore.postgres.errors import translated
+from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
+
+_LOCK = 0x7265696E646578  # "reindex": the advisory lock that one reindexing process holds
+_POLL = 0.2
+
+_EXISTING = """
+SELECT c.relname AS name, i.indisvalid AS complete
+FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = 'convostore.episode'::regclass AND starts_with(c.relname, $1)
+"""
+
+# As Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using HNSW graphs", 2018, have them:
+# m edges per node and layer, and how many candidates are looked at for them.
+_CREATE = """
+CREATE INDEX CONCURRENTLY {name} ON convostore.episode
+USING hnsw ((direction::{schema}.halfvec({dimensions})) {schema}.halfvec_ip_ops) WITH (m = 24, ef_construction = 200)
+WHERE tenant_id = '{tenant}' AND dimensions = {dimensions}
+"""
+
+_PROGRESS = """
+SELECT phase, blocks_done::float / nullif(blocks_total, 0) AS share FROM pg_stat_progress_create_index WHERE pid = $1
+"""
+
+
+@dataclass(frozen=True)
+class Space:
+    """The vectors of one tenant with one number of dimensions, and how many there are."""
+
+    tenant_id: UUID
+    dimensions: int
+    episodes: int
+
+
+@dataclass(frozen=True)
+class Reindexed:
+    """What a call did, by the names of the indexes."""
+
+    built: list[str]
+    dropped: list[str]
+    kept: list[str]
+
+
+Watch = Callable[[Space, str, float], None]
+"""Is told the space whose index is being built, PostgreSQL's name of the phase, and how much of it is done, 0 to 1."""
+
+
+async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: Watch | None = None) -> Reindexed:
+    """Give every space of more than 20,000 episodes an index, and drop those of smaller ones. Reads and writes go on.
+
+    A build that was interrupted leaves an index that no search uses; the next call drops it and builds it again.
+
+    Args:
+        dsn: the database; its user must be a superuser, or the one that migrated it.
+        memory: how much a build may use, as PostgreSQL writes it; the graph should fit: about 3 KiB and 2 bytes per
+            dimension for each episode. A build that needs more takes much longer.
+        workers: how many more processes build; they share memory in `/dev/shm`.
+        watch: is told how a build goes on.
+
+    Raises:
+        ConflictError: another process is at it.
+        ValidationError: `memory` is no amount, or the user may not do this.
+        ConnectionError: the server cannot be reached.
+    """
+    async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn) as watcher:
+        if not await owner.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
+            raise ConflictError("Another process is building the indexes.")
+        await owner.execute("SELECT set_config('maintenance_work_mem', $1, false)", memory)
+        await owner.execute("SELECT set_config('max_parallel_maintenance_workers', $1, false)", str(workers))
+        wanted = {index_name(s.tenant_id, s.dimensions): s for s in await _spaces(dsn) if s.episodes > EXACT_ROWS}
+        existing = dict(await owner.fetch(_EXISTING, INDEX_PREFIX))
+        kept = [name for name, complete in existing.items() if complete and name in wanted]
+        for name in existing.keys() - kept:
+            await owner.execute(f"DROP INDEX CONCURRENTLY convostore.{name}")
+        built = [name for name in wanted if name not in kept]
+        for name in built:
+            building = asyncio.create_task(_build(owner, name, wanted[name]))
+            try:
+                while not (await asyncio.wait({building}, timeout=_POLL))[0]:
+                    row = await watcher.fetchrow(_PROGRESS, owner.get_server_pid())
+                    if row and watch:
+                        watch(wanted[name], row["phase"], row["share"] or 0.0)
+                await building
+            finally:
+                building.cancel()
+        return Reindexed(built, sorted(existing.keys() - wanted.keys()), kept)
+
+
+async def tenants_with_embeddings(dsn: str) -> list[UUID]:
+    """Return the tenants that have embeddings.
+
+    Raises:
+        ValidationError: the user may not ask this.
+        ConnectionError: the server cannot be reached.
+    """
+    return sorted({space.tenant_id for space in await _spaces(dsn)})
+
+
+async def _spaces(dsn: str) -> list[Space]:
+    async with _connected(dsn, role="convostore_maintenance") as connection:
+        return [Space(*row) for row in await connection.fetch("SELECT * FROM convostore.vector_spaces()")]
+
+
+async def _build(owner: Any, name: str, space: Space) -> None:
+    schema = await owner.fetchval(
+        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = "
+        "e.extnamespace WHERE e.extname = 'vector'"
+    )
+    await owner.execute(_CREATE.format(name=name, schema=schema, dimensions=space.dimensions, tenant=space.tenant_id))
+
+
+@asynccontextmanager
+async def _connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
+    try:
+        connection = await asyncpg.connect(dsn, server_settings=settings)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+    except OSError as error:
+        raise ConnectionError("PostgreSQL could not be reached.") from error
+    except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
+        refused = "memory: is no amount that PostgreSQL knows"
+        if isinstance(error, asyncpg.InsufficientPrivilegeError):
+            refused = "postgres_url: its user is neither a superuser nor the one that migrated the schema"
+        raise ValidationError(refused) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise translated(error) from error

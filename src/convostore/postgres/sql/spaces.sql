@@ -1,0 +1,67 @@
+-- Spaces: the vectors of one tenant with one number of dimensions.
+
+-- name: indexes
+-- The complete indexes whose names begin so, each with the schema of pgvector.
+SELECT c.relname AS name, n.nspname AS schema
+FROM pg_catalog.pg_index AS i
+JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0]
+JOIN pg_catalog.pg_namespace AS n ON n.oid = o.opcnamespace
+WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_with(c.relname, $1)
+
+-- name: episodes_to_embed
+-- A tenant's episodes that have an embedding but none of a model, by id.
+SELECT {{columns of episode}}
+FROM convostore.episode AS t
+WHERE {{gate}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+  AND ($3::uuid IS NULL OR t.id > $3)
+  AND NOT EXISTS (
+      SELECT FROM convostore.episode_embedding AS b
+      WHERE b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+ORDER BY t.id
+LIMIT $4
+
+-- name: add_embeddings
+-- Store embeddings of a model beside the episodes' own; return how many there are of those given.
+WITH stored AS (
+    INSERT INTO convostore.episode_embedding AS b (
+        tenant_id, id, agent_id, customer_profile_id, session_id, group_id, content_type, embedding, embedding_model,
+        occurred_at, valid_from, valid_to)
+    SELECT $1, t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type, given.embedding, $2,
+           t.occurred_at, t.valid_from, t.valid_to
+    FROM unnest($3::uuid[], $4::vector[]) AS given (id, embedding)
+    CROSS JOIN LATERAL (
+        SELECT t.*
+        FROM convostore.episode AS t
+        WHERE {{gate}} AND t.tenant_id = $1 AND t.id = given.id
+        OFFSET 0
+    ) AS t
+    WHERE {{gate}} AND t.embedding_model IS DISTINCT FROM $2::text
+    ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
+    RETURNING b.id
+)
+SELECT count(*) FROM stored
+
+-- name: switch_embeddings
+-- Make the embeddings of a model the episodes' own, unless one lacks it; return how many, or NULL if one does.
+WITH lacking AS MATERIALIZED (
+    SELECT EXISTS (
+        SELECT FROM convostore.episode AS t
+        WHERE {{gate}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+          AND NOT EXISTS (
+              SELECT FROM convostore.episode_embedding AS b
+              WHERE b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+    ) AS lacking
+),
+taken AS (
+    DELETE FROM convostore.episode_embedding AS b
+    WHERE NOT (SELECT lacking FROM lacking) AND b.tenant_id = $1 AND b.embedding_model = $2
+    RETURNING b.id, b.embedding
+),
+switched AS (
+    UPDATE convostore.episode AS t SET embedding = taken.embedding, embedding_model = $2
+    FROM taken
+    WHERE (SELECT NOT lacking FROM lacking) AND t.tenant_id = $1 AND t.id = taken.id
+    RETURNING t.id
+)
+SELECT CASE WHEN NOT lacking THEN (SELECT count(*) FROM switched) END FROM lacking
