@@ -10,6 +10,8 @@ from uuid import UUID
 from convostore.contracts import MemoryStore
 from convostore.errors import ConflictError, ValidationError
 
+__all__ = ["Embedder", "reembed"]
+
 Vectors = Sequence[Sequence[float]]
 
 Embedder = Callable[[list[str]], Vectors | Awaitable[Vectors]]

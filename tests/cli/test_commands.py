@@ -110,3 +110,22 @@ async def test_a_sweep_says_what_it_did(run: Run, home: Path) -> None:
         await stores.sessions.save(make_session(uuid4()))
         done = run("sweep", CONVOSTORE_MAX_AGE="0.001")
     assert (done.returncode, done.stdout) == (0, "0 sessions demoted, 1 deleted.\n")
+
+
+def test_memory_is_reindexed_and_moved_to_another_model(run: Run, tmp_path: Path) -> None:
+    assert run("replay", RECORDS).returncode == 0
+    done = run("memory", "reindex", "--memory", "64MB")
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "built", "0", "dropped", "0", "kept"]), done.stderr
+    (tmp_path / "embedding.py").write_text(
+        "from convostore.replay.embedder import HashingEmbedder\n"
+        "def embed(texts):\n    return [HashingEmbedder(32).embed(text) for text in texts]\n"
+    )
+    arguments = ("memory", "re-embed", "--to", "hashing-32", "--batch", "7")
+    done = run(*arguments, "--embedder", "embedding:embed", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"{REPLAY_TENANT}: [1-9]\d* episodes", done.stdout)
+    done = run(*arguments, "--embedder", "embedding:embed", PYTHONPATH=str(tmp_path))
+    assert f"{REPLAY_TENANT}: 0 episodes" in done.stdout
+    done = run(*arguments, "--embedder", "nowhere:embed")
+    assert (done.returncode, done.stderr.split(":")[:2]) == (2, ["convostore", " embedder"])
+    assert run("memory", "reindex", "--memory", "a lot").returncode == 2
