@@ -10,7 +10,7 @@ import pytest
 from convostore.core.entities import DECLARATIONS, Declaration, Unique
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
-from convostore.postgres.mapping import column_type, is_optional
+from convostore.postgres.annotations import column_type, is_optional
 from convostore.postgres.vectors import EPISODES
 
 PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {

@@ -14,7 +14,8 @@ import asyncpg
 import pytest
 
 from convostore.core.entities import DECLARATIONS, Declaration
-from convostore.postgres.mapping import RowMapping, bare
+from convostore.postgres.annotations import bare
+from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements

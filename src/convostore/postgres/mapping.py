@@ -1,71 +1,27 @@
-"""Models to rows and back: one column per field, its type and conversions read off the model.
-
-Rows become models without validation: they were validated when they were written, and the columns hold their types.
-"""
+"""Models to rows and back: one column per field, its type and conversions read off the model."""
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from enum import Enum
 from functools import cached_property
-from typing import Annotated, Any, Generic, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import asyncpg
-from pydantic import AwareDatetime, TypeAdapter
 from pydantic_core import to_json
 
 from convostore.errors import StoreError
 from convostore.models.base import Model
+from convostore.postgres.annotations import column_type
+from convostore.postgres.decoding import Decoder, constructed, of_enum, of_json
 from convostore.postgres.pool import encode_vector
 
 M = TypeVar("M", bound=Model)
-
-_SCALARS: dict[Any, str] = {
-    str: "text",
-    bool: "boolean",
-    int: "bigint",
-    float: "double precision",
-    UUID: "uuid",
-    datetime: "timestamptz",
-    AwareDatetime: "timestamptz",
-}
 
 
 def quoted(name: str) -> str:
     """Return a column's name as SQL writes it: several are words of SQL, such as `timestamp`."""
     return f'"{name}"'
-
-
-def bare(annotation: Any) -> Any:
-    """Return a type without its metadata and without None."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if is_optional(annotation):
-        return bare(next(item for item in get_args(annotation) if item is not types.NoneType))
-    return annotation
-
-
-def is_optional(annotation: Any) -> bool:
-    """Return whether a field may be None, and its column NULL."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(annotation)
-
-
-def column_type(annotation: Any) -> str:
-    """Return the PostgreSQL type of a field: scalars and lists of ids are columns, what is nested is jsonb."""
-    kind = bare(annotation)
-    if kind in _SCALARS:
-        return _SCALARS[kind]
-    if get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
-        return "text"
-    if get_origin(kind) is list:
-        item = bare(get_args(kind)[0])
-        return {float: "vector", UUID: "uuid[]", str: "text[]"}.get(item, "jsonb")
-    return "jsonb"
 
 
 class RowMapping(Generic[M]):
@@ -81,6 +37,7 @@ class RowMapping(Generic[M]):
         self._model = model
         fields = model.model_fields
         self.columns = tuple(fields)
+        self._fields = set(fields)
         self.types = {column: column_type(field.annotation) for column, field in fields.items()}
         self._encoders = {column: _encoder(self.types[column]) for column in fields}
 
@@ -90,9 +47,13 @@ class RowMapping(Generic[M]):
         return ", ".join(map(quoted, self.columns))
 
     @cached_property
-    def _decoders(self) -> list[tuple[str, Callable[[Any], Any] | None]]:
-        fields = self._model.model_fields
-        return [(column, _decoder(fields[column].rebuild_annotation(), self.types[column])) for column in self.columns]
+    def _decoders(self) -> list[tuple[str, Decoder]]:
+        """The columns whose values are not what the model holds."""
+        types = {name: field.rebuild_annotation() for name, field in self._model.model_fields.items()}
+        decoders = (
+            (name, of_json(kind) if self.types[name] == "jsonb" else of_enum(kind)) for name, kind in types.items()
+        )
+        return [(column, decode) for column, decode in decoders if decode]
 
     def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
         """Return the values of an item's columns, all or these, as the driver takes them."""
@@ -116,34 +77,30 @@ class RowMapping(Generic[M]):
         return values
 
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
-        """Return a row as a model.
+        """Return a row as a model; like `models`."""
+        return self.models((row,), tenant_id)[0]
+
+    def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> list[M]:
+        """Return rows as models. They begin with the columns; what comes after those is left out.
 
         Raises:
-            StoreError: the row belongs to another tenant than the one asked for, which must never happen.
+            StoreError: a row belongs to another tenant than the one asked for, which must never happen.
         """
-        if row["tenant_id"] != tenant_id:
-            raise StoreError(f"{self._name}: a row of another tenant was read")
-        values = {
-            column: decode(row[column]) if decode and row[column] is not None else row[column]
-            for column, decode in self._decoders
-        }
-        item = self._model.__new__(self._model)
-        object.__setattr__(item, "__dict__", values)
-        object.__setattr__(item, "__pydantic_fields_set__", set(self.columns))
-        object.__setattr__(item, "__pydantic_extra__", None)
-        object.__setattr__(item, "__pydantic_private__", None)
-        return item
+        model, columns, fields, decoders = self._model, self.columns, self._fields, self._decoders
+        found = []
+        for row in rows:
+            values = dict(zip(columns, row, strict=False))
+            if values["tenant_id"] != tenant_id:
+                raise StoreError(f"{self._name}: a row of another tenant was read")
+            for column, decode in decoders:
+                if (value := values[column]) is not None:
+                    values[column] = decode(value)
+            found.append(constructed(model, values, fields))
+        return found
 
 
 def _encoder(column: str) -> Callable[[Any], Any] | None:
     return _json_text if column == "jsonb" else None
-
-
-def _decoder(annotation: Any, column: str) -> Callable[[Any], Any] | None:
-    if column == "jsonb":
-        return TypeAdapter(annotation).validate_json
-    kind = bare(annotation)
-    return kind if isinstance(kind, type) and issubclass(kind, Enum) else None
 
 
 def _json_text(value: Any) -> str:

@@ -52,7 +52,7 @@ class PostgresTable(Table[M]):
         position = [column.removeprefix("-") for column in self._declaration.position(order)]
         last = [] if after is None else self.mapping.parameters(after, position)
         rows = await self._database.fetch(statement, tenant_id, *values, limit, offset, *last)
-        return [self.mapping.model(row, tenant_id) for row in rows]
+        return self.mapping.models(rows, tenant_id)
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
         shape, values = split(where)
