@@ -36,11 +36,13 @@ GENERATED = [
         "insert_all",
         "save_new",
         "save_next",
+        "save_all",
         "state",
         "restore",
         "purge",
     )
-    if (declaration.revisioned or statement not in ("save_new", "save_next", "state"))
+    if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "state"))
+    and (not declaration.fenced or statement != "save_all")
     and (declaration.soft_delete or statement not in ("restore", "purge"))
 ]
 

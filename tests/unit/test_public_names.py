@@ -10,8 +10,17 @@ import pytest
 STORES = ("AuditStore", "ConfigStore", "MemoryStore", "ProfileStore", "SessionStore")
 
 MODELS = {
-    *("Agent", "AgentSettings", "Rule", "Scenario", "ScenarioStep", "StepTransition", "Template", "ToolActivation"),
-    *("Variable", "AnchorMigrationPolicy", "AnchorTransformation", "DeletedNode", "MigrationPlan", "MigrationSummary"),
+    *("Agent", "AgentConfig", "AgentSettings", "Rule", "Scenario", "ScenarioStep", "StepTransition", "Template"),
+    "ToolActivation",
+    *(
+        "Variable",
+        "AgentConfig",
+        "AnchorMigrationPolicy",
+        "AnchorTransformation",
+        "DeletedNode",
+        "MigrationPlan",
+        "MigrationSummary",
+    ),
     *("ScopeFilter", "StepChanges", "TransformationMap", "PendingMigration", "Session", "StepVisit", "Entity"),
     *("Episode", "Neighbourhood", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
     *("CustomerProfile", "ProfileAsset", "ProfileField"),

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
 from uuid import UUID
+
+from pydantic import Field
 
 from convostore.core.boundary import Store
 from convostore.core.operations import writes, writes_once
+from convostore.core.paging import stream
 from convostore.core.validation import Limit, Offset, Score, StoredVersion
-from convostore.models.config import Agent, Rule, Scenario, Template, ToolActivation, Variable
+from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
 from convostore.models.enums import MigrationPlanStatus, Scope
 from convostore.models.fields import Identifier, Key, UtcDatetime, Vector
 from convostore.models.migration import MigrationPlan
+
+_MANY = Field(max_length=1_000)
 
 
 class ConfigStore(Store):
@@ -23,11 +31,25 @@ class ConfigStore(Store):
     revision is another (`current_revision` tells it), when the object was deleted, when its id is taken, or when its
     name or tool id is in use among the living of its agent (for agents: of their tenant).
 
+    The `save_` methods for several take at most 1,000 objects of one tenant, store all of them or none, in one round
+    trip, and return their ids in the order given. Each object is checked as if it were saved alone, against what was
+    stored before the call: a name counts as in use also where the same call gives it up. A `ConflictError` names the
+    id of the first object that is refused. An id, or a name that must be unique, may stand only once in the list.
+    On success the caller's objects hold what the store set; otherwise they are as they were.
+
+    **Lists.** `after` continues a list behind an object, which need not be there any more, and `iter_…` does so until
+    the end; no connection is held between pages. What is changed meanwhile may be seen or not.
+
     **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until `restore_`
     brings it back. Both return whether there was anything to do; restoring raises `ConflictError` if the name is in
     use by now.
 
     An agent need not exist for its rules, scenarios, templates, variables and tools to be stored.
+
+    **Migration plans.** At most one living plan between two versions of a scenario is pending, approved or deployed.
+    That is all that the store asks of `status`: any may follow any other, and the times and names of who approved or
+    deployed a plan are as the caller says. Who saves a status has read the plan at its `revision`, so nobody can have
+    decided otherwise meanwhile.
     """
 
     kind = "config"
@@ -38,7 +60,13 @@ class ConfigStore(Store):
 
     @abstractmethod
     async def get_agents(
-        self, tenant_id: UUID, *, enabled_only: bool = False, limit: Limit = 20, offset: Offset = 0
+        self,
+        tenant_id: UUID,
+        *,
+        enabled_only: bool = False,
+        limit: Limit = 20,
+        offset: Offset = 0,
+        after: Agent | None = None,
     ) -> tuple[list[Agent], int]:
         """Return a page of a tenant's agents, ordered by name, and how many there are in all.
 
@@ -47,12 +75,26 @@ class ConfigStore(Store):
             enabled_only: leave out disabled agents, also from the total.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_agents(self, tenant_id: UUID, *, enabled_only: bool = False) -> AsyncIterator[Agent]:
+        """Yield all of a tenant's agents, ordered by name; on request the enabled ones alone."""
+
+        async def page(**page: Any) -> list[Agent]:
+            return (await self.get_agents(tenant_id, enabled_only=enabled_only, **page))[0]
+
+        return stream(page)
 
     @abstractmethod
     @writes
     async def save_agent(self, agent: Agent, *, overwrite: bool = False) -> UUID:
         """Store an agent and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_agents(self, agents: Annotated[list[Agent], _MANY], *, overwrite: bool = False) -> list[UUID]:
+        """Store several agents of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -63,6 +105,14 @@ class ConfigStore(Store):
     @writes_once
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         """Bring back a deleted agent with exactly what was deleted with it; return whether there was one."""
+
+    @abstractmethod
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+        """Return all that an agent needs for a turn, as it is at one moment, or None if there is no such agent.
+
+        That is the agent, whether enabled or not, its enabled rules and scenarios, and its templates, variables and
+        tool activations, all of them, each in the order of its list.
+        """
 
     @abstractmethod
     async def get_rule(self, tenant_id: UUID, rule_id: UUID) -> Rule | None:
@@ -79,6 +129,7 @@ class ConfigStore(Store):
         enabled_only: bool = True,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Rule | None = None,
     ) -> list[Rule]:
         """Return an agent's rules, ordered by priority, highest first, then name; empty if there are none.
 
@@ -90,12 +141,32 @@ class ConfigStore(Store):
             enabled_only: leave out disabled ones.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_rules(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        scope: Scope | None = None,
+        scope_id: UUID | None = None,
+        enabled_only: bool = True,
+    ) -> AsyncIterator[Rule]:
+        """Yield all of an agent's rules in the order of `get_rules`, with its filters."""
+        return stream(
+            partial(self.get_rules, tenant_id, agent_id, scope=scope, scope_id=scope_id, enabled_only=enabled_only)
+        )
 
     @abstractmethod
     @writes
     async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
         """Store a rule and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_rules(self, rules: Annotated[list[Rule], _MANY], *, overwrite: bool = False) -> list[UUID]:
+        """Store several rules of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -149,6 +220,7 @@ class ConfigStore(Store):
         enabled_only: bool = True,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Scenario | None = None,
     ) -> list[Scenario]:
         """Return an agent's scenarios, ordered by name; empty if there are none.
 
@@ -158,12 +230,24 @@ class ConfigStore(Store):
             enabled_only: leave out disabled ones.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_scenarios(self, tenant_id: UUID, agent_id: UUID, *, enabled_only: bool = True) -> AsyncIterator[Scenario]:
+        """Yield all of an agent's scenarios in the order of `get_scenarios`, with its filter."""
+        return stream(partial(self.get_scenarios, tenant_id, agent_id, enabled_only=enabled_only))
 
     @abstractmethod
     @writes
     async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
         """Store a scenario and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_scenarios(
+        self, scenarios: Annotated[list[Scenario], _MANY], *, overwrite: bool = False
+    ) -> list[UUID]:
+        """Store several scenarios of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -204,6 +288,7 @@ class ConfigStore(Store):
         scope_id: UUID | None = None,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Template | None = None,
     ) -> list[Template]:
         """Return an agent's templates, ordered by name; empty if there are none.
 
@@ -214,12 +299,26 @@ class ConfigStore(Store):
             scope_id: only those of this scenario or step.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_templates(
+        self, tenant_id: UUID, agent_id: UUID, *, scope: Scope | None = None, scope_id: UUID | None = None
+    ) -> AsyncIterator[Template]:
+        """Yield all of an agent's templates in the order of `get_templates`, with its filters."""
+        return stream(partial(self.get_templates, tenant_id, agent_id, scope=scope, scope_id=scope_id))
 
     @abstractmethod
     @writes
     async def save_template(self, template: Template, *, overwrite: bool = False) -> UUID:
         """Store a template and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_templates(
+        self, templates: Annotated[list[Template], _MANY], *, overwrite: bool = False
+    ) -> list[UUID]:
+        """Store several templates of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -243,6 +342,7 @@ class ConfigStore(Store):
         *,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Variable | None = None,
     ) -> list[Variable]:
         """Return an agent's variables, ordered by name; empty if there are none.
 
@@ -251,12 +351,24 @@ class ConfigStore(Store):
             agent_id: the agent.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_variables(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[Variable]:
+        """Yield all of an agent's variables, ordered by name."""
+        return stream(partial(self.get_variables, tenant_id, agent_id))
 
     @abstractmethod
     @writes
     async def save_variable(self, variable: Variable, *, overwrite: bool = False) -> UUID:
         """Store a variable and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_variables(
+        self, variables: Annotated[list[Variable], _MANY], *, overwrite: bool = False
+    ) -> list[UUID]:
+        """Store several variables of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -284,6 +396,7 @@ class ConfigStore(Store):
         *,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: ToolActivation | None = None,
     ) -> list[ToolActivation]:
         """Return an agent's tool activations, ordered by `tool_id`; empty if there are none.
 
@@ -292,12 +405,24 @@ class ConfigStore(Store):
             agent_id: the agent.
             limit: how many at most, 1 to 1,000; None means all.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_tool_activations(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[ToolActivation]:
+        """Yield all of an agent's tool activations, ordered by `tool_id`."""
+        return stream(partial(self.get_tool_activations, tenant_id, agent_id))
 
     @abstractmethod
     @writes
     async def save_tool_activation(self, activation: ToolActivation, *, overwrite: bool = False) -> UUID:
         """Store a tool activation and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_tool_activations(
+        self, activations: Annotated[list[ToolActivation], _MANY], *, overwrite: bool = False
+    ) -> list[UUID]:
+        """Store several tool activations of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -317,6 +442,13 @@ class ConfigStore(Store):
     @writes
     async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
         """Store a migration plan and return its id."""
+
+    @abstractmethod
+    @writes
+    async def save_migration_plans(
+        self, plans: Annotated[list[MigrationPlan], _MANY], *, overwrite: bool = False
+    ) -> list[UUID]:
+        """Store several migration plans of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @writes_once
@@ -343,6 +475,7 @@ class ConfigStore(Store):
         status: MigrationPlanStatus | None = None,
         limit: Limit = 50,
         offset: Offset = 0,
+        after: MigrationPlan | None = None,
     ) -> list[MigrationPlan]:
         """Return a tenant's migration plans, newest first; empty if there are none.
 
@@ -352,7 +485,14 @@ class ConfigStore(Store):
             status: only plans with this status.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_migration_plans(
+        self, tenant_id: UUID, *, scenario_id: UUID | None = None, status: MigrationPlanStatus | None = None
+    ) -> AsyncIterator[MigrationPlan]:
+        """Yield all of a tenant's migration plans, newest first, with the filters of `list_migration_plans`."""
+        return stream(partial(self.list_migration_plans, tenant_id, scenario_id=scenario_id, status=status))
 
     @abstractmethod
     @writes_once

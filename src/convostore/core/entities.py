@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from convostore.errors import ConflictError
+from convostore.errors import ConflictError, ValidationError
 from convostore.models import (
     Agent,
     AuditEvent,
@@ -36,6 +36,14 @@ class Unique:
 
     columns: tuple[str, ...]
     among: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def counts(self, item: Model) -> bool:
+        """Return whether an item is one of those that must differ."""
+        return all(getattr(item, name) in values for name, values in self.among.items())
+
+    def values_of(self, item: Model) -> tuple[Any, ...]:
+        """Return the values of an item that others must not have."""
+        return tuple(getattr(item, name) for name in self.columns)
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,13 @@ class Declaration(Generic[M]):
     def constraint(self, unique: Unique) -> str:
         """Return the name of a unique set, which is the `code` of the ConflictError it raises."""
         return f"{self.name}_{'_'.join(unique.columns)}_key"
+
+
+class Stored(NamedTuple):
+    """What a save must know of the row that is there."""
+
+    revision: int
+    deleted: bool
 
 
 _IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
@@ -189,6 +204,44 @@ def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any
 def taken(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
     """Return the error that says that a key is taken."""
     return ConflictError(f"{declaration.name}: {', '.join(map(str, key))} is taken by other content")
+
+
+def check_save(declaration: Declaration[M], item: M, stored: Stored | None, *, overwrite: bool) -> None:
+    """Check that an item may be saved where this is stored.
+
+    Raises:
+        ConflictError: what is stored was deleted, or has another revision than the item.
+    """
+    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
+    current = stored.revision if stored else None
+    if stored and stored.deleted:
+        raise ConflictError(f"{which}: it was deleted", current_revision=current)
+    if not overwrite and item.__dict__["revision"] != (current or 0):
+        raise ConflictError(f"{which}: the stored revision is another", current_revision=current)
+
+
+def check_differ(items: Sequence[M], declaration: Declaration[M]) -> None:
+    """Check that no two items of a list want the same key or the same values of a unique set.
+
+    Raises:
+        ValidationError: two have one key.
+        ConflictError: two want the same values.
+    """
+    if len({declaration.key_of(item) for item in items}) < len(items):
+        raise ValidationError(f"{declaration.name}: an id stands twice in the list")
+    for unique in declaration.unique:
+        wanted: set[tuple[Any, ...]] = set()
+        for item in filter(unique.counts, items):
+            values = unique.values_of(item)
+            if values in wanted:
+                raise not_unique(declaration, unique, item)
+            wanted.add(values)
+
+
+def not_unique(declaration: Declaration[M], unique: Unique, item: M) -> ConflictError:
+    """Return the error that says that another living row has an item's values of a unique set."""
+    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
+    return ConflictError(f"{which}: its {', '.join(unique.columns)} is taken", code=declaration.constraint(unique))
 
 
 def stamp(model: Model, **values: Any) -> None:

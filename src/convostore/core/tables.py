@@ -86,6 +86,14 @@ class Table(Protocol[M]):
             ConflictError: the revision is another, the row was deleted, or the key or a unique set is taken.
         """
 
+    async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
+        """Save items of one tenant, all or none, each as if it were saved alone, and stamp them.
+
+        Raises:
+            ValidationError: a key stands twice in the list.
+            ConflictError: as for `save`, of the first item that is refused; or two want the same of a unique set.
+        """
+
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         """Delete the row with these values, softly if so declared; return whether it was there."""
 

@@ -9,7 +9,7 @@ from convostore.core.entities import AGENT, AGENT_OWNED, RULE
 from convostore.core.stores.config import TableConfigStore
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
-from convostore.models import Rule
+from convostore.models import AgentConfig, Rule
 
 
 class InMemoryConfigStore(InMemoryStore, TableConfigStore):
@@ -37,6 +37,19 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
         for _, row in rows:
             row.deleted_at, row.write_id = None, current_write_id()
         return True
+
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+        agent = await self.get_agent(tenant_id, agent_id)
+        if agent is None:
+            return None
+        return AgentConfig(
+            agent=agent,
+            rules=await self.get_rules(tenant_id, agent_id),
+            scenarios=await self.get_scenarios(tenant_id, agent_id),
+            templates=await self.get_templates(tenant_id, agent_id),
+            variables=await self.get_variables(tenant_id, agent_id),
+            tool_activations=await self.get_tool_activations(tenant_id, agent_id),
+        )
 
     async def vector_search_rules(
         self,

@@ -9,9 +9,21 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.core.boundary import current_write_id
-from convostore.core.entities import Declaration, Unique, agrees, next_stamps, once_each, stamp, taken, tenant_of
+from convostore.core.entities import (
+    Declaration,
+    Stored,
+    agrees,
+    check_differ,
+    check_save,
+    next_stamps,
+    not_unique,
+    once_each,
+    stamp,
+    taken,
+    tenant_of,
+)
 from convostore.core.tables import NotEnded, Started, Table, Where, Window
-from convostore.errors import ConflictError, NotFoundError, StoreError
+from convostore.errors import NotFoundError, StoreError
 from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -85,20 +97,19 @@ class InMemoryTable(Table[M]):
             raise
 
     async def save(self, item: M, *, overwrite: bool) -> None:
-        row = self._rows.get(self._key(item))
-        revision = 0 if row is None else _revision(row.item)
-        if row is not None and row.deleted_at is not None:
-            raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=revision)
-        if not overwrite and _revision(item) != revision:
-            raise ConflictError(
-                f"{self._declaration.name}: the stored revision is another",
-                current_revision=None if row is None else revision,
-            )
-        self._check_parents(item)
-        self.check_unique(item)
-        created_at = None if row is None else getattr(row.item, "created_at", None)
-        stamp(item, **next_stamps(item, revision=revision, created_at=created_at, now=self._clock()))
-        self._put(item)
+        await self.save_all([item], overwrite=overwrite)
+
+    async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
+        check_differ(items, self._declaration)
+        moment = self._clock()
+        for item in items:
+            self._check_save(item, overwrite=overwrite)
+        for item in items:
+            row = self._rows.get(self._key(item))
+            revision = 0 if row is None else _revision(row.item)
+            created_at = None if row is None else getattr(row.item, "created_at", None)
+            stamp(item, **next_stamps(item, revision=revision, created_at=created_at, now=moment))
+            self._put(item)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         for row in self.living(tenant_id, where):
@@ -141,6 +152,13 @@ class InMemoryTable(Table[M]):
         rows = self._matching(tenant_id, {})
         return (row for row in rows if row.deleted_at is not None and row.write_id == write_id)
 
+    def _check_save(self, item: M, *, overwrite: bool) -> None:
+        row = self._rows.get(self._key(item))
+        stored = None if row is None else Stored(_revision(row.item), row.deleted_at is not None)
+        check_save(self._declaration, item, stored, overwrite=overwrite)
+        self._check_parents(item)
+        self.check_unique(item)
+
     def _check_parents(self, item: M) -> None:
         for column, parent in self._declaration.parents.items():
             table = self._tables.get(parent)
@@ -160,15 +178,12 @@ class InMemoryTable(Table[M]):
     def check_unique(self, item: M) -> None:
         """Raise ConflictError if another living row has the item's values in a unique set."""
         for unique in self._declaration.unique:
-            if not _counts(item, unique):
+            if not unique.counts(item):
                 continue
-            where = {name: getattr(item, name) for name in unique.columns}
+            where = dict(zip(unique.columns, unique.values_of(item), strict=True))
             for row in self.living(tenant_of(item), where):
-                if self._key(row.item) != self._key(item) and _counts(row.item, unique):
-                    taken = ", ".join(unique.columns)
-                    raise ConflictError(
-                        f"{self._declaration.name}: {taken} is taken", code=self._declaration.constraint(unique)
-                    )
+                if self._key(row.item) != self._key(item) and unique.counts(row.item):
+                    raise not_unique(self._declaration, unique, item)
 
 
 def copied(item: M) -> M:
@@ -208,10 +223,6 @@ def _fits(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, NotEnded):
         return value is None or value > wanted.at
     return bool(value == wanted)
-
-
-def _counts(item: Model, unique: Unique) -> bool:
-    return all(getattr(item, name) in values for name, values in unique.among.items())
 
 
 def _revision(item: Model) -> int:

@@ -3,6 +3,7 @@
 from convostore.models.audit import AuditEvent, ToolCall, TurnRecord
 from convostore.models.config import (
     Agent,
+    AgentConfig,
     AgentSettings,
     Rule,
     Scenario,
@@ -39,6 +40,7 @@ from convostore.models.session import PendingMigration, Session, StepVisit
 
 __all__ = [
     "Agent",
+    "AgentConfig",
     "AgentSettings",
     "AnchorMigrationPolicy",
     "AnchorTransformation",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from convostore.models.base import Model
+from convostore.models.base import FrozenModel, Model
 from convostore.models.enums import Scope, TemplateMode, VariableUpdatePolicy
 from convostore.models.fields import (
     Count,
@@ -168,3 +168,14 @@ class ToolActivation(ConfigEntity):
     policy_override: JsonObject | None = None
     enabled_at: UtcDatetime | None = None
     disabled_at: UtcDatetime | None = None
+
+
+class AgentConfig(FrozenModel):
+    """All that an agent needs for a turn, as it was at one moment."""
+
+    agent: Agent
+    rules: list[Rule]
+    scenarios: list[Scenario]
+    templates: list[Template]
+    variables: list[Variable]
+    tool_activations: list[ToolActivation]

@@ -10,9 +10,11 @@ from uuid import UUID
 import asyncpg
 
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.core.entities import AGENT, AGENT_OWNED
 from convostore.core.stores.config import TableConfigStore
-from convostore.models import Rule
+from convostore.models import AgentConfig, Rule
 from convostore.models.fields import now
+from convostore.postgres.decoding import constructed
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vectors import RULES, VectorSearch
@@ -36,6 +38,13 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         query = queries("config")["restore_agent"]
         found: bool = await self._database.fetchval(query, tenant_id, agent_id, current_write_id())
         return found
+
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+        row = await self._database.fetchrow(queries("config")["get_agent_config"], tenant_id, agent_id)
+        if row is None:
+            return None
+        parts = {f"{part.name}s": self._table(part).mapping.models(row[part.name], tenant_id) for part in AGENT_OWNED}
+        return constructed(AgentConfig, {"agent": self._table(AGENT).mapping.model(row, tenant_id), **parts})
 
     async def vector_search_rules(
         self,

@@ -5,7 +5,7 @@ A decoder follows from the type of a field. Most types need none: the driver, or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import Enum
 from functools import cache
@@ -30,12 +30,12 @@ _SCALARS: dict[Any, Decoder] = {
 }
 
 
-def constructed(model: type[M], values: dict[str, Any], fields: set[str]) -> M:
-    """Return a model that holds these values, of all its fields, as they are."""
+def constructed(model: type[M], values: dict[str, Any], fields: Iterable[str] | None = None) -> M:
+    """Return a model that holds these values, one for each of its fields, as they are."""
     item = model.__new__(model)
     put = object.__setattr__
     put(item, "__dict__", values)
-    put(item, "__pydantic_fields_set__", fields.copy())
+    put(item, "__pydantic_fields_set__", set(fields or values))
     put(item, "__pydantic_extra__", None)
     put(item, "__pydantic_private__", None)
     return item

@@ -38,6 +38,7 @@ class Statements:
         self.insert_all = cache(self._insert_all)
         self.save_new = cache(self._save_new)
         self.save_next = cache(self._save_next)
+        self.save_all = cache(self._save_all)
 
     def _select(self, shape: Shape, order: tuple[str, ...] | None = None, *, after: bool = False) -> str:
         """SELECT; parameters: tenant, values of the shape, limit, offset, and the position of what it comes after."""
@@ -129,6 +130,70 @@ class Statements:
             f"AND (t.revision = {expected} OR t.write_id = {write_id})"
             f"{self._unfenced(first + len(self.replaced) + 2)} RETURNING {self._kept}"
         )
+
+    def _save_all(self) -> str:
+        """Save rows, all if each may be saved, else none.
+
+        Parameters: tenant, a list for each column (of the revision: the expected ones), write id, whether to overwrite.
+        Returns the key, revision, and what else a save finds of each row; or of the first that is refused, with
+        `refused` set to `deleted`, `revision` or the name of a unique set.
+        """
+        columns, key = self._mapping.columns, [quoted(column) for column in self._declaration.key]
+        write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
+        ready = "(SELECT ready FROM context)"
+        bound = f"{ready} AND t.tenant_id = $1"
+        same = " AND ".join(f"t.{column} = given.{column}" for column in key)
+        values = ["1" if column == "revision" else f"given.{quoted(column)}" for column in columns]
+        kept = [column.removeprefix("t.") for column in self._kept.split(", ")]
+        found = ", ".join(f"t.{column}" for column in (*key, *kept))
+        return (
+            f"WITH context AS MATERIALIZED (SELECT {GATE} AS ready), "
+            f"given AS MATERIALIZED (SELECT {self._cast('given')}, given.place FROM {self._unnested()}), "
+            f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, NOT {self._living} AS deleted "
+            f"FROM {self._table} AS t WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
+            f"(SELECT {', '.join(key)} FROM given) ORDER BY {', '.join(key)} FOR UPDATE), "
+            f"checked AS MATERIALIZED (SELECT {', '.join(f'given.{column}' for column in key)}, "
+            f"{', '.join(f't.{column}' for column in kept)}, given.place, CASE WHEN t.deleted THEN 'deleted' "
+            f"WHEN NOT ({overwrite} OR coalesce(t.own, false) OR given.revision = coalesce(t.revision, 0)) "
+            f"THEN 'revision'{self._taken(bound)} END AS refused FROM given LEFT JOIN stored AS t ON {same}), "
+            "refused AS MATERIALIZED (SELECT * FROM checked WHERE refused IS NOT NULL ORDER BY place LIMIT 1), "
+            f"updated AS (UPDATE {self._table} AS t "
+            f"SET {', '.join(f'{quoted(column)} = given.{quoted(column)}' for column in self.replaced)}, "
+            f"revision = {_next_revision(write_id)}, write_id = {write_id} FROM given "
+            f"WHERE {bound} AND {same} AND NOT EXISTS (SELECT FROM refused) RETURNING {found}), "
+            f"inserted AS (INSERT INTO {self._table} AS t ({', '.join(map(quoted, columns))}, write_id) "
+            f"SELECT {', '.join(values)}, {write_id} FROM given WHERE {ready} AND NOT EXISTS (SELECT FROM refused) "
+            f"AND NOT EXISTS (SELECT FROM stored AS t WHERE {same}) ORDER BY given.place RETURNING {found}) "
+            f"SELECT t.*, NULL AS refused FROM updated AS t UNION ALL SELECT t.*, NULL FROM inserted AS t "
+            f"UNION ALL SELECT {found}, t.refused FROM refused AS t"
+        )
+
+    def _taken(self, bound: str) -> str:
+        """Return the branches of a CASE that say which unique set of a given row another living row holds."""
+        key = [quoted(column) for column in self._declaration.key]
+        other = " OR ".join(f"t.{column} <> given.{column}" for column in key)
+        branches = ""
+        for unique in self._declaration.unique:
+            same = [f"t.{quoted(column)} = given.{quoted(column)}" for column in unique.columns]
+            for column, values in unique.among.items():
+                listed = ", ".join(f"'{value}'" for value in values)
+                same += [f"{row}.{quoted(column)} IN ({listed})" for row in ("t", "given")]
+            branches += (
+                f" WHEN EXISTS (SELECT FROM {self._table} AS t WHERE {bound} AND {' AND '.join(same)} "
+                f"AND {self._living} AND ({other})) THEN '{self._declaration.constraint(unique)}'"
+            )
+        return branches
+
+    def _unnested(self) -> str:
+        """Return the rows that lists for each column give, with their places, columns of arrays still as texts."""
+        columns = self._mapping.columns
+        listed = ", ".join(f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2))
+        return f"unnest({listed}) WITH ORDINALITY AS given ({', '.join(map(quoted, columns))}, place)"
+
+    def _cast(self, row: str) -> str:
+        """Return the columns of unnested rows with their types."""
+        types = self._mapping.types
+        return ", ".join(f"{row}.{quoted(c)}::{types[c]} AS {quoted(c)}" for c in self._mapping.columns)
 
     def state(self) -> str:
         """SELECT what a refused save must know; parameters: tenant, key."""

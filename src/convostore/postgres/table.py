@@ -7,8 +7,22 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
+
 from convostore.core.boundary import current_write_id
-from convostore.core.entities import Declaration, agrees, next_stamps, once_each, stamp, taken, tenant_of
+from convostore.core.entities import (
+    Declaration,
+    Stored,
+    agrees,
+    check_differ,
+    check_save,
+    next_stamps,
+    not_unique,
+    once_each,
+    stamp,
+    taken,
+    tenant_of,
+)
 from convostore.core.sessions import fenced
 from convostore.core.tables import Table, Where
 from convostore.errors import ConflictError
@@ -141,6 +155,41 @@ class PostgresTable(Table[M]):
                 await self._check_refusal(item, fence, overwrite=overwrite)
         stamp(item, **stamps | dict(row))
 
+    async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
+        check_differ(items, self._declaration)
+        if not items:
+            return
+        tenant_id, given = tenant_of(items[0]), {self._declaration.key_of(item): item for item in items}
+        moment = self._clock()
+        stamps = {key: next_stamps(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
+        fresh = [
+            item.model_copy(update=stamps[key] | {"revision": item.__dict__["revision"]}) for key, item in given.items()
+        ]
+        values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_write_id(), overwrite)
+        try:
+            rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
+        except ConflictError:
+            # Somebody was quicker with a key or a unique set, and is there now to be seen.
+            rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
+        found = {tuple(row[column] for column in self._declaration.key): row for row in rows}
+        for key, row in found.items():
+            self._check_saved(given[key], row, overwrite=overwrite)
+        for key, item in given.items():
+            kept = {name: found[key][name] for name in ("revision", "created_at") if name in item.stamps}
+            stamp(item, **stamps[key] | kept)
+
+    def _check_saved(self, item: M, row: asyncpg.Record, *, overwrite: bool) -> None:
+        """Raise the error that says why an item was refused, if it was."""
+        refused = row["refused"]
+        if refused is None:
+            return
+        if refused in ("deleted", "revision"):
+            stored = None if row["revision"] is None else Stored(row["revision"], refused == "deleted")
+            check_save(self._declaration, item, stored, overwrite=overwrite)
+        for unique in self._declaration.unique:
+            if refused == self._declaration.constraint(unique):
+                raise not_unique(self._declaration, unique, item)
+
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         shape, values = split(where)
         marks = (self._clock(), current_write_id()) if self._declaration.soft_delete else ()
@@ -162,11 +211,8 @@ class PostgresTable(Table[M]):
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
         if state and fence is not None and state["fence"] > fence:
             raise fenced()
-        current = state["revision"] if state else None
-        if state and state["deleted"]:
-            raise ConflictError(f"{self._declaration.name}: it was deleted", current_revision=current)
-        if not overwrite and item.__dict__["revision"] != (current or 0):
-            raise ConflictError(f"{self._declaration.name}: the stored revision is another", current_revision=current)
+        stored = Stored(state["revision"], state["deleted"]) if state else None
+        check_save(self._declaration, item, stored, overwrite=overwrite)
 
 
 def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from convostore.testing.arguments import (
 from convostore.testing.audit import EventContract, TurnContract
 from convostore.testing.bulk import BulkContract
 from convostore.testing.config import ConfigEntityContract
+from convostore.testing.config_bulk import ConfigBulkContract, ConfigReadingContract
 from convostore.testing.config_special import AgentContract, OtherConfigContract, RuleContract, RuleSearchContract
 from convostore.testing.graph import EntityContract, RelationshipContract, TraversalContract
 from convostore.testing.memory import EpisodeContract, EpisodeSearchContract, ForgettingContract
@@ -41,6 +42,8 @@ class SessionStoreContract(
 
 class ConfigStoreContract(
     ConfigEntityContract,
+    ConfigBulkContract,
+    ConfigReadingContract,
     AgentContract,
     RuleContract,
     RuleSearchContract,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -51,6 +51,11 @@ class Kind:
         saved: UUID = await getattr(store, f"save_{self.name}")(item, **options)
         return saved
 
+    async def save_all(self, store: ConfigStore, items: list[Any], **options: Any) -> list[UUID]:
+        """Save several."""
+        saved: list[UUID] = await getattr(store, f"save_{self.name}s")(items, **options)
+        return saved
+
     async def get(self, store: ConfigStore, item: Any) -> Any:
         """Read one by the key it has."""
         return await getattr(store, f"get_{self.name}")(*self._which(item))
@@ -75,6 +80,13 @@ class Kind:
             page["enabled_only"] = False
         listed: list[Any] = await getattr(store, f"get_{self.name}s")(tenant_id, agent_id, **page)
         return listed
+
+    def iterate(self, store: ConfigStore, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[Any]:
+        """Stream them all, disabled ones too."""
+        owner = (tenant_id,) if self.name in ("agent", "migration_plan") else (tenant_id, agent_id)
+        options = {"enabled_only": False} if self.name in ("rule", "scenario") else {}
+        items: AsyncIterator[Any] = getattr(store, f"iter_{self.name}s")(*owner, **options)
+        return items
 
     def _which(self, item: Any) -> tuple[Any, ...]:
         return (item.tenant_id, *(getattr(item, name) for name in self.key))

@@ -49,14 +49,26 @@ class TableConfigStore(ConfigStore):
         return await self._table(AGENT).get(tenant_id, id=agent_id)
 
     async def get_agents(
-        self, tenant_id: UUID, *, enabled_only: bool = False, limit: int = 20, offset: int = 0
+        self,
+        tenant_id: UUID,
+        *,
+        enabled_only: bool = False,
+        limit: int = 20,
+        offset: int = 0,
+        after: Agent | None = None,
     ) -> tuple[list[Agent], int]:
         agents, where = self._table(AGENT), {"enabled": enabled_only or None}
-        return await agents.find(tenant_id, where, limit=limit, offset=offset), await agents.count(tenant_id, where)
+        return await agents.find(tenant_id, where, limit=limit, offset=offset, after=after), await agents.count(
+            tenant_id, where
+        )
 
     async def save_agent(self, agent: Agent, *, overwrite: bool = False) -> UUID:
         await self._table(AGENT).save(agent, overwrite=overwrite)
         return agent.id
+
+    async def save_agents(self, agents: list[Agent], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(AGENT).save_all(agents, overwrite=overwrite)
+        return [agent.id for agent in agents]
 
     async def get_rule(self, tenant_id: UUID, rule_id: UUID) -> Rule | None:
         return await self._table(RULE).get(tenant_id, id=rule_id)
@@ -71,13 +83,18 @@ class TableConfigStore(ConfigStore):
         enabled_only: bool = True,
         limit: int | None = None,
         offset: int = 0,
+        after: Rule | None = None,
     ) -> list[Rule]:
         where = {"agent_id": agent_id, "scope": scope, "scope_id": scope_id, "enabled": enabled_only or None}
-        return await self._table(RULE).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._table(RULE).find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
         await self._table(RULE).save(rule, overwrite=overwrite)
         return rule.id
+
+    async def save_rules(self, rules: list[Rule], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(RULE).save_all(rules, overwrite=overwrite)
+        return [rule.id for rule in rules]
 
     async def delete_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
         return await self._table(RULE).delete(tenant_id, id=rule_id)
@@ -89,14 +106,25 @@ class TableConfigStore(ConfigStore):
         return await self._table(SCENARIO).get(tenant_id, id=scenario_id)
 
     async def get_scenarios(
-        self, tenant_id: UUID, agent_id: UUID, *, enabled_only: bool = True, limit: int | None = None, offset: int = 0
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        enabled_only: bool = True,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Scenario | None = None,
     ) -> list[Scenario]:
         where = {"agent_id": agent_id, "enabled": enabled_only or None}
-        return await self._table(SCENARIO).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._table(SCENARIO).find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
         await self._table(SCENARIO).save(scenario, overwrite=overwrite)
         return scenario.id
+
+    async def save_scenarios(self, scenarios: list[Scenario], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(SCENARIO).save_all(scenarios, overwrite=overwrite)
+        return [scenario.id for scenario in scenarios]
 
     async def delete_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
         return await self._table(SCENARIO).delete(tenant_id, id=scenario_id)
@@ -122,13 +150,18 @@ class TableConfigStore(ConfigStore):
         scope_id: UUID | None = None,
         limit: int | None = None,
         offset: int = 0,
+        after: Template | None = None,
     ) -> list[Template]:
         where = {"agent_id": agent_id, "scope": scope, "scope_id": scope_id}
-        return await self._table(TEMPLATE).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._table(TEMPLATE).find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_template(self, template: Template, *, overwrite: bool = False) -> UUID:
         await self._table(TEMPLATE).save(template, overwrite=overwrite)
         return template.id
+
+    async def save_templates(self, templates: list[Template], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(TEMPLATE).save_all(templates, overwrite=overwrite)
+        return [template.id for template in templates]
 
     async def delete_template(self, tenant_id: UUID, template_id: UUID) -> bool:
         return await self._table(TEMPLATE).delete(tenant_id, id=template_id)
@@ -140,9 +173,17 @@ class TableConfigStore(ConfigStore):
         return await self._table(VARIABLE).get(tenant_id, id=variable_id)
 
     async def get_variables(
-        self, tenant_id: UUID, agent_id: UUID, *, limit: int | None = None, offset: int = 0
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        after: Variable | None = None,
     ) -> list[Variable]:
-        return await self._table(VARIABLE).find(tenant_id, {"agent_id": agent_id}, limit=limit, offset=offset)
+        return await self._table(VARIABLE).find(
+            tenant_id, {"agent_id": agent_id}, limit=limit, offset=offset, after=after
+        )
 
     async def get_variable_by_name(self, tenant_id: UUID, agent_id: UUID, name: str) -> Variable | None:
         return await self._table(VARIABLE).get(tenant_id, agent_id=agent_id, name=name)
@@ -150,6 +191,10 @@ class TableConfigStore(ConfigStore):
     async def save_variable(self, variable: Variable, *, overwrite: bool = False) -> UUID:
         await self._table(VARIABLE).save(variable, overwrite=overwrite)
         return variable.id
+
+    async def save_variables(self, variables: list[Variable], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(VARIABLE).save_all(variables, overwrite=overwrite)
+        return [variable.id for variable in variables]
 
     async def delete_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
         return await self._table(VARIABLE).delete(tenant_id, id=variable_id)
@@ -161,14 +206,24 @@ class TableConfigStore(ConfigStore):
         return await self._table(TOOL_ACTIVATION).get(tenant_id, agent_id=agent_id, tool_id=tool_id)
 
     async def get_tool_activations(
-        self, tenant_id: UUID, agent_id: UUID, *, limit: int | None = None, offset: int = 0
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        after: ToolActivation | None = None,
     ) -> list[ToolActivation]:
         where = {"agent_id": agent_id}
-        return await self._table(TOOL_ACTIVATION).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._table(TOOL_ACTIVATION).find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_tool_activation(self, activation: ToolActivation, *, overwrite: bool = False) -> UUID:
         await self._table(TOOL_ACTIVATION).save(activation, overwrite=overwrite)
         return activation.id
+
+    async def save_tool_activations(self, activations: list[ToolActivation], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(TOOL_ACTIVATION).save_all(activations, overwrite=overwrite)
+        return [activation.id for activation in activations]
 
     async def delete_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: str) -> bool:
         return await self._table(TOOL_ACTIVATION).delete(tenant_id, agent_id=agent_id, tool_id=tool_id)
@@ -194,13 +249,18 @@ class TableConfigStore(ConfigStore):
         status: MigrationPlanStatus | None = None,
         limit: int = 50,
         offset: int = 0,
+        after: MigrationPlan | None = None,
     ) -> list[MigrationPlan]:
         where = {"scenario_id": scenario_id, "status": status}
-        return await self._table(MIGRATION_PLAN).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._table(MIGRATION_PLAN).find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
         await self._table(MIGRATION_PLAN).save(plan, overwrite=overwrite)
         return plan.id
+
+    async def save_migration_plans(self, plans: list[MigrationPlan], *, overwrite: bool = False) -> list[UUID]:
+        await self._table(MIGRATION_PLAN).save_all(plans, overwrite=overwrite)
+        return [plan.id for plan in plans]
 
     async def delete_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
         return await self._table(MIGRATION_PLAN).delete(tenant_id, id=plan_id)

@@ -80,3 +80,36 @@ tool_activation AS (
     RETURNING t.id
 )
 SELECT write_id IS NOT NULL FROM with_id
+
+-- name: get_agent_config
+-- All that an agent needs for a turn, each part a list of records; the last column only tells the driver of a type.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+SELECT {{columns of agent}},
+    ARRAY(
+        SELECT ROW({{columns of rule}}) FROM convostore.rule AS t
+        WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.enabled
+        ORDER BY t.priority DESC, t.name, t.id
+    ) AS rule,
+    ARRAY(
+        SELECT ROW({{columns of scenario}}) FROM convostore.scenario AS t
+        WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.enabled
+        ORDER BY t.name, t.id
+    ) AS scenario,
+    ARRAY(
+        SELECT ROW({{columns of template}}) FROM convostore.template AS t
+        WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        ORDER BY t.name, t.id
+    ) AS template,
+    ARRAY(
+        SELECT ROW({{columns of variable}}) FROM convostore.variable AS t
+        WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        ORDER BY t.name, t.id
+    ) AS variable,
+    ARRAY(
+        SELECT ROW({{columns of tool_activation}}) FROM convostore.tool_activation AS t
+        WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        ORDER BY t.tool_id, t.id
+    ) AS tool_activation,
+    NULL::uuid[] AS known
+FROM convostore.agent AS t
+WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL

@@ -93,17 +93,17 @@ walk (depth, edges, frontier, behind) AS (
     WHERE walk.depth < $5::integer AND walk.frontier <> '{}'
 )
 -- OFFSET 0 keeps the planner, which cannot know how many there will be, from reading the whole table to join it.
-SELECT walk.depth, (found.t).recorded_at, (found.t).id, found.t AS relationship, NULL::convostore.entity AS entity
+SELECT walk.depth, found.recorded_at, found.id, found.item AS relationship, NULL::record AS entity
 FROM walk
 CROSS JOIN LATERAL (
-    SELECT t FROM convostore.relationship AS t
+    SELECT t.recorded_at, t.id, ROW({{columns of relationship}}) AS item FROM convostore.relationship AS t
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.edges) OFFSET 0
 ) AS found
 UNION ALL
-SELECT walk.depth, (found.t).recorded_at, (found.t).id, NULL, found.t
+SELECT walk.depth, found.recorded_at, found.id, NULL, found.item
 FROM walk
 CROSS JOIN LATERAL (
-    SELECT t FROM convostore.entity AS t
+    SELECT t.recorded_at, t.id, ROW({{columns of entity}}) AS item FROM convostore.entity AS t
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.frontier) AND $6::boolean OFFSET 0
 ) AS found
 ORDER BY 1, 2, 3
