@@ -26,12 +26,14 @@ def _full() -> list[Model]:
     ann, bob = factories.full_entity(tenant, agent), factories.make_entity(tenant, agent)
     edge = factories.full_relationship(ann, bob)
     return [
-        factories.full_agent(tenant),
-        factories.full_rule(tenant, agent),
-        factories.full_scenario(tenant, agent),
-        factories.full_template(tenant, agent),
-        factories.full_variable(tenant, agent),
-        factories.full_tool_activation(tenant, agent),
+        models.AgentConfig(
+            agent=factories.full_agent(tenant),
+            rules=[factories.full_rule(tenant, agent)],
+            scenarios=[factories.full_scenario(tenant, agent)],
+            templates=[factories.full_template(tenant, agent)],
+            variables=[factories.full_variable(tenant, agent)],
+            tool_activations=[factories.full_tool_activation(tenant, agent)],
+        ),
         factories.full_migration_plan(tenant),
         factories.full_session(tenant),
         factories.full_episode(tenant, agent),

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convostore.models import AuditEvent, Channel, CustomerProfile, Neighbourhood, Session, ToolCall, TurnRecord
+from convostore.models import (
+    AgentConfig,
+    AuditEvent,
+    Channel,
+    CustomerProfile,
+    Neighbourhood,
+    Session,
+    ToolCall,
+    TurnRecord,
+)
 from convostore.models.base import FrozenModel, Model
 from convostore.testing.factories import make_rule, make_session
 from tests.unit.examples import EXAMPLES, MODELS
@@ -86,11 +95,12 @@ def test_errors_do_not_show_what_was_given(model: type[Model]) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_records_of_what_happened_are_frozen() -> None:
+def test_what_nobody_changes_is_frozen() -> None:
     assert {model for model in MODELS if issubclass(model, FrozenModel)} == {
         TurnRecord,
         ToolCall,
         AuditEvent,
+        AgentConfig,
         Neighbourhood,
     }
     turn = EXAMPLES[TurnRecord]
