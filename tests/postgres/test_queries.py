@@ -15,11 +15,12 @@ import pytest
 
 from convostore.core.entities import DECLARATIONS, Declaration
 from convostore.postgres.annotations import bare
+from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
-from convostore.postgres.vectors import EPISODES, RULES, VectorStatements
+from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, number
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
 NAMED = [(file, name) for file in FILES for name in queries(file)]
@@ -73,10 +74,15 @@ CATALOGUE = {("spaces", "indexes")}
 
 
 def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
-    """Return the statements of one search: exact with and without the covering index, approximate."""
+    """Return the statements of one search: exact with and without the covering index, approximate, with words."""
     for covered in (True, False):
-        yield SEARCHES[entity].nearest(filters, covered=covered)
-        yield SEARCHES[entity].approximate(filters, (TENANT, 3), "public", 100, covered=covered)
+        exact = SEARCHES[entity].nearest(filters, covered=covered)
+        approximate = SEARCHES[entity].approximate(filters, (TENANT, 3), "public", 100, covered=covered)
+        yield from (exact, approximate)
+        if entity == "episode":
+            numbers, arguments = {name: number(filters, name) for name in filters}, (None,) * (FIXED + len(filters))
+            yield fused(Search(exact, arguments, numbers))
+            yield fused(Search(approximate, (*arguments, None), numbers, counted=(TENANT,)))
 
 
 @cache
@@ -145,7 +151,8 @@ def test_a_search_binds_every_table_to_the_tenant(entity: str, filters: tuple[st
     for text in searches(entity, filters):
         assert unbound(text, "$1") == []
         # Beside every reference stands the gate, except for the embedding joined to its own episode.
-        assert text.count(GATE) + text.count("LEFT JOIN") == len(REFERENCE.findall(text))
+        tables = [table for table, function, _ in REFERENCE.findall(text) if not function]
+        assert text.count(GATE) + text.count("LEFT JOIN") == len(tables)
 
 
 def test_there_are_statements_to_look_at() -> None:

@@ -17,8 +17,9 @@ from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import Episode
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate, reindexing, spaces, vectors
+from convostore.postgres.hybrid import fused
 from convostore.postgres.reindexing import reindex
-from convostore.postgres.vectors import EPISODES, VectorStatements, margin
+from convostore.postgres.vectors import EPISODES, FIXED, Search, VectorStatements, margin, number
 from convostore.reembedding import reembed
 from convostore.replay.embedder import HashingEmbedder
 from convostore.testing.factories import at, make_episode
@@ -130,6 +131,15 @@ async def test_no_search_scans_the_table(filled: str, name: str, dimensions: int
 async def test_long_vectors_are_found_by_an_index(filled: str) -> None:
     text = await plan(filled, VectorStatements(EPISODES).nearest(("agent_id",), covered=False), AGENT, dimensions=LONG)
     assert "episode_long_direction_idx" in text
+    assert "Seq Scan" not in text
+
+
+async def test_a_search_by_words_and_meaning_reads_what_each_of_them_reads(filled: str) -> None:
+    exact = VectorStatements(EPISODES).nearest(("agent_id",), covered=True)
+    search = Search(exact, (None,) * (FIXED + 1), {"agent_id": number(("agent_id",), "agent_id")})
+    text = await plan(filled, fused(search), AGENT, "tea", "simple", False, 10, 0)
+    assert set(re.findall(r"Scan using (\w+) on episode", text)) == {"episode_direction_idx", "episode_pkey"}
+    assert "Heap Fetches: 0" in text
     assert "Seq Scan" not in text
 
 

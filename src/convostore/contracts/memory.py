@@ -284,7 +284,8 @@ class MemoryStore(Store):
 
         What `text_search_episodes` and `vector_search_episodes` find is fused by reciprocal rank (Cormack, Clarke and
         Büttcher, SIGIR 2009): the score is the sum of 1 / (60 + rank) over the searches that found the episode, ranks
-        counted from 1. Of each search the first 100 count, or the first `offset + limit` if that is more.
+        counted from 1. Of each search the first 100 count, or the first `offset + limit` if that is more. Episodes come
+        as they are stored, also those found by an embedding beside their own.
 
         Args:
             query: as in `text_search_episodes`.
@@ -295,7 +296,7 @@ class MemoryStore(Store):
             language: as in `text_search_episodes`.
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
-            embedding_model: by meaning, only episodes whose `embedding_model` is this.
+            embedding_model: as in `vector_search_episodes`.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
         """

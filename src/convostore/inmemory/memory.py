@@ -83,11 +83,11 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
         most = max(offset + limit, FUSED)
-        where = {**only.where(agent_id), "embedding_model": meaning.embedding_model}
-        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
-        near = nearest(meaning.embedding, episodes, meaning.min_score)[:most]
+        near = await self._by_meaning(tenant_id, agent_id, only, meaning, most, 0)
         matching = await self._by_words(tenant_id, agent_id, only, words, most, 0)
-        return fused(matching, [episode for episode, _ in near])[offset : offset + limit]
+        stored = {row.item.id: row.item for row in self._table(EPISODE).living(tenant_id, only.where(agent_id))}
+        found = fused([item.id for item in matching], [item.id for item, _ in near])[offset : offset + limit]
+        return [(copied(stored[key]), score) for key, score in found]
 
     async def _entities_by_meaning(
         self,

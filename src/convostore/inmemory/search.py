@@ -62,14 +62,13 @@ def matching_text(query: str, episodes: Iterable[Episode], *, prefix: bool = Fal
     return [copied(episode) for _, _, episode in sorted(found, key=lambda item: item[:2])]
 
 
-def fused(*rankings: list[Episode]) -> list[tuple[Episode, float]]:
-    """Return the items of ranked lists with the sum of their reciprocal ranks, best first, then by id."""
+def fused(*rankings: list[UUID]) -> list[tuple[UUID, float]]:
+    """Return the ids of ranked lists with the sums of their reciprocal ranks, best first, then by id."""
     scores: dict[UUID, float] = {}
-    items = {item.id: item for ranking in rankings for item in ranking}
     for ranking in rankings:
-        for rank, item in enumerate(ranking, start=1):
-            scores[item.id] = scores.get(item.id, 0.0) + 1 / (RANK_CONSTANT + rank)
-    return [(items[key], score) for key, score in sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))]
+        for rank, key in enumerate(ranking, start=1):
+            scores[key] = scores.get(key, 0.0) + 1 / (RANK_CONSTANT + rank)
+    return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _parsed(query: str) -> list[list[Phrase]]:

@@ -11,11 +11,12 @@ import asyncpg
 
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP
-from convostore.core.stores.memory import FUSED, RANK_CONSTANT, Filter, Meaning, TableMemoryStore, Words
+from convostore.core.stores.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
 from convostore.core.tables import Where
 from convostore.errors import ConflictError
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import now
+from convostore.postgres.hybrid import fused
 from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -70,12 +71,11 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     async def _by_both(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Episode, float]]:
-        rows = await self._database.fetch(
-            queries("memory")["search_episodes"],
-            *(tenant_id, agent_id, *words, *only, max(offset + limit, FUSED), *meaning, RANK_CONSTANT, limit, offset),
-        )
-        mapping = self._table(EPISODE).mapping
-        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
+        most = max(offset + limit, FUSED)
+        filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
+        search = await self._nearest.prepared(tenant_id, meaning.embedding, filters, most, 0, meaning.min_score)
+        rows = await self._database.fetch(fused(search), *search.arguments, *words, limit, offset)
+        return self._nearest.found(search, rows)
 
     async def _entities_by_meaning(
         self,

@@ -7,7 +7,7 @@ float32 vectors decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
@@ -28,7 +28,7 @@ COVERED_DIMENSIONS = 1_280
 APPROXIMATE_DEPTH = 250
 """How deep into the ranking (`offset` + `limit`) an approximate search may go; deeper ones are exact."""
 
-_FIXED = 7
+FIXED = 7
 """Parameters of every statement: tenant, query, limit, offset, lowest score, margin, dimensions. Then come filters."""
 
 _WANTED = "($3::bigint + $4::bigint)"
@@ -108,7 +108,7 @@ class VectorStatements:
         index fits what else is asked for.
         """
         tenant, dimensions = space
-        known = f"${_FIXED + len(filters) + 1}::boolean"
+        known = f"${FIXED + len(filters) + 1}::boolean"
         hnsw = f"(SELECT {_HNSW.format(ef=min(8 * depth, _MOST_CANDIDATES))}) IS NOT NULL"
         before = (
             f"large AS MATERIALIZED (SELECT coalesce({known}, EXISTS ("
@@ -130,7 +130,7 @@ class VectorStatements:
     def _statement(
         self, filters: tuple[str, ...], before: str, own: list[str], *, covered: bool, more: str = ""
     ) -> str:
-        model = self._number(filters, "embedding_model") if "embedding_model" in filters else None
+        model = number(filters, "embedding_model") if "embedding_model" in filters else None
         beside = self._searched.beside if model else None
         scans = list(own)
         if beside:
@@ -182,11 +182,25 @@ class VectorStatements:
         )
 
     def _conditions(self, filters: tuple[str, ...]) -> str:
-        asked = [self._searched.filters[name].format(self._number(filters, name)) for name in filters]
+        asked = [self._searched.filters[name].format(number(filters, name)) for name in filters]
         return " AND ".join([self._searched.always, *asked])
 
-    def _number(self, filters: tuple[str, ...], name: str) -> str:
-        return f"${_FIXED + 1 + filters.index(name)}"
+
+@dataclass(frozen=True)
+class Search:
+    """A search to be run.
+
+    Attributes:
+        statement: finds rows with their `score`, best first, then by id; where it counts, also whether it is `large`.
+        arguments: its parameters: tenant, query, limit and so on.
+        numbers: which parameter is the value of which filter.
+        counted: the search whose size it counts; empty if that is known.
+    """
+
+    statement: str
+    arguments: tuple[Any, ...]
+    numbers: Mapping[str, str]
+    counted: tuple[Hashable, ...] = ()
 
 
 class VectorSearch(Generic[M]):
@@ -209,8 +223,22 @@ class VectorSearch(Generic[M]):
         min_score: float,
     ) -> list[tuple[M, float]]:
         """Return what is nearest to a vector with its scores; a filter that is None does not filter."""
+        search = await self.prepared(tenant_id, query, filters, limit, offset, min_score)
+        return self.found(search, await self._database.fetch(search.statement, *search.arguments))
+
+    async def prepared(
+        self,
+        tenant_id: UUID,
+        query: Sequence[float],
+        filters: Mapping[str, Any],
+        limit: int,
+        offset: int,
+        min_score: float,
+    ) -> Search:
+        """Choose the statement of a search."""
         given = {name: value for name, value in filters.items() if value is not None}
         names, values, dimensions = tuple(given), tuple(given.values()), len(query)
+        numbers = {name: number(names, name) for name in names}
         covered = dimensions <= COVERED_DIMENSIONS
         fixed = (tenant_id, query, limit, offset, min_score, margin(dimensions), dimensions)
         asked = (tenant_id, dimensions, names, values)
@@ -219,14 +247,16 @@ class VectorSearch(Generic[M]):
         if self._spaces and large is not False and limit + offset <= APPROXIMATE_DEPTH:
             schema = await self._spaces.schema_of(index_name(tenant_id, dimensions))
         if schema is None:
-            rows = await self._database.fetch(self._statements.nearest(names, covered=covered), *fixed, *values)
-        else:
-            depth = 2 * _step(limit + offset)
-            statement = self._statements.approximate(names, (tenant_id, dimensions), schema, depth, covered=covered)
-            rows = await self._database.fetch(statement, *fixed, *values, large)
-            if large is None and rows:
-                self._sizes.put(asked, large=rows[0]["large"])
-        return [(self._mapping.model(row, tenant_id), row["score"]) for row in rows]
+            return Search(self._statements.nearest(names, covered=covered), (*fixed, *values), numbers)
+        depth = 2 * _step(limit + offset)
+        statement = self._statements.approximate(names, (tenant_id, dimensions), schema, depth, covered=covered)
+        return Search(statement, (*fixed, *values, large), numbers, asked if large is None else ())
+
+    def found(self, search: Search, rows: Sequence[Any]) -> list[tuple[M, float]]:
+        """Return what the rows of a search say, and remember what it has counted."""
+        if search.counted and rows and rows[0]["large"] is not None:
+            self._sizes.put(search.counted, large=rows[0]["large"])
+        return [(self._mapping.model(row, search.arguments[0]), row["score"]) for row in rows]
 
 
 def margin(dimensions: int) -> float:
@@ -237,6 +267,11 @@ def margin(dimensions: int) -> float:
     Numerical Algorithms", 2002, section 3.1), which happens four times. Both distances may be off by all that.
     """
     return 2 * (2**-10 + 2**-17 + dimensions * 2**-22)
+
+
+def number(filters: tuple[str, ...], name: str) -> str:
+    """Return the parameter that is the value of a filter."""
+    return f"${FIXED + 1 + filters.index(name)}"
 
 
 def _step(wanted: int) -> int:

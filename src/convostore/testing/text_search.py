@@ -176,6 +176,15 @@ class HybridSearchContract(StoreContract):
         assert await search("te", [1.0, 0.0], tenant, agent, embedding_model="other", prefix=True) == [(word, 1 / 61)]
         assert await search("tea", [1.0], tenant, agent, language="english") == []
 
+    async def test_embeddings_beside_count_and_episodes_come_as_they_are(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        (episode,) = await add_episodes(store, tenant, agent, {"embedding": [1.0], "embedding_model": "old"})
+        assert await store.add_embeddings(tenant, "new", {episode.id: [0.0, 1.0]}) == 1
+        found = await store.search_episodes("", [0.0, 1.0], tenant, agent, embedding_model="new")
+        assert found == [(episode, 1 / 61)]
+        assert await store.search_episodes("tea", [1.0], tenant, agent) == [(episode, 1 / 61 + 1 / 61)]
+        assert await store.search_episodes("", [0.0, 1.0], tenant, agent) == []
+
     async def test_both_searches_are_filtered(self, store: MemoryStore) -> None:
         tenant, agent, customer = uuid4(), uuid4(), uuid4()
         mine, other = await add_episodes(

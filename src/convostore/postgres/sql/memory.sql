@@ -9,42 +9,6 @@ WHERE {{gate}}
 ORDER BY m.rank DESC, t.id
 LIMIT $13::bigint OFFSET $14::bigint
 
--- name: search_episodes
--- An agent's episodes that match a web search query or are near to a vector, fused by reciprocal rank, best first.
-WITH matching AS (
-    SELECT m.id, row_number() OVER (ORDER BY m.rank DESC, m.id) AS place
-    FROM convostore.matching_episodes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::bigint) AS m
-),
-near AS (
-    SELECT n.id, row_number() OVER (ORDER BY n.score DESC, n.id) AS place
-    FROM (
-        SELECT t.id, convostore.similarity(t.embedding, $14) AS score
-        FROM convostore.episode AS t
-        WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
-          AND ($6::uuid IS NULL OR t.customer_profile_id = $6) AND ($7::uuid IS NULL OR t.session_id = $7)
-          AND ($8::uuid IS NULL OR t.group_id = $8) AND ($9::text IS NULL OR t.content_type = $9)
-          AND ($10::timestamptz IS NULL OR t.occurred_at >= $10) AND ($11::timestamptz IS NULL OR t.occurred_at < $11)
-          AND ($12::timestamptz IS NULL
-               OR ((t.valid_from IS NULL OR t.valid_from <= $12) AND (t.valid_to IS NULL OR t.valid_to > $12)))
-          AND ($16::text IS NULL OR t.embedding_model = $16)
-    ) AS n
-    WHERE n.score >= $15::double precision
-    ORDER BY place
-    LIMIT $13::bigint
-),
-fused AS (
-    SELECT found.id, sum(1 / ($17::bigint + found.place)::double precision) AS score
-    FROM (SELECT id, place FROM matching UNION ALL SELECT id, place FROM near) AS found
-    GROUP BY found.id
-    ORDER BY score DESC, found.id
-    LIMIT $18 OFFSET $19
-)
-SELECT {{columns of episode}}, fused.score
-FROM fused
-JOIN convostore.episode AS t ON t.tenant_id = $1 AND t.id = fused.id
-WHERE {{gate}}
-ORDER BY fused.score DESC, t.id
-
 -- name: nearest_entities
 -- An agent's entities nearest to a vector with their scores, best first; only those of its dimension are compared.
 SELECT {{columns of entity}}, t.score
