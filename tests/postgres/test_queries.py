@@ -20,7 +20,7 @@ from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
-from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, number
+from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, numbered
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
 NAMED = [(file, name) for file in FILES for name in queries(file)]
@@ -80,9 +80,9 @@ def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
         approximate = SEARCHES[entity].approximate(filters, (TENANT, 3), "public", 100, covered=covered)
         yield from (exact, approximate)
         if entity == "episode":
-            numbers, arguments = {name: number(filters, name) for name in filters}, (None,) * (FIXED + len(filters))
-            yield fused(Search(exact, arguments, numbers))
-            yield fused(Search(approximate, (*arguments, None), numbers, counted=(TENANT,)))
+            arguments = (None,) * (FIXED + len(filters))
+            yield fused(Search(exact, arguments, numbered(filters)))
+            yield fused(Search(approximate, (*arguments, None), numbered(filters), counted=(TENANT,)))
 
 
 @cache

@@ -37,6 +37,8 @@ _CANDIDATES = f"2 * {_WANTED} + 50"
 _MOST_CANDIDATES = 1_000
 """What pgvector allows as `hnsw.ef_search`."""
 
+_TIME = ("since", "until")
+
 _HNSW = "set_config('hnsw.iterative_scan', 'relaxed_order', true) || set_config('hnsw.ef_search', '{ef}', true)"
 
 
@@ -109,7 +111,7 @@ class VectorStatements:
         """
         tenant, dimensions = space
         known = f"${FIXED + len(filters) + 1}::boolean"
-        hnsw = f"(SELECT {_HNSW.format(ef=min(8 * depth, _MOST_CANDIDATES))}) IS NOT NULL"
+        hnsw = f"(SELECT {_HNSW.format(ef=min(16 * depth, _MOST_CANDIDATES))}) IS NOT NULL"
         before = (
             f"large AS MATERIALIZED (SELECT coalesce({known}, EXISTS ("
             f"{self._scan(filters, covered=covered, selected='')} OFFSET {EXACT_ROWS})) AS large), "
@@ -117,7 +119,7 @@ class VectorStatements:
             f"{quoted(schema)}.halfvec(t.direction, {dimensions:d}, true), (SELECT direction FROM query)) AS distance "
             f"FROM convostore.{quoted(self._searched.declaration.name)} AS t WHERE {GATE} AND {hnsw} "
             f"AND t.tenant_id = $1 AND t.tenant_id = '{tenant}' AND t.dimensions = {dimensions:d} "
-            f"AND (SELECT large FROM large) AND ({self._conditions(filters)}) IS TRUE "
+            f"AND (SELECT large FROM large) AND ({self._conditions(numbered(filters))}) IS TRUE "
             f"ORDER BY distance LIMIT {depth:d}), "
             f"enough AS MATERIALIZED (SELECT count(*) >= {_WANTED} AS enough FROM approximate), "
         )
@@ -130,7 +132,7 @@ class VectorStatements:
     def _statement(
         self, filters: tuple[str, ...], before: str, own: list[str], *, covered: bool, more: str = ""
     ) -> str:
-        model = number(filters, "embedding_model") if "embedding_model" in filters else None
+        model = numbered(filters).get("embedding_model")
         beside = self._searched.beside if model else None
         scans = list(own)
         if beside:
@@ -173,16 +175,36 @@ class VectorStatements:
             beside = "false" if table is None else "true"
             distance = "convostore.distance(t.direction, (SELECT direction FROM query))"
             selected = f" t.id, {distance} AS distance, {beside} AS beside"
-        index = ""
+        given = numbered(filters)
+        where = f"t.dimensions = $7::smallint AND {self._conditions(given)}"
         if self._searched.covered and table is None:
-            index = f" AND t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS}"
+            where = f"t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS} AND {self._of_index(given)}"
         return (
             f"SELECT{selected} FROM convostore.{quoted(table or self._searched.declaration.name)} AS t "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND t.dimensions = $7::smallint{index} AND {self._conditions(filters)}"
+            f"WHERE {GATE} AND t.tenant_id = $1 AND {where}"
         )
 
-    def _conditions(self, filters: tuple[str, ...]) -> str:
-        asked = [self._searched.filters[name].format(number(filters, name)) for name in filters]
+    def _of_index(self, given: Mapping[str, str]) -> str:
+        """Return the conditions so that of all indexes the covering one is the cheapest, whatever the statistics say.
+
+        Its columns are compared as rows: then the index by which a customer's episodes are listed does not fit. Without
+        a customer, the time is no condition of an index: the planner would expect a descent for each customer there is.
+        """
+        others = {name: number for name, number in given.items() if name not in ("customer_profile_id", *_TIME)}
+        customer = given.get("customer_profile_id")
+        if customer is None:
+            time = [f"({self._searched.filters[name].format(given[name])}) IS TRUE" for name in _TIME if name in given]
+            return " AND ".join(["t.dimensions = $7::smallint", *time, self._conditions(others)])
+        bounds = []
+        for name, without_time, with_time in (("since", ">=", ">="), ("until", "<=", "<")):
+            columns, values, compared = ["t.dimensions", "t.customer_profile_id"], ["$7", customer], without_time
+            if name in given:
+                columns, values, compared = [*columns, "t.occurred_at"], [*values, given[name]], with_time
+            bounds.append(f"({', '.join(columns)}) {compared} ({', '.join(values)})")
+        return " AND ".join([*bounds, self._conditions(others)])
+
+    def _conditions(self, given: Mapping[str, str]) -> str:
+        asked = [self._searched.filters[name].format(number) for name, number in given.items()]
         return " AND ".join([self._searched.always, *asked])
 
 
@@ -238,7 +260,6 @@ class VectorSearch(Generic[M]):
         """Choose the statement of a search."""
         given = {name: value for name, value in filters.items() if value is not None}
         names, values, dimensions = tuple(given), tuple(given.values()), len(query)
-        numbers = {name: number(names, name) for name in names}
         covered = dimensions <= COVERED_DIMENSIONS
         fixed = (tenant_id, query, limit, offset, min_score, margin(dimensions), dimensions)
         asked = (tenant_id, dimensions, names, values)
@@ -247,10 +268,10 @@ class VectorSearch(Generic[M]):
         if self._spaces and large is not False and limit + offset <= APPROXIMATE_DEPTH:
             schema = await self._spaces.schema_of(index_name(tenant_id, dimensions))
         if schema is None:
-            return Search(self._statements.nearest(names, covered=covered), (*fixed, *values), numbers)
+            return Search(self._statements.nearest(names, covered=covered), (*fixed, *values), numbered(names))
         depth = 2 * _step(limit + offset)
         statement = self._statements.approximate(names, (tenant_id, dimensions), schema, depth, covered=covered)
-        return Search(statement, (*fixed, *values, large), numbers, asked if large is None else ())
+        return Search(statement, (*fixed, *values, large), numbered(names), asked if large is None else ())
 
     def found(self, search: Search, rows: Sequence[Any]) -> list[tuple[M, float]]:
         """Return what the rows of a search say, and remember what it has counted."""
@@ -269,9 +290,9 @@ def margin(dimensions: int) -> float:
     return 2 * (2**-10 + 2**-17 + dimensions * 2**-22)
 
 
-def number(filters: tuple[str, ...], name: str) -> str:
-    """Return the parameter that is the value of a filter."""
-    return f"${FIXED + 1 + filters.index(name)}"
+def numbered(filters: tuple[str, ...]) -> dict[str, str]:
+    """Return which parameter is the value of which filter."""
+    return {name: f"${number}" for number, name in enumerate(filters, start=FIXED + 1)}
 
 
 def _step(wanted: int) -> int:
