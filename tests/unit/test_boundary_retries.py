@@ -25,12 +25,17 @@ def save(store: ScriptedSessions) -> Awaitable[Any]:
     return store.save(make_session(uuid4()))
 
 
+def overwrite(store: ScriptedSessions) -> Awaitable[Any]:
+    return store.save(make_session(uuid4()), overwrite=True)
+
+
 def delete(store: ScriptedSessions) -> Awaitable[Any]:
     return store.delete(uuid4())
 
 
 Call = Callable[[ScriptedSessions], Awaitable[Any]]
-EVERY_EFFECT = pytest.mark.parametrize("call", [get, save, delete])
+EVERY_EFFECT = pytest.mark.parametrize("call", [get, save, overwrite, delete])
+ONCE = pytest.mark.parametrize("call", [overwrite, delete])
 HARMLESS = pytest.mark.parametrize("call", [get, save])
 HARMLESS_FAILURES = [
     DriverError("loading"),
@@ -61,19 +66,23 @@ async def test_a_lost_answer_is_asked_for_again_where_that_is_harmless(call: Cal
     assert store.attempts == 2
 
 
+@ONCE
 @pytest.mark.parametrize("failure", LOST_ANSWERS, ids=repr)
-async def test_a_write_that_must_happen_once_is_not_repeated_after_a_lost_answer(failure: Exception) -> None:
+async def test_a_write_that_must_happen_once_is_not_repeated_after_a_lost_answer(
+    call: Call, failure: Exception
+) -> None:
     store = ScriptedSessions(failure)
     with pytest.raises(ConnectionError) as caught:
-        await delete(store)
+        await call(store)
     assert store.attempts == 1
     assert (caught.value.outcome, caught.value.retryable) == ("unknown", True)
 
 
-async def test_once_only_writes_stop_at_the_first_lost_answer() -> None:
+@ONCE
+async def test_once_only_writes_stop_at_the_first_lost_answer(call: Call) -> None:
     store = ScriptedSessions(DriverError("loading"), ConnectionError("lost", outcome="unknown"))
     with pytest.raises(ConnectionError, match="lost"):
-        await delete(store)
+        await call(store)
     assert store.attempts == 2
 
 

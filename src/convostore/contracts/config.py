@@ -27,9 +27,10 @@ class ConfigStore(Store):
 
     **Saving** is a compare-and-set on `revision`: 0 for a new object, else the revision it was read with. On success
     the caller's object holds the new `revision` and `updated_at`, and on the first save `created_at`. Every `save_`
-    method takes `overwrite=True` to store whatever revision is there, and raises `ConflictError` when the stored
-    revision is another (`current_revision` tells it), when the object was deleted, when its id is taken, or when its
-    name or tool id is in use among the living of its agent (for agents: of their tenant).
+    method takes `overwrite=True` to store whatever revision is there (then it is not repeated after its answer was
+    lost), and raises `ConflictError` when the stored revision is another (`current_revision` tells it), when the object
+    was deleted, when its id is taken, or when its name or tool id is in use among the living of its agent (for agents:
+    of their tenant).
 
     The `save_` methods for several take at most 1,000 objects of one tenant, store all of them or none, in one round
     trip, and return their ids in the order given. Each object is checked as if it were saved alone, against what was

@@ -51,7 +51,7 @@ class SessionStore(Store):
 
         Args:
             session: the session, with the revision it was read with, or 0 if it is new.
-            overwrite: store it whatever the stored revision is.
+            overwrite: store it whatever the stored revision is. Such a save is not repeated after its answer was lost.
             fence: the fencing token of the lock under which the session was worked on.
 
         Raises:

@@ -140,7 +140,9 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
             try:
                 arguments = check()(args, kwargs)
                 _bind_tenant(self._tenant, arguments)
-                result = await _attempt(self, effect, functools.partial(method, self, **arguments), started)
+                # Once somebody may have read what it wrote, overwriting again would undo what they have done since.
+                repeated = Effect.ONCE if arguments.get("overwrite") else effect
+                result = await _attempt(self, repeated, functools.partial(method, self, **arguments), started)
             except Exception as failure:
                 error = failure if isinstance(failure, StoreError) else self._translate(failure)
                 error.store, error.operation = self.kind, operation
