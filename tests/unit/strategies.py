@@ -17,8 +17,7 @@ from pydantic.fields import FieldInfo
 from convostore.models import CustomerProfile, ItemStatus, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.models.config import Scoped
-from convostore.models.fields import LANGUAGES, Json, JsonObject, Key, Language, UtcDatetime, Vector
-from convostore.models.profile import Sha256
+from convostore.models.fields import LANGUAGES, Json, JsonObject, Key, Language, Sha256, UtcDatetime, Vector
 
 Strategy: TypeAlias = st.SearchStrategy[Any]
 M = TypeVar("M", bound=Model)

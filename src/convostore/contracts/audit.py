@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
+from functools import partial
+from typing import Annotated
 from uuid import UUID
 
+from pydantic import Field
+
+from convostore.core.audit import canonical, check_anchors, verified
 from convostore.core.boundary import Store
-from convostore.core.operations import writes
+from convostore.core.operations import writes, writes_once
+from convostore.core.paging import stream
 from convostore.core.validation import Limit, Offset
-from convostore.models.audit import AuditEvent, TurnRecord
+from convostore.models.audit import (
+    AuditAnchor,
+    AuditEvent,
+    AuditProblem,
+    AuditRecord,
+    AuditVerification,
+    TurnRecord,
+)
 from convostore.models.fields import TypeName, UtcDatetime
+
+_MANY = Field(max_length=1_000)
 
 
 class AuditStore(Store):
     """Turns and events that can be added and read, never changed or deleted.
 
-    Saving the same record again does nothing. Windows are half-open: `since` ≤ timestamp < `until`.
+    Saving the same record again does nothing. Windows are half-open: `since` ≤ timestamp < `until`. `after` continues a
+    list behind an item, and `iter_…` does so until the end; no connection is held between pages.
+
+    **Records.** Whatever is saved becomes a record in a hash chain, in the order of arrival: one chain per session, and
+    one per tenant for events without a session. `verify` finds a record that was changed, removed or reordered by
+    whatever means, and with an anchor kept elsewhere even a chain that was computed anew. Bodies, the turns and events
+    themselves, can be dropped by the month of their arrival; records stay. What has no body is in no list.
     """
 
     kind = "audit"
@@ -30,12 +53,30 @@ class AuditStore(Store):
         """
 
     @abstractmethod
+    @writes
+    async def save_turns(self, turns: Annotated[list[TurnRecord], _MANY]) -> list[UUID]:
+        """Record turns of one tenant in the order given, all or none, and return their ids in that order.
+
+        Args:
+            turns: at most 1,000, of any sessions.
+
+        Raises:
+            ConflictError: an id, or a session's turn number, is taken by another record, in the store or in the list.
+        """
+
+    @abstractmethod
     async def get_turn(self, tenant_id: UUID, turn_id: UUID) -> TurnRecord | None:
         """Return a turn, or None."""
 
     @abstractmethod
     async def list_turns_by_session(
-        self, tenant_id: UUID, session_id: UUID, *, limit: Limit = 100, offset: Offset = 0
+        self,
+        tenant_id: UUID,
+        session_id: UUID,
+        *,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: TurnRecord | None = None,
     ) -> list[TurnRecord]:
         """Return a session's turns by `turn_number`; empty if there are none.
 
@@ -44,7 +85,12 @@ class AuditStore(Store):
             session_id: the session.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_turns_by_session(self, tenant_id: UUID, session_id: UUID) -> AsyncIterator[TurnRecord]:
+        """Yield all of a session's turns by `turn_number`."""
+        return stream(partial(self.list_turns_by_session, tenant_id, session_id))
 
     @abstractmethod
     async def list_turns_by_tenant(
@@ -55,6 +101,7 @@ class AuditStore(Store):
         until: UtcDatetime | None = None,
         limit: Limit = 100,
         offset: Offset = 0,
+        after: TurnRecord | None = None,
     ) -> list[TurnRecord]:
         """Return a tenant's turns by `timestamp`, newest first, then by id; empty if there are none.
 
@@ -64,7 +111,20 @@ class AuditStore(Store):
             until: only turns before this moment.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
         """
+
+    def iter_turns_by_tenant(
+        self, tenant_id: UUID, *, since: UtcDatetime | None = None, until: UtcDatetime | None = None
+    ) -> AsyncIterator[TurnRecord]:
+        """Yield all of a tenant's turns by `timestamp`, newest first, then by id.
+
+        Args:
+            tenant_id: the tenant.
+            since: only turns at or after this moment.
+            until: only turns before this moment.
+        """
+        return stream(partial(self.list_turns_by_tenant, tenant_id, since=since, until=until))
 
     @abstractmethod
     @writes
@@ -73,6 +133,18 @@ class AuditStore(Store):
 
         Raises:
             ConflictError: the id is taken by another record.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_events(self, events: Annotated[list[AuditEvent], _MANY]) -> list[UUID]:
+        """Record events of one tenant in the order given, all or none, and return their ids in that order.
+
+        Args:
+            events: at most 1,000, of any sessions or none.
+
+        Raises:
+            ConflictError: an id is taken by another record, in the store or in the list.
         """
 
     @abstractmethod
@@ -86,10 +158,12 @@ class AuditStore(Store):
         *,
         event_type: TypeName | None = None,
         session_id: UUID | None = None,
+        turn_id: UUID | None = None,
         since: UtcDatetime | None = None,
         until: UtcDatetime | None = None,
         limit: Limit = 100,
         offset: Offset = 0,
+        after: AuditEvent | None = None,
     ) -> list[AuditEvent]:
         """Return a tenant's events by `timestamp`, newest first, then by id; empty if there are none.
 
@@ -97,8 +171,128 @@ class AuditStore(Store):
             tenant_id: the tenant.
             event_type: only events of this type.
             session_id: only events of this session.
+            turn_id: only events of this turn.
             since: only events at or after this moment.
             until: only events before this moment.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
+        """
+
+    def iter_events(
+        self,
+        tenant_id: UUID,
+        *,
+        event_type: TypeName | None = None,
+        session_id: UUID | None = None,
+        turn_id: UUID | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+    ) -> AsyncIterator[AuditEvent]:
+        """Yield all of a tenant's events by `timestamp`, newest first, then by id.
+
+        Args:
+            tenant_id: the tenant.
+            event_type: and the four that follow: as in `list_events`.
+        """
+        return stream(
+            partial(
+                self.list_events,
+                tenant_id,
+                event_type=event_type,
+                session_id=session_id,
+                turn_id=turn_id,
+                since=since,
+                until=until,
+            )
+        )
+
+    @abstractmethod
+    async def list_records(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: AuditRecord | None = None,
+    ) -> list[AuditRecord]:
+        """Return a tenant's records with their bodies: the tenant's own chain, then those of sessions by id.
+
+        Args:
+            tenant_id: the tenant.
+            session_id: only the chain of this session.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
+        """
+
+    def iter_records(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[AuditRecord]:
+        """Yield all of a tenant's records, or those of one session, as `list_records` orders them."""
+        return stream(partial(self.list_records, tenant_id, session_id=session_id))
+
+    @abstractmethod
+    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
+        """Return what tells of a record that is not there: the head of a chain, or unless for a session, a body."""
+
+    async def verify(
+        self,
+        tenant_id: UUID,
+        session_id: UUID | None = None,
+        anchor: AuditAnchor | Sequence[AuditAnchor] | None = None,
+    ) -> AuditVerification:
+        """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
+
+        It reads page by page, in memory that does not grow with what there is; the deadline is that of a page.
+
+        Args:
+            tenant_id: the tenant.
+            session_id: only the chain of this session.
+            anchor: the `head` of an earlier verification, or several, of any of these chains.
+
+        Raises:
+            ValidationError: an anchor is not of these chains.
+        """
+        anchors = check_anchors(tenant_id, session_id, anchor)
+        result = await verified(tenant_id, session_id, anchors, self.iter_records(tenant_id, session_id=session_id))
+        if result.problem is None and (remnant := await self.find_remnant(tenant_id, session_id=session_id)):
+            return result.model_copy(update={"problem": remnant})
+        return result
+
+    async def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
+        """Yield the end of every chain of a tenant, to be kept elsewhere as anchors of later verifications."""
+        last: AuditRecord | None = None
+        async for record in self.iter_records(tenant_id):
+            if last is not None and last.session_id != record.session_id:
+                yield last.anchor
+            last = record
+        if last is not None:
+            yield last.anchor
+
+    async def export(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[str]:
+        """Yield a tenant's records, or those of one session, as lines of JSON that `verify_export.py` verifies."""
+        async for record in self.iter_records(tenant_id, session_id=session_id):
+            yield canonical(record)
+
+    @abstractmethod
+    @writes
+    async def prepare_months(self) -> int:
+        """Make room for what will be recorded in this month and the next three; return for how many there was none.
+
+        Saving never needs it: room that is missing is made then. It belongs to the upkeep, which `open_stores` does.
+        """
+
+    @abstractmethod
+    @writes_once
+    async def drop_bodies(self, *, before: UtcDatetime) -> list[date]:
+        """Drop the bodies of all tenants that arrived in months that were over at a moment; return these months.
+
+        A month is told by its first day, and counted in UTC. Records stay, and tell which bodies they are without. On
+        PostgreSQL this takes a pool of the role `convostore_maintenance`.
+
+        Args:
+            before: the moment, not in the future.
+
+        Raises:
+            ValidationError: the moment lies in the future, or the store is bound to a tenant.
         """

@@ -11,7 +11,6 @@ from uuid import UUID
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import (
     Agent,
-    AuditEvent,
     Entity,
     Episode,
     MigrationPlan,
@@ -22,7 +21,6 @@ from convostore.models import (
     Session,
     Template,
     ToolActivation,
-    TurnRecord,
     Variable,
 )
 from convostore.models.base import Model
@@ -144,11 +142,6 @@ RELATIONSHIP = Declaration(
     revisioned=True,
 )
 
-TURN = Declaration(
-    "turn", TurnRecord, ("-timestamp",), key=("turn_id",), unique=(Unique(("session_id", "turn_number")),)
-)
-EVENT = Declaration("event", AuditEvent, ("-timestamp",))
-
 SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True, fenced=True)
 
 AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
@@ -163,11 +156,9 @@ DECLARATIONS: tuple[Declaration[Any], ...] = (
     EPISODE,
     ENTITY,
     RELATIONSHIP,
-    TURN,
-    EVENT,
     SESSION,
 )
-"""Every entity that is one row of one table. Profiles are several and have a file of their own."""
+"""Every entity that is one row of one table. Profiles and audit records are several and have files of their own."""
 
 
 def in_force(plan: MigrationPlan) -> bool:

@@ -24,11 +24,11 @@ def not_there() -> NotFoundError:
     return NotFoundError("session_id: there is no such session")
 
 
-def check_unbound(tenant_id: UUID | None) -> None:
-    """Refuse to sweep for one tenant.
+def check_unbound(tenant_id: UUID | None, operation: str = "sweep") -> None:
+    """Refuse to do for one tenant what can only be done for all.
 
     Raises:
         ValidationError: the store is bound.
     """
     if tenant_id is not None:
-        raise ValidationError("sweep: works for all tenants; this store is bound to one")
+        raise ValidationError(f"{operation}: works for all tenants; this store is bound to one")

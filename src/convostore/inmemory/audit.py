@@ -1,8 +1,171 @@
 """The audit store in memory."""
 
-from convostore.core.stores.audit import TableAuditStore
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from convostore.core.audit import (
+    TURN,
+    Kind,
+    canonical,
+    check_retention,
+    month_of,
+    next_month,
+    number_taken,
+    plain,
+    taken,
+)
+from convostore.core.boundary import DEFAULT_TIMEOUT
+from convostore.core.entities import tenant_of
+from convostore.core.sessions import check_unbound
+from convostore.core.stores.audit import BodyAuditStore
+from convostore.core.tables import Window
 from convostore.inmemory.base import InMemoryStore
+from convostore.inmemory.table import copied, has
+from convostore.models import AuditProblem, AuditRecord, TurnRecord
+from convostore.models.base import Model
+from convostore.models.fields import now
+from convostore.verify_export import GENESIS, VERSION, digest_of, hash_of
+
+M = TypeVar("M", bound=Model)
+
+_END = datetime.max.replace(tzinfo=UTC)
 
 
-class InMemoryAuditStore(InMemoryStore, TableAuditStore):
+class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     """Turns and events in memory."""
+
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(timeout=timeout, clock=clock)
+        self._chains: dict[tuple[UUID, UUID | None], list[AuditRecord]] = {}
+        self._records: dict[tuple[UUID, str, UUID], AuditRecord] = {}
+        self._bodies: dict[tuple[UUID, str, UUID], tuple[Model, str]] = {}
+        self._dropped: set[date] = set()
+
+    async def list_turns_by_session(
+        self,
+        tenant_id: UUID,
+        session_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: TurnRecord | None = None,
+    ) -> list[TurnRecord]:
+        turns = sorted(self._items(TURN, tenant_id, {"session_id": session_id}), key=lambda turn: turn.turn_number)
+        return [copied(turn) for turn in turns if after is None or turn.turn_number > after.turn_number][offset:][
+            :limit
+        ]
+
+    async def list_records(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditRecord | None = None,
+    ) -> list[AuditRecord]:
+        records = sorted(
+            (
+                record
+                for (tenant, session), chain in self._chains.items()
+                if tenant == tenant_id and session_id in (None, session)
+                for record in chain
+            ),
+            key=_place,
+        )
+        page = [record for record in records if after is None or _place(record) > _place(after)][offset:][:limit]
+        return [self._with_body(record) for record in page]
+
+    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
+        return None
+
+    async def prepare_months(self) -> int:
+        return 0
+
+    async def drop_bodies(self, *, before: datetime) -> list[date]:
+        check_unbound(self._tenant, "drop_bodies")
+        check_retention(before, self._clock())
+        months = {month_of(self._records[key].recorded_at) for key in self._bodies}
+        over = {month for month in months if next_month(month) <= before}
+        for key in [key for key in self._bodies if month_of(self._records[key].recorded_at) in over]:
+            del self._bodies[key]
+        self._dropped |= over
+        return sorted(over)
+
+    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+        added: list[AuditRecord] = []
+        moment = self._clock()
+        try:
+            for item in items:
+                body = canonical(item)
+                key = (tenant_of(item), kind.name, kind.id_of(item))
+                if key not in self._records:
+                    record = self._next(kind, item, digest_of(body), moment)
+                    added.append(record)
+                    self._chains.setdefault((record.tenant_id, record.session_id), []).append(record)
+                    self._records[key] = record
+                    self._bodies[key] = copied(item), body
+                elif self._records[key].digest != digest_of(body):
+                    raise taken(kind)
+        except Exception:
+            for record in reversed(added):
+                self._chains[record.tenant_id, record.session_id].pop()
+                key = (record.tenant_id, record.kind, record.record_id)
+                del self._records[key], self._bodies[key]
+            raise
+
+    def _next(self, kind: Kind[M], item: M, digest: str, moment: datetime) -> AuditRecord:
+        """Return the record that an item becomes at the end of its chain."""
+        session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)
+        chain = self._chains.get((tenant_of(item), session_id), [])
+        if turn_number is not None and any(record.turn_number == turn_number for record in chain):
+            raise number_taken()
+        record = AuditRecord(
+            version=VERSION,
+            tenant_id=tenant_of(item),
+            kind=kind.name,
+            record_id=kind.id_of(item),
+            session_id=session_id,
+            turn_number=turn_number,
+            sequence=len(chain) + 1,
+            recorded_at=moment,
+            previous_hash=chain[-1].hash if chain else GENESIS,
+            digest=digest,
+            hash=GENESIS,
+        )
+        return record.model_copy(update={"hash": hash_of(plain(record))})
+
+    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+        key = (tenant_id, kind.name, record_id)
+        return copied(cast("M", self._bodies[key][0])) if key in self._bodies else None
+
+    async def _find(
+        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+    ) -> list[M]:
+        def place(item: Any) -> Any:
+            return _END - item.timestamp, kind.id_of(item)
+
+        found = sorted(self._items(kind, tenant_id, where), key=place)
+        return [copied(item) for item in found if after is None or place(item) > place(after)][offset:][:limit]
+
+    def _items(self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any]) -> Iterable[M]:
+        equal = {name: value for name, value in where.items() if name not in ("since", "until")}
+        window = Window(where.get("since"), where.get("until"))
+        for (tenant, name, _), (item, _) in self._bodies.items():
+            if (tenant, name) == (tenant_id, kind.name) and has(item, {**equal, "timestamp": window}):
+                yield cast("M", item)
+
+    def _with_body(self, record: AuditRecord) -> AuditRecord:
+        _, body = self._bodies.get((record.tenant_id, record.kind, record.record_id), (None, None))
+        dropped = body is None and month_of(record.recorded_at) in self._dropped
+        return record.model_copy(update={"body": body, "body_dropped": dropped})
+
+
+def _place(record: AuditRecord) -> tuple[bool, int, int]:
+    """Return where a record stands in a tenant's list: its own chain first."""
+    session_id = record.session_id
+    return session_id is not None, session_id.int if session_id else 0, record.sequence

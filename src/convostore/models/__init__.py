@@ -1,6 +1,14 @@
 """The models: pydantic v2, pure data, one file per domain."""
 
-from convostore.models.audit import AuditEvent, ToolCall, TurnRecord
+from convostore.models.audit import (
+    AuditAnchor,
+    AuditEvent,
+    AuditProblem,
+    AuditRecord,
+    AuditVerification,
+    ToolCall,
+    TurnRecord,
+)
 from convostore.models.config import (
     Agent,
     AgentConfig,
@@ -44,7 +52,11 @@ __all__ = [
     "AgentSettings",
     "AnchorMigrationPolicy",
     "AnchorTransformation",
+    "AuditAnchor",
     "AuditEvent",
+    "AuditProblem",
+    "AuditRecord",
+    "AuditVerification",
     "Channel",
     "ChannelIdentity",
     "Consent",

@@ -1,14 +1,27 @@
-"""What happened: turns, tool calls and events, none of which ever change."""
+"""What happened: turns, tool calls and events, none of which ever change, and the proof that they did not."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from convostore.models.base import FrozenModel
-from convostore.models.fields import Count, Identifier, Json, JsonObject, Text, TypeName, UtcDatetime, new_id, now
+from convostore.models.fields import (
+    Count,
+    Identifier,
+    Json,
+    JsonObject,
+    Sha256,
+    Text,
+    TypeName,
+    UtcDatetime,
+    Version,
+    new_id,
+    now,
+)
 
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -57,3 +70,110 @@ class AuditEvent(FrozenModel):
     session_id: UUID | None = None
     turn_id: UUID | None = None
     timestamp: UtcDatetime = Field(default_factory=now)
+
+
+RecordKind = Literal["turn", "event"]
+"""What an audit record is of."""
+
+
+class AuditRecord(FrozenModel):
+    """That a turn or an event was recorded: one link of a hash chain. `convostore.verify_export` says what is hashed.
+
+    Attributes:
+        version: of the byte form that is hashed.
+        tenant_id: the tenant.
+        kind: turn or event.
+        record_id: the id of the turn or event.
+        session_id: whose chain it belongs to; None for the tenant's own chain, of events without a session.
+        turn_number: the number of the turn.
+        sequence: its place in the chain, counted from 1.
+        recorded_at: when it arrived.
+        previous_hash: the hash of the record before it, 64 zeros for the first.
+        digest: the SHA-256 of the body.
+        hash: the SHA-256 of all of the above.
+        body: the turn or event in its canonical form, JSON; None if it is not there.
+        body_dropped: whether the body is not there because those of its month were dropped.
+        misfiled: whether lists show the body under other values than it has, which is the work of a forger.
+    """
+
+    version: Version
+    tenant_id: UUID
+    kind: RecordKind
+    record_id: UUID
+    session_id: UUID | None = None
+    turn_number: Count | None = None
+    sequence: Count
+    recorded_at: UtcDatetime
+    previous_hash: Sha256
+    digest: Sha256
+    hash: Sha256
+    body: str | None = None
+    body_dropped: bool = False
+    misfiled: bool = False
+
+    @property
+    def anchor(self) -> AuditAnchor:
+        """The anchor of its chain up to here."""
+        return AuditAnchor(tenant_id=self.tenant_id, session_id=self.session_id, sequence=self.sequence, hash=self.hash)
+
+
+class AuditAnchor(FrozenModel):
+    """How long a chain was and the hash of its last record: kept elsewhere, it proves the chain up to there.
+
+    `session_id` is None for the tenant's own chain.
+    """
+
+    tenant_id: UUID
+    session_id: UUID | None = None
+    sequence: Count
+    hash: Sha256
+
+
+class AuditProblem(FrozenModel):
+    """The first record that is not as it was recorded.
+
+    Attributes:
+        reason: `"missing"`: there is no such record, though later ones, an anchor or the head of the chain tell of it;
+            `"changed"`: its hash is not that of what it says; `"unlinked"`: it does not follow the record before it;
+            `"anchor"`: its hash is not the anchor's, so the chain was computed anew; `"body_missing"`;
+            `"body_changed"`; `"misfiled"`: lists show the body under other values than it has; `"unrecorded"`: a body
+            that no record tells of.
+        session_id: the chain; None for the tenant's own.
+        sequence: the place in the chain; None if `"unrecorded"`.
+        kind: turn or event; None if `"missing"`.
+        record_id: the id of the turn or event; None if `"missing"`.
+    """
+
+    reason: Literal[
+        "missing", "changed", "unlinked", "anchor", "body_missing", "body_changed", "misfiled", "unrecorded"
+    ]
+    session_id: UUID | None = None
+    sequence: Count | None = None
+    kind: RecordKind | None = None
+    record_id: UUID | None = None
+
+
+class AuditVerification(FrozenModel):
+    """What came of a verification, up to the first problem if there is one.
+
+    Attributes:
+        problem: the first record that is not as it was recorded; None if all are.
+        chains: how many chains were seen.
+        records: how many records were found right.
+        bodies: how many of them have a body, which was found right too.
+        months_dropped: the first days of the months whose bodies were dropped, as far as records tell of them.
+        head: the end of the chain that was asked for, of the tenant's own if all were; None if it is empty. Kept
+            elsewhere, it is the anchor of a later verification.
+    """
+
+    problem: AuditProblem | None = None
+    chains: Count = 0
+    records: Count = 0
+    bodies: Count = 0
+    months_dropped: list[date] = Field(default_factory=list)
+    head: AuditAnchor | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found wrong."""
+        return self.problem is None

@@ -177,6 +177,9 @@ Json = Annotated[JsonValue, PlainValidator(_checked_json)]
 JsonObject = Annotated[dict[str, JsonValue], PlainValidator(_checked_json_object)]
 """A JSON object within the bounds of `Json`."""
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
+"""A SHA-256 in lower-case hexadecimal digits."""
+
 Vector = Annotated[list[float], PlainValidator(_checked_vector)]
 """An embedding: 1 to 4,000 finite numbers, rounded to float32, not all zero."""
 

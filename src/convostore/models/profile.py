@@ -17,6 +17,7 @@ from convostore.models.fields import (
     Json,
     JsonObject,
     Key,
+    Sha256,
     Text,
     UtcDatetime,
     new_id,
@@ -25,7 +26,6 @@ from convostore.models.fields import (
 )
 
 ValueType = Annotated[str, StringConstraints(min_length=1, max_length=50), type_checked]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 
 
 class ChannelIdentity(Model):

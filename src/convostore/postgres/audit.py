@@ -1,8 +1,163 @@
 """The audit store on PostgreSQL, whose tables refuse every change to every role."""
 
-from convostore.core.stores.audit import TableAuditStore
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from functools import cache
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from convostore.core.audit import KINDS, MONTHS_AHEAD, TURN, Kind, canonical, check_retention, misfiled
+from convostore.core.entities import tenant_of
+from convostore.core.sessions import check_unbound
+from convostore.core.stores.audit import BodyAuditStore
+from convostore.errors import StoreError, ValidationError
+from convostore.models import AuditProblem, AuditRecord, TurnRecord
+from convostore.models.base import Model
+from convostore.postgres.queries import queries
+from convostore.postgres.statements import GATE
 from convostore.postgres.store import PostgresStore
 
+M = TypeVar("M", bound=Model)
 
-class PostgresAuditStore(PostgresStore, TableAuditStore):
-    """Turns and events on PostgreSQL."""
+_NO_PARTITION = "23514"
+_FILED = ("turn_id", "event_type", "timestamp")
+_AS_THEY_ARE = (*("version", "tenant_id", "kind", "record_id", "session_id", "turn_number", "sequence", "recorded_at"),)
+_FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
+
+_FILTERS = {
+    "event_type": "t.event_type = ${}",
+    "session_id": "t.session_id = ${}",
+    "turn_id": "t.turn_id = ${}",
+    "since": 't."timestamp" >= ${}',
+    "until": 't."timestamp" < ${}',
+}
+
+
+class PostgresAuditStore(PostgresStore, BodyAuditStore):
+    """Turns and events on PostgreSQL: records in one table that stays, bodies in one partition for each month."""
+
+    async def list_turns_by_session(
+        self,
+        tenant_id: UUID,
+        session_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: TurnRecord | None = None,
+    ) -> list[TurnRecord]:
+        number = after.turn_number if after else -1
+        query = queries("audit")["turns_of_session"]
+        rows = await self._database.fetch(query, tenant_id, session_id, number, limit, offset)
+        return [_item(TURN, row, tenant_id) for row in rows]
+
+    async def list_records(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditRecord | None = None,
+    ) -> list[AuditRecord]:
+        own = None if session_id else 0
+        place: tuple[UUID, int] = (session_id or _FIRST, 0)
+        if after is not None and after.session_id is None:
+            own = after.sequence if own is not None else None
+        elif after is not None and after.session_id is not None:
+            own, place = None, max(place, (after.session_id, after.sequence))
+        query = queries("audit")["records"]
+        rows = await self._database.fetch(query, tenant_id, own, *place, session_id or _LAST, limit, offset)
+        return [_record(row, tenant_id) for row in rows]
+
+    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
+        row = await self._database.fetchrow(queries("audit")["remnant"], tenant_id, session_id and str(session_id))
+        return AuditProblem.model_validate(dict(row)) if row else None
+
+    async def prepare_months(self) -> int:
+        return await self._create_months(self._clock())
+
+    async def drop_bodies(self, *, before: datetime) -> list[date]:
+        check_unbound(self._tenant, "drop_bodies")
+        check_retention(before, self._clock())
+        return [month for (month,) in await self._database.fetch(queries("audit")["drop_months"], before)]
+
+    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+        if not items:
+            return
+        moment = self._clock()
+        parameters = (
+            *(tenant_of(items[0]), kind.name, moment, [kind.id_of(item) for item in items]),
+            *([getattr(item, name, None) for item in items] for name in ("session_id", "turn_number")),
+            *([item.__dict__[name] if name in kind.filed else None for item in items] for name in _FILED),
+            [canonical(item).encode() for item in items],
+        )
+        query = queries("audit")["record"]
+        try:
+            await self._database.fetchval(query, *parameters)
+        except ValidationError as error:
+            if error.code != _NO_PARTITION:
+                raise
+            await self._create_months(moment)
+            await self._database.fetchval(query, *parameters)
+
+    async def _create_months(self, moment: datetime) -> int:
+        created: int = await self._database.fetchval(queries("audit")["create_months"], moment, MONTHS_AHEAD)
+        return created
+
+    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+        row = await self._database.fetchrow(queries("audit")["body"], tenant_id, kind.name, record_id)
+        return _item(kind, row, tenant_id) if row else None
+
+    async def _find(
+        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+    ) -> list[M]:
+        filters = {name: value for name, value in where.items() if value is not None}
+        place = (after.__dict__["timestamp"], kind.id_of(after)) if after else ()
+        statement = listing(kind.name, tuple(filters), after=after is not None)
+        rows = await self._database.fetch(statement, tenant_id, limit, offset, *place, *filters.values())
+        return [_item(kind, row, tenant_id) for row in rows]
+
+
+@cache
+def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
+    """Return the statement of a list by time, newest first, then by id.
+
+    Parameters: tenant, limit, offset, the place of what it comes after (time and id), values of the filters.
+    """
+    first = 6 if after else 4
+    conditions = [GATE, "t.tenant_id = $1", f"t.kind = '{kind}'"]
+    conditions += [_FILTERS[name].format(number) for number, name in enumerate(filters, first)]
+    select = f"SELECT t.* FROM convostore.audit_body AS t WHERE {' AND '.join(conditions)}"
+    order = 'ORDER BY t."timestamp" DESC, t.record_id LIMIT $2::bigint'
+    if not after:
+        return f"{select} {order} OFFSET $3::bigint"
+    # In two parts, so that each reads its page off an index.
+    behind = ('t."timestamp" = $4 AND t.record_id > $5', 't."timestamp" < $4')
+    parts = " UNION ALL ".join(f"({select} AND {place} {order} + $3::bigint)" for place in behind)
+    return f"SELECT t.* FROM ({parts}) AS t {order} OFFSET $3::bigint"
+
+
+def _item(kind: Kind[M], row: asyncpg.Record, tenant_id: UUID) -> M:
+    item = kind.item(row["content"])
+    if {row["tenant_id"], tenant_of(item)} != {tenant_id}:
+        raise StoreError(f"{kind.name}: a row of another tenant was read")
+    return item
+
+
+def _record(row: asyncpg.Record, tenant_id: UUID) -> AuditRecord:
+    if row["tenant_id"] != tenant_id:
+        raise StoreError("audit: a row of another tenant was read")
+    kind = KINDS[row["kind"]]
+    body = None if row["content"] is None else row["content"].decode(errors="replace")
+    filed = (row["filed_session_id" if name == "session_id" else name] for name in kind.filed)
+    return AuditRecord.model_construct(
+        **{name: row[name] for name in _AS_THEY_ARE},
+        **{name: row[name].hex() for name in ("previous_hash", "digest", "hash")},
+        body=body,
+        body_dropped=body is None and row["dropped"],
+        misfiled=body is not None and misfiled(kind, body, filed),
+    )

@@ -11,6 +11,7 @@ import asyncpg
 from convostore.errors import ValidationError
 
 APPLICATION_ROLE = "convostore_app"
+MAINTENANCE_ROLE = "convostore_maintenance"
 
 _CHECK = """
 SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema
@@ -29,15 +30,21 @@ class _Connection(asyncpg.Connection):
 
 
 async def create_pool(
-    dsn: str, *, min_size: int = 0, max_size: int = 10, settings: Mapping[str, str] | None = None
+    dsn: str,
+    *,
+    min_size: int = 0,
+    max_size: int = 10,
+    settings: Mapping[str, str] | None = None,
+    role: str = APPLICATION_ROLE,
 ) -> asyncpg.Pool[Any]:
-    """Open a pool for the PostgreSQL stores, whose connections run as the application role.
+    """Open a pool for the PostgreSQL stores, whose connections run as the application role, or another.
 
     Args:
         dsn: the server and database; its user must be a member of the role `convostore_app`, or a superuser.
         min_size: how many connections to keep open.
         max_size: how many to open at most.
         settings: further settings of PostgreSQL for every connection, such as `statement_timeout`.
+        role: `"convostore_maintenance"` for what only an operator may do; the user must be a member of it.
     """
     return await asyncpg.create_pool(
         dsn,
@@ -51,7 +58,7 @@ async def create_pool(
             "jit": "off",
             **(settings or {}),
             "timezone": "UTC",
-            "role": APPLICATION_ROLE,
+            "role": role,
         },
     )
 

@@ -1,40 +1,55 @@
-"""The audit store above the waist."""
+"""The audit store above the waist: what it saves and reads are bodies, whatever they say."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from convostore.contracts.audit import AuditStore
-from convostore.core.entities import EVENT, TURN, Declaration
-from convostore.core.tables import Table, Window
+from convostore.core.audit import EVENT, TURN, Kind
 from convostore.models import AuditEvent, TurnRecord
 from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
 
 
-class TableAuditStore(AuditStore):
-    """The whole contract; a backend only supplies the tables."""
+class BodyAuditStore(AuditStore):
+    """Turns and events alike; a backend records and finds bodies."""
 
     @abstractmethod
-    def _table(self, declaration: Declaration[M]) -> Table[M]:
-        """Return the table of an entity."""
+    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+        """Record items of one tenant in their order, all or none.
+
+        Raises:
+            ConflictError: an id or a turn number is taken by another record.
+        """
+
+    @abstractmethod
+    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+        """Return the item with an id, or None."""
+
+    @abstractmethod
+    async def _find(
+        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+    ) -> list[M]:
+        """Return items by `timestamp`, newest first, then by id.
+
+        `where` has the values of fields, and `since` and `until`, None for any.
+        """
 
     async def save_turn(self, turn: TurnRecord) -> UUID:
-        await self._table(TURN).add(turn)
+        await self._record(TURN, [turn])
         return turn.turn_id
 
-    async def get_turn(self, tenant_id: UUID, turn_id: UUID) -> TurnRecord | None:
-        return await self._table(TURN).get(tenant_id, turn_id=turn_id)
+    async def save_turns(self, turns: list[TurnRecord]) -> list[UUID]:
+        await self._record(TURN, turns)
+        return [turn.turn_id for turn in turns]
 
-    async def list_turns_by_session(
-        self, tenant_id: UUID, session_id: UUID, *, limit: int = 100, offset: int = 0
-    ) -> list[TurnRecord]:
-        where = {"session_id": session_id}
-        return await self._table(TURN).find(tenant_id, where, limit=limit, offset=offset, order=("turn_number",))
+    async def get_turn(self, tenant_id: UUID, turn_id: UUID) -> TurnRecord | None:
+        return await self._get(TURN, tenant_id, turn_id)
 
     async def list_turns_by_tenant(
         self,
@@ -44,16 +59,21 @@ class TableAuditStore(AuditStore):
         until: datetime | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: TurnRecord | None = None,
     ) -> list[TurnRecord]:
-        where = {"timestamp": Window(since, until)}
-        return await self._table(TURN).find(tenant_id, where, limit=limit, offset=offset)
+        where = {"since": since, "until": until}
+        return await self._find(TURN, tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def save_event(self, event: AuditEvent) -> UUID:
-        await self._table(EVENT).add(event)
+        await self._record(EVENT, [event])
         return event.id
 
+    async def save_events(self, events: list[AuditEvent]) -> list[UUID]:
+        await self._record(EVENT, events)
+        return [event.id for event in events]
+
     async def get_event(self, tenant_id: UUID, event_id: UUID) -> AuditEvent | None:
-        return await self._table(EVENT).get(tenant_id, id=event_id)
+        return await self._get(EVENT, tenant_id, event_id)
 
     async def list_events(
         self,
@@ -61,10 +81,18 @@ class TableAuditStore(AuditStore):
         *,
         event_type: str | None = None,
         session_id: UUID | None = None,
+        turn_id: UUID | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: AuditEvent | None = None,
     ) -> list[AuditEvent]:
-        where = {"event_type": event_type, "session_id": session_id, "timestamp": Window(since, until)}
-        return await self._table(EVENT).find(tenant_id, where, limit=limit, offset=offset)
+        where = {
+            "event_type": event_type,
+            "session_id": session_id,
+            "turn_id": turn_id,
+            "since": since,
+            "until": until,
+        }
+        return await self._find(EVENT, tenant_id, where, limit=limit, offset=offset, after=after)

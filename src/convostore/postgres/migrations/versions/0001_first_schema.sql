@@ -259,36 +259,46 @@ CREATE TABLE convostore.relationship (
         REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE
 );
 
-CREATE TABLE convostore.turn (
+CREATE TABLE convostore.audit_record (
     tenant_id uuid NOT NULL,
-    turn_id uuid NOT NULL,
-    agent_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    customer_profile_id uuid,
-    turn_number bigint NOT NULL,
-    user_message text NOT NULL,
-    agent_response text NOT NULL,
-    matched_rule_ids uuid[] NOT NULL,
-    scenario_id uuid,
-    step_id uuid,
-    tool_calls jsonb NOT NULL,
-    template_ids_used uuid[] NOT NULL,
-    latency_ms double precision NOT NULL,
-    tokens_used bigint NOT NULL,
-    metadata jsonb NOT NULL,
-    "timestamp" timestamptz NOT NULL,
-    CONSTRAINT turn_pkey PRIMARY KEY (tenant_id, turn_id)
+    kind text NOT NULL,
+    record_id uuid NOT NULL,
+    session_id uuid,
+    turn_number bigint,
+    sequence bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    version smallint NOT NULL,
+    previous_hash bytea NOT NULL,
+    digest bytea NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_record_pkey PRIMARY KEY (tenant_id, kind, record_id)
 );
 
-CREATE TABLE convostore.event (
+CREATE TABLE convostore.audit_head (
     tenant_id uuid NOT NULL,
-    id uuid NOT NULL,
-    event_type text NOT NULL,
-    event_data jsonb NOT NULL,
+    chain text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_head_pkey PRIMARY KEY (tenant_id, chain)
+) WITH (fillfactor = 70);
+
+CREATE TABLE convostore.audit_body (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    record_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
     session_id uuid,
     turn_id uuid,
+    event_type text,
     "timestamp" timestamptz NOT NULL,
-    CONSTRAINT event_pkey PRIMARY KEY (tenant_id, id)
+    content bytea NOT NULL,
+    CONSTRAINT audit_body_pkey PRIMARY KEY (tenant_id, kind, record_id, recorded_at)
+) PARTITION BY RANGE (recorded_at);
+
+CREATE TABLE convostore.audit_retention (
+    month date NOT NULL,
+    dropped_at timestamptz NOT NULL,
+    CONSTRAINT audit_retention_pkey PRIMARY KEY (month)
 );
 
 CREATE TABLE convostore.session (
@@ -403,13 +413,21 @@ CREATE INDEX relationship_to_entity_id_idx
 
 CREATE INDEX relationship_group_id_idx ON convostore.relationship (tenant_id, group_id);
 
-CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.turn (tenant_id, session_id, turn_number);
+CREATE UNIQUE INDEX audit_record_sequence_key ON convostore.audit_record (tenant_id, session_id, sequence) NULLS NOT DISTINCT;
 
-CREATE INDEX turn_timestamp_idx ON convostore.turn (tenant_id, "timestamp" DESC, turn_id);
+CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.audit_record (tenant_id, session_id, turn_number)
+    WHERE turn_number IS NOT NULL;
 
-CREATE INDEX event_timestamp_idx ON convostore.event (tenant_id, "timestamp" DESC, id);
+CREATE INDEX audit_body_timestamp_idx ON convostore.audit_body (tenant_id, kind, "timestamp" DESC, record_id);
 
-CREATE INDEX event_session_id_idx ON convostore.event (tenant_id, session_id, "timestamp" DESC, id);
+CREATE INDEX audit_body_event_type_idx ON convostore.audit_body (tenant_id, event_type, "timestamp" DESC, record_id)
+    WHERE kind = 'event';
+
+CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, session_id, "timestamp" DESC, record_id)
+    WHERE kind = 'event' AND session_id IS NOT NULL;
+
+CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
+    WHERE kind = 'event' AND turn_id IS NOT NULL;
 
 CREATE INDEX session_last_activity_at_idx ON convostore.session (tenant_id, last_activity_at);
 
@@ -471,25 +489,149 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER turn_is_append_only BEFORE UPDATE OR DELETE ON convostore.turn
-    FOR EACH ROW EXECUTE FUNCTION convostore.refuse_change();
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['audit_record', 'audit_body', 'audit_retention'] LOOP
+        EXECUTE format('CREATE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON convostore.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change()', name);
+        EXECUTE format('ALTER TABLE convostore.%I ENABLE ALWAYS TRIGGER is_append_only', name);
+    END LOOP;
+END
+$$;
 
-CREATE TRIGGER turn_is_never_truncated BEFORE TRUNCATE ON convostore.turn
-    FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change();
+CREATE FUNCTION convostore.audit_hash(
+    version smallint, tenant uuid, kind text, record_id uuid, session_id uuid, turn_number bigint, sequence bigint,
+    recorded_at timestamptz, previous_hash bytea, digest bytea
+) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE
+RETURN sha256(convert_to(concat_ws(E'\n', 'convostore audit ' || version, tenant, kind, record_id, coalesce(session_id::text, ''),
+    coalesce(turn_number::text, ''), sequence, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    encode(previous_hash, 'hex'), encode(digest, 'hex')), 'UTF8'));
 
-ALTER TABLE convostore.turn ENABLE ALWAYS TRIGGER turn_is_append_only;
+CREATE FUNCTION convostore.create_audit_months(moment timestamptz, ahead integer) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    start timestamp;
+    name text;
+    created bigint := 0;
+BEGIN
+    FOR start IN
+        SELECT date_trunc('month', moment AT TIME ZONE 'UTC') + make_interval(months => n)
+        FROM generate_series(0, ahead) AS n
+    LOOP
+        name := 'audit_body_' || to_char(start, 'YYYY_MM');
+        CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
+        -- Saves go on under this lock. Whoever waited for it may find that another call made the month.
+        LOCK TABLE convostore.audit_body IN SHARE UPDATE EXCLUSIVE MODE;
+        CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
+        EXECUTE format('CREATE TABLE IF NOT EXISTS convostore.%I (LIKE convostore.audit_body)', name);
+        EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+        EXECUTE format('CREATE OR REPLACE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON convostore.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change()', name);
+        EXECUTE format('ALTER TABLE convostore.%I ENABLE ALWAYS TRIGGER is_append_only', name);
+        EXECUTE format('ALTER TABLE convostore.audit_body ATTACH PARTITION convostore.%I FOR VALUES FROM (%L) TO (%L)',
+            name, start AT TIME ZONE 'UTC', (start + interval '1 month') AT TIME ZONE 'UTC');
+        created := created + 1;
+    END LOOP;
+    RETURN created;
+END
+$$;
 
-ALTER TABLE convostore.turn ENABLE ALWAYS TRIGGER turn_is_never_truncated;
+CREATE FUNCTION convostore.drop_audit_months(before timestamptz) RETURNS SETOF date
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+DECLARE
+    name text;
+    start date;
+BEGIN
+    FOR name IN
+        SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'convostore.audit_body'::regclass ORDER BY c.relname
+    LOOP
+        start := to_date(right(name, 7), 'YYYY_MM');
+        CONTINUE WHEN start + interval '1 month' > before AT TIME ZONE 'UTC';
+        INSERT INTO convostore.audit_retention (month, dropped_at) VALUES (start, now()) ON CONFLICT DO NOTHING;
+        EXECUTE format('DROP TABLE convostore.%I', name);
+        RETURN NEXT start;
+    END LOOP;
+END
+$$;
 
-CREATE TRIGGER event_is_append_only BEFORE UPDATE OR DELETE ON convostore.event
-    FOR EACH ROW EXECUTE FUNCTION convostore.refuse_change();
+CREATE FUNCTION convostore.audit_body_dropped(recorded_at timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+RETURN EXISTS (
+    SELECT FROM convostore.audit_retention AS t
+    WHERE t.month = date_trunc('month', recorded_at AT TIME ZONE 'UTC')::date);
 
-CREATE TRIGGER event_is_never_truncated BEFORE TRUNCATE ON convostore.event
-    FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change();
-
-ALTER TABLE convostore.event ENABLE ALWAYS TRIGGER event_is_append_only;
-
-ALTER TABLE convostore.event ENABLE ALWAYS TRIGGER event_is_never_truncated;
+CREATE FUNCTION convostore.record_audit(
+    tenant uuid, item_kind text, moment timestamptz, record_ids uuid[], session_ids uuid[], turn_numbers bigint[],
+    turn_ids uuid[], event_types text[], times timestamptz[], contents bytea[]
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    item record;
+    head convostore.audit_head;
+    stored bytea;
+    link bytea;
+    added bigint := 0;
+BEGIN
+    -- Chain by chain in one order: two calls that lengthen the same chains cannot wait for each other both ways.
+    FOR item IN
+        SELECT given.*, sha256(given.content) AS digest, lead(given.chain) OVER longest IS DISTINCT FROM given.chain AS is_last
+        FROM (
+            SELECT g.*, coalesce(g.session_id::text, '') COLLATE "C" AS chain
+            FROM unnest(record_ids, session_ids, turn_numbers, turn_ids, event_types, times, contents) WITH ORDINALITY
+                AS g (record_id, session_id, turn_number, turn_id, event_type, at, content, place)
+        ) AS given
+        WINDOW longest AS (ORDER BY given.chain, given.place)
+        ORDER BY given.chain, given.place
+    LOOP
+        IF head.chain IS DISTINCT FROM item.chain THEN
+            SELECT h.* INTO head FROM convostore.audit_head AS h
+            WHERE h.tenant_id = tenant AND h.chain = item.chain FOR UPDATE;
+            IF NOT FOUND THEN
+                -- The head is derived: one that got lost is found again in the records.
+                INSERT INTO convostore.audit_head AS h (tenant_id, chain, sequence, hash)
+                SELECT tenant, item.chain, last.sequence, last.hash
+                FROM (
+                    SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+                    WHERE r.tenant_id = tenant AND r.session_id = item.session_id
+                    UNION ALL
+                    SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+                    WHERE r.tenant_id = tenant AND r.session_id IS NULL AND item.session_id IS NULL
+                    UNION ALL
+                    SELECT 0, decode(repeat('00', 32), 'hex')
+                ) AS last
+                ORDER BY last.sequence DESC LIMIT 1
+                ON CONFLICT (tenant_id, chain) DO UPDATE SET chain = excluded.chain
+                RETURNING h.* INTO head;
+            END IF;
+        END IF;
+        SELECT r.digest INTO stored FROM convostore.audit_record AS r
+        WHERE r.tenant_id = tenant AND r.kind = item_kind AND r.record_id = item.record_id;
+        IF NOT FOUND THEN
+            head.sequence := head.sequence + 1;
+            link := convostore.audit_hash(1::smallint, tenant, item_kind, item.record_id, item.session_id, item.turn_number,
+                head.sequence, moment, head.hash, item.digest);
+            INSERT INTO convostore.audit_record (tenant_id, kind, record_id, session_id, turn_number, sequence, recorded_at,
+                version, previous_hash, digest, hash)
+            VALUES (tenant, item_kind, item.record_id, item.session_id, item.turn_number, head.sequence, moment,
+                1, head.hash, item.digest, link);
+            INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id, event_type,
+                "timestamp", content)
+            VALUES (tenant, item_kind, item.record_id, moment, item.session_id, item.turn_id, item.event_type,
+                item.at, item.content);
+            head.hash := link;
+            added := added + 1;
+        ELSIF stored <> item.digest THEN
+            RAISE unique_violation USING CONSTRAINT = 'audit_record_pkey', MESSAGE = 'the id is taken by other content';
+        END IF;
+        IF item.is_last THEN
+            UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
+            WHERE h.tenant_id = tenant AND h.chain = head.chain AND h.sequence < head.sequence;
+        END IF;
+    END LOOP;
+    RETURN added;
+END
+$$;
 
 CREATE TABLE convostore.profile (
     tenant_id uuid NOT NULL,
@@ -624,7 +766,9 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore' AND tablename <> 'alembic_version' LOOP
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'
+        AND tablename NOT IN ('alembic_version', 'audit_retention')
+    LOOP
         EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE convostore.%I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format(
@@ -632,7 +776,7 @@ BEGIN
             'USING (coalesce(tenant_id = ANY ((SELECT convostore.current_tenants())::uuid[]), false))', name);
         EXECUTE format('CREATE POLICY for_search ON convostore.%I FOR SELECT TO convostore_search USING (true)', name);
         EXECUTE format('GRANT SELECT, INSERT ON convostore.%I TO convostore_app, convostore_maintenance', name);
-        IF name NOT IN ('turn', 'event', 'scenario_archive') THEN
+        IF name NOT IN ('audit_record', 'audit_body', 'scenario_archive') THEN
             EXECUTE format('GRANT UPDATE, DELETE ON convostore.%I TO convostore_app, convostore_maintenance', name);
         END IF;
     END LOOP;
@@ -729,7 +873,7 @@ END;
 
 GRANT USAGE ON SCHEMA convostore TO convostore_app, convostore_maintenance, convostore_search;
 
-GRANT SELECT ON convostore.alembic_version TO convostore_app, convostore_maintenance;
+GRANT SELECT ON convostore.alembic_version, convostore.audit_retention TO convostore_app, convostore_maintenance;
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
@@ -741,6 +885,15 @@ GRANT EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episode
     TO convostore_app, convostore_maintenance;
 
 GRANT EXECUTE ON FUNCTION convostore.vector_spaces() TO convostore_maintenance;
+
+REVOKE EXECUTE ON FUNCTION convostore.create_audit_months(timestamptz, integer), convostore.drop_audit_months(timestamptz)
+    FROM PUBLIC;
+
+GRANT EXECUTE ON FUNCTION convostore.create_audit_months(timestamptz, integer) TO convostore_app, convostore_maintenance;
+
+GRANT EXECUTE ON FUNCTION convostore.drop_audit_months(timestamptz) TO convostore_maintenance;
+
+SELECT convostore.create_audit_months(now(), 3);
 
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
 

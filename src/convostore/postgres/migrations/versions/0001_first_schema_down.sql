@@ -18,12 +18,23 @@ DROP FUNCTION convostore.matching_episodes;
 
 DROP FUNCTION convostore.profile_document;
 
+DROP FUNCTION convostore.record_audit;
+
+DROP FUNCTION convostore.audit_hash;
+
+DROP FUNCTION convostore.audit_body_dropped;
+
+DROP FUNCTION convostore.create_audit_months;
+
+DROP FUNCTION convostore.drop_audit_months;
+
 DO $$
 DECLARE
     name text;
 BEGIN
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore' AND tablename <> 'alembic_version' LOOP
-        EXECUTE format('DROP TABLE convostore.%I CASCADE', name);
+        -- A partition goes with its table.
+        EXECUTE format('DROP TABLE IF EXISTS convostore.%I CASCADE', name);
     END LOOP;
 END
 $$;

@@ -1,0 +1,182 @@
+"""The audit trail in bytes: the canonical form of what is recorded, and what a chain of records proves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from convostore.errors import ConflictError, StoreError, ValidationError
+from convostore.models import (
+    AuditAnchor,
+    AuditEvent,
+    AuditProblem,
+    AuditRecord,
+    AuditVerification,
+    TurnRecord,
+)
+from convostore.models.audit import RecordKind
+from convostore.models.base import Model
+from convostore.verify_export import Problem, Verifier
+
+M = TypeVar("M", bound=Model)
+
+MONTHS_AHEAD = 3
+"""For how many months to come a backend makes room beforehand."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[M]):
+    """A kind of thing that is recorded.
+
+    Attributes:
+        name: what the record calls it.
+        model: its model.
+        key: the field with its id.
+        filed: the fields that stand beside its body, for lists to filter and order by.
+    """
+
+    name: RecordKind
+    model: type[M]
+    key: str
+    filed: tuple[str, ...]
+
+    def id_of(self, item: M) -> UUID:
+        """Return the id of an item."""
+        found: UUID = item.__dict__[self.key]
+        return found
+
+    def item(self, body: str | bytes) -> M:
+        """Return what a body says.
+
+        Raises:
+            StoreError: it is not of this kind.
+        """
+        try:
+            return self.model.model_validate_json(body)
+        except ValueError as error:
+            raise StoreError(f"audit: the body of a {self.name} cannot be read; verify the trail") from error
+
+
+TURN = Kind("turn", TurnRecord, "turn_id", ("session_id", "timestamp"))
+EVENT = Kind("event", AuditEvent, "id", ("session_id", "turn_id", "event_type", "timestamp"))
+KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
+
+
+def canonical(item: Model) -> str:
+    """Return the canonical form of an item, which is what is kept and hashed: JSON, version 1.
+
+    All fields, keys sorted by code point, no white space; in strings only `"`, `\\` and control characters are escaped;
+    integers have all their digits, floats the fewest that read back as the same double (and a point or exponent); ids
+    are in lower case; times are in UTC with six decimals and a Z.
+    """
+    return json.dumps(
+        item.__dict__, default=_plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+    )
+
+
+def moment(value: datetime) -> str:
+    """Return the canonical form of a time."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def plain(item: Model) -> dict[str, Any]:
+    """Return the fields of an item as they stand in its canonical form."""
+    return {name: _text(value) for name, value in item.__dict__.items()}
+
+
+def month_of(value: datetime) -> date:
+    """Return the first day of the month of a moment, in UTC."""
+    return value.astimezone(UTC).date().replace(day=1)
+
+
+def next_month(month: date) -> datetime:
+    """Return the moment a month is over."""
+    return datetime(month.year + month.month // 12, month.month % 12 + 1, 1, tzinfo=UTC)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, Model):
+        return value.__dict__
+    raise TypeError(f"there is no canonical form of a {type(value).__name__}")
+
+
+def misfiled(kind: Kind[Any], body: str, filed: Iterable[Any]) -> bool:
+    """Return whether the values beside a body are not those in it; one that is no JSON has other problems."""
+    try:
+        said = json.loads(body)
+        return any(said[name] != _text(value) for name, value in zip(kind.filed, filed, strict=True))
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _text(value: Any) -> Any:
+    return _plain(value) if isinstance(value, UUID | datetime) else value
+
+
+def taken(kind: Kind[Any]) -> ConflictError:
+    """Return the refusal of an id that another record has."""
+    return ConflictError(f"{kind.name}: the id is taken by other content", code="audit_record_pkey")
+
+
+def number_taken() -> ConflictError:
+    """Return the refusal of a turn number that another turn of the session has."""
+    return ConflictError("turn: session_id, turn_number is taken", code="turn_session_id_turn_number_key")
+
+
+def check_retention(before: datetime, now: datetime) -> None:
+    """Refuse to drop bodies that are yet to come.
+
+    Raises:
+        ValidationError: the moment lies in the future.
+    """
+    if before > now:
+        raise ValidationError("before: must not lie in the future")
+
+
+def check_anchors(
+    tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | Sequence[AuditAnchor] | None
+) -> list[AuditAnchor]:
+    """Return the anchors of a verification.
+
+    Raises:
+        ValidationError: one is of another chain than those that are verified, or no anchor.
+    """
+    anchors: list[Any] = [anchor] if isinstance(anchor, AuditAnchor) else list(anchor or ())
+    for one in anchors:
+        if not isinstance(one, AuditAnchor) or one.tenant_id != tenant_id or session_id not in (None, one.session_id):
+            raise ValidationError("anchor: is not of this chain")
+    return anchors
+
+
+async def verified(
+    tenant_id: UUID, session_id: UUID | None, anchors: list[AuditAnchor], records: AsyncIterator[AuditRecord]
+) -> AuditVerification:
+    """Check the records of one chain, or of all of a tenant."""
+    heads: list[dict[str, Any]] = []
+    asked = session_id and str(session_id)
+    verifier = Verifier(
+        map(plain, anchors),
+        lambda head: heads.append(head) if head["session_id"] == asked else None,
+    )
+    problem: Problem | None = None
+    async for record in records:
+        if problem := verifier.check(plain(record)):
+            break
+    else:
+        problem = verifier.end()
+    return AuditVerification(
+        problem=None if problem is None else AuditProblem.model_validate(problem),
+        chains=verifier.chains,
+        records=verifier.records,
+        bodies=verifier.bodies,
+        months_dropped=sorted(date.fromisoformat(f"{month}-01") for month in verifier.months_dropped),
+        head=AuditAnchor.model_validate(heads[0]) if heads else None,
+    )
