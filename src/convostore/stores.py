@@ -107,7 +107,7 @@ async def open_stores(
     async with AsyncExitStack() as opened:
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
         if settings.sweep_every:
-            await opened.enter_async_context(_swept(stores.sessions, settings.sweep_every))
+            await opened.enter_async_context(_swept(stores, settings.sweep_every))
         yield stores
 
 
@@ -117,10 +117,10 @@ def _tiers(settings: Settings) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _swept(sessions: SessionStore, every: float) -> AsyncIterator[None]:
+async def _swept(stores: Stores, every: float) -> AsyncIterator[None]:
     from convostore.core.sweeper import sweep_for_ever
 
-    sweeping = asyncio.create_task(sweep_for_ever(sessions, every))
+    sweeping = asyncio.create_task(sweep_for_ever(stores.sessions, every, stores.audit))
     try:
         yield
     finally:

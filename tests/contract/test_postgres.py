@@ -76,6 +76,12 @@ class TestAudit(AuditStoreContract):
     def store(self, pool: Pool) -> AuditStore:
         return PostgresAuditStore(pool)
 
+    @pytest.fixture
+    async def operator(self, planner: tuple[Embedded, dict[str, str]]) -> AsyncIterator[AuditStore]:
+        server, settings = planner
+        async with await create_pool(server.postgres_dsn, settings=settings, role="convostore_maintenance") as pool:
+            yield PostgresAuditStore(pool)
+
 
 class TestProfiles(ProfileStoreContract):
     @pytest.fixture

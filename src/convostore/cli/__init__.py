@@ -1,4 +1,4 @@
-"""The command line: `convostore demo`, `replay`, `migrate`, `doctor`."""
+"""The command line: `convostore demo`, `replay`, `migrate`, `audit`, `doctor`."""
 
 from __future__ import annotations
 

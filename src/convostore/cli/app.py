@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import typer
 from rich.console import Console
 
+from convostore.cli import audit as auditing
 from convostore.cli import demo as demonstration
 from convostore.cli import doctor as diagnosis
 from convostore.cli import memory as remembering
@@ -33,6 +35,10 @@ app = typer.Typer(
 
 memory = typer.Typer(name="memory", help="The upkeep of vector search.", no_args_is_help=True)
 app.add_typer(memory)
+audit = typer.Typer(
+    name="audit", help="Verify and export what happened, and drop what is old enough.", no_args_is_help=True
+)
+app.add_typer(audit)
 
 Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
 PostgresUrl = Annotated[str | None, typer.Option(help="A PostgreSQL server instead.", show_default=False)]
@@ -123,6 +129,58 @@ def re_embed(
 ) -> None:
     """Embed all episodes with another model, beside the old embeddings, and switch over when that is complete."""
     _run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, _given(home, postgres_url, None)))
+
+
+Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]
+OneSession = Annotated[UUID | None, typer.Option("--session", help="Only this session.", show_default=False)]
+
+
+@audit.command("verify")
+def audit_verify(
+    tenant: Tenant,
+    *,
+    session: OneSession = None,
+    anchors: Annotated[
+        Path | None, typer.Option(help="What earlier verifications wrote.", exists=True, dir_okay=False)
+    ] = None,
+    write_anchors: Annotated[
+        Path | None, typer.Option(help="A file for the ends of the chains, to be kept elsewhere.")
+    ] = None,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Verify every record and body of a tenant, or of one session; exit with 1 at the first that is not as it was."""
+    given = _given(home, postgres_url, None)
+    _run(auditing.run_verify(Console(), tenant, session, anchors, write_anchors, given))
+
+
+@audit.command("export")
+def audit_export(
+    tenant: Tenant,
+    output: Annotated[Path, typer.Argument(help="The file to write.", dir_okay=False)],
+    *,
+    session: OneSession = None,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Write a tenant's records and bodies as JSON Lines, which convostore/verify_export.py verifies anywhere."""
+    _run(auditing.run_export(tenant, session, output, _given(home, postgres_url, None)))
+
+
+@audit.command("prune")
+def audit_prune(
+    before: Annotated[datetime, typer.Argument(help="A moment in UTC.", formats=["%Y-%m-%d", "%Y-%m"])],
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Drop the bodies that arrived in months that were over at a moment, of all tenants; records stay."""
+    if not yes:
+        typer.confirm(
+            f"This drops for good what was recorded before {before:%Y-%m}, of all tenants. Go on?", abort=True
+        )
+    _run(auditing.run_prune(Console(), before, _given(home, postgres_url, None)))
 
 
 @app.command()

@@ -15,6 +15,7 @@ async def run(console: Console, every: float | None, given: dict[str, Any]) -> b
     """Sweep once, or at an interval until interrupted, and print what was done."""
     async with open_stores(**given, sweep_every=0) as stores:
         while True:
+            await stores.audit.prepare_months()
             demoted, deleted = await sweep_once(stores.sessions)
             console.print(f"{demoted:,} sessions demoted, {deleted:,} deleted.", highlight=False)
             if every is None:

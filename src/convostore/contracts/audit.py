@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import date
 from functools import partial
 from typing import Annotated
@@ -239,7 +239,7 @@ class AuditStore(Store):
         self,
         tenant_id: UUID,
         session_id: UUID | None = None,
-        anchor: AuditAnchor | Sequence[AuditAnchor] | None = None,
+        anchor: AuditAnchor | list[AuditAnchor] | None = None,
     ) -> AuditVerification:
         """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
 

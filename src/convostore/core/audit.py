@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Generic, TypeVar
@@ -142,14 +142,14 @@ def check_retention(before: datetime, now: datetime) -> None:
 
 
 def check_anchors(
-    tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | Sequence[AuditAnchor] | None
+    tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | list[AuditAnchor] | None
 ) -> list[AuditAnchor]:
     """Return the anchors of a verification.
 
     Raises:
         ValidationError: one is of another chain than those that are verified, or no anchor.
     """
-    anchors: list[Any] = [anchor] if isinstance(anchor, AuditAnchor) else list(anchor or ())
+    anchors: list[Any] = anchor if isinstance(anchor, list) else [] if anchor is None else [anchor]
     for one in anchors:
         if not isinstance(one, AuditAnchor) or one.tenant_id != tenant_id or session_id not in (None, one.session_id):
             raise ValidationError("anchor: is not of this chain")

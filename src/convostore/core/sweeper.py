@@ -1,10 +1,11 @@
-"""Sweeping sessions, once or for ever."""
+"""Upkeep, once or for ever: sweeping sessions, and room for the audit trail."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 
+from convostore.contracts.audit import AuditStore
 from convostore.contracts.session import SessionStore, Swept
 from convostore.errors import StoreError
 
@@ -21,11 +22,16 @@ async def sweep_once(store: SessionStore) -> Swept:
     return Swept(demoted, deleted)
 
 
-async def sweep_for_ever(store: SessionStore, every: float) -> None:
-    """Sweep again and again, at about this interval in seconds; failures are logged by the store and tried again."""
+async def sweep_for_ever(store: SessionStore, every: float, audit: AuditStore | None = None) -> None:
+    """Sweep again and again, at about this interval in seconds, and make room for what will be recorded.
+
+    Failures are logged by the store and tried again.
+    """
     while True:
         await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311
         try:
+            if audit is not None:
+                await audit.prepare_months()
             await sweep_once(store)
         except StoreError:
             continue

@@ -18,6 +18,9 @@ from convostore.testing.arguments import (
     SessionArgumentContract,
 )
 from convostore.testing.audit import EventContract, TurnContract
+from convostore.testing.audit_batches import AuditBatchContract
+from convostore.testing.audit_chains import AuditChainContract, AuditVerificationContract
+from convostore.testing.audit_retention import AuditRetentionContract
 from convostore.testing.bulk import BulkContract
 from convostore.testing.config import ConfigEntityContract
 from convostore.testing.config_bulk import ConfigBulkContract, ConfigReadingContract
@@ -73,7 +76,15 @@ class MemoryStoreContract(
     """What every memory store does."""
 
 
-class AuditStoreContract(TurnContract, EventContract, AuditArgumentContract):
+class AuditStoreContract(
+    TurnContract,
+    EventContract,
+    AuditBatchContract,
+    AuditChainContract,
+    AuditVerificationContract,
+    AuditRetentionContract,
+    AuditArgumentContract,
+):
     """What every audit store does."""
 
 

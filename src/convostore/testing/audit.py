@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -74,6 +75,9 @@ class TurnContract(StoreContract):
         assert await store.list_turns_by_session(tenant, session) == [one, two, three]
         assert await store.list_turns_by_session(tenant, session, limit=1, offset=1) == [two]
         assert await store.list_turns_by_session(tenant, session, offset=3) == []
+        assert await store.list_turns_by_session(tenant, session, after=one) == [two, three]
+        assert await store.list_turns_by_session(tenant, session, after=one, limit=1, offset=1) == [three]
+        assert [turn async for turn in store.iter_turns_by_session(tenant, session)] == [one, two, three]
 
     async def test_a_tenant_lists_its_turns_newest_first_then_by_id(self, store: AuditStore) -> None:
         tenant = uuid4()
@@ -87,6 +91,10 @@ class TurnContract(StoreContract):
         )
         assert await store.list_turns_by_tenant(tenant) == [new, a, b, old]
         assert await store.list_turns_by_tenant(tenant, limit=2, offset=1) == [a, b]
+        assert await store.list_turns_by_tenant(tenant, after=a) == [b, old]
+        assert await store.list_turns_by_tenant(tenant, after=new, limit=1, offset=1) == [b]
+        assert await store.list_turns_by_tenant(tenant, after=new, since=at(2)) == [a, b]
+        assert [turn async for turn in store.iter_turns_by_tenant(tenant, until=at(3))] == [a, b, old]
 
     async def test_a_window_includes_its_start_and_not_its_end(self, store: AuditStore) -> None:
         tenant = uuid4()
@@ -97,6 +105,22 @@ class TurnContract(StoreContract):
         assert await store.list_turns_by_tenant(tenant, since=at(2), until=at(2)) == []
         with pytest.raises(ValidationError, match="since"):
             await store.list_turns_by_tenant(tenant, since=at(1).replace(tzinfo=None))
+
+    async def test_a_stream_goes_on_over_many_pages_and_equal_times(self, store: AuditStore) -> None:
+        tenant, session = uuid4(), uuid4()
+        changes = ({"session_id": session, "turn_number": n, "timestamp": at(n // 150)} for n in range(450))
+        turns = [make_turn(tenant, **change) for change in changes]
+        await store.save_turns(turns)
+        assert [turn async for turn in store.iter_turns_by_session(tenant, session)] == turns
+        expected = sorted(turns, key=lambda turn: (-turn.timestamp.timestamp(), turn.turn_id))
+        assert [turn async for turn in store.iter_turns_by_tenant(tenant)] == expected
+
+    async def test_any_time_is_accepted(self, store: AuditStore) -> None:
+        tenant = uuid4()
+        times = [datetime(1, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 999_999, UTC)]
+        turns = await save_turns(store, tenant, *({"timestamp": time} for time in times))
+        assert await store.list_turns_by_tenant(tenant) == turns[::-1]
+        assert await store.list_turns_by_tenant(tenant, since=times[1]) == turns[1:]
 
     async def test_tenants_do_not_see_each_other(self, store: AuditStore) -> None:
         mine = make_turn(uuid4())
@@ -146,5 +170,16 @@ class EventContract(StoreContract):
         assert await store.list_events(tenant, session_id=session) == [two, one]
         assert await store.list_events(tenant, since=at(2), until=at(3)) == [two]
         assert await store.list_events(tenant, limit=1, offset=1) == [two]
+        assert await store.list_events(tenant, session_id=session, event_type="opened", after=two) == [one]
+        assert [event async for event in store.iter_events(tenant, event_type="opened")] == [three, one]
         assert await store.list_events(uuid4()) == []
         assert await store.get_event(uuid4(), one.id) is None
+
+    async def test_the_events_of_a_turn_are_found(self, store: AuditStore) -> None:
+        tenant, turn = uuid4(), uuid4()
+        one, two, _ = await save_events(
+            store, tenant, {"timestamp": at(1), "turn_id": turn}, {"timestamp": at(2), "turn_id": turn}, {}
+        )
+        assert await store.list_events(tenant, turn_id=turn) == [two, one]
+        assert [event async for event in store.iter_events(tenant, turn_id=turn)] == [two, one]
+        assert await store.list_events(tenant, turn_id=uuid4()) == []
