@@ -15,7 +15,7 @@ _QUERIES = {
                a.attgenerated, a.attcollation::regcollation::text, pg_get_expr(d.adbin, d.adrelid), a.attacl::text
         FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
         LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE c.relnamespace = {_SCHEMA} AND c.relkind = 'r' AND a.attnum > 0""",
+        WHERE c.relnamespace = {_SCHEMA} AND c.relkind IN ('r', 'p') AND a.attnum > 0""",
     "constraints": f"""
         SELECT conname, conrelid::regclass::text, contype, pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace = {_SCHEMA}""",

@@ -40,6 +40,6 @@ async def test_the_owner_of_the_database_migrates_and_a_member_of_the_applicatio
         # Whoever migrates belongs to the owner and the application, and row-level security binds it all the same.
         assert await owner.fetchval("SELECT count(*) FROM convostore.agent") == 0
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            await owner.execute("TRUNCATE convostore.turn")
+            await owner.execute("TRUNCATE convostore.audit_record")
     await migrate(hosted, "base")
     await migrate(hosted)

@@ -14,8 +14,8 @@ from convostore.embedded import Embedded
 from tests.postgres.databases import connected
 from tests.postgres.filled import fill
 
-NO_TENANT = "alembic_version"
-"""The one table that belongs to nobody: the version of the schema."""
+NO_TENANT = ["alembic_version", "audit_retention"]
+"""The tables that belong to nobody: the version of the schema, and the months whose audit bodies were dropped."""
 
 OTHER = UUID(int=7)
 
@@ -26,7 +26,7 @@ async def tables(server: Embedded) -> list[str]:
     async with connected(server.postgres_dsn) as connection:
         rows = await connection.fetch(
             "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p') "
-            "AND relname <> $1",
+            "AND NOT relispartition AND relname <> ALL ($1)",
             NO_TENANT,
         )
     return [row["relname"] for row in rows]
@@ -136,9 +136,24 @@ async def test_rows_of_other_tenants_are_neither_changed_nor_deleted(
     bound: Any, tables: list[str], tenant: UUID
 ) -> None:
     await set_tenant(bound, OTHER)
-    for table in set(tables) - {"turn", "event", "scenario_archive"}:
+    for table in set(tables) - {"audit_record", "audit_body", "scenario_archive"}:
         assert await bound.execute(f'UPDATE convostore."{table}" SET tenant_id = tenant_id') == "UPDATE 0"
         assert await bound.execute(f'DELETE FROM convostore."{table}"') == "DELETE 0"
+
+
+async def test_a_partition_is_closed_to_everybody(admin: Any, bound: Any, tenant: UUID) -> None:
+    partitions = await admin.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relispartition "
+        "AND relkind = 'r'"
+    )
+    assert len(partitions) >= 4
+    await set_tenant(bound, tenant)
+    for (table,) in partitions:
+        row = f"INSERT INTO convostore.{table} SELECT * FROM convostore.audit_body LIMIT 1"
+        for statement in (f"SELECT FROM convostore.{table}", f"DELETE FROM convostore.{table}", row):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+                await bound.execute(statement)
+        assert await admin.fetch("SELECT FROM pg_policies WHERE tablename = $1", table) == []
 
 
 async def test_the_same_row_may_stand_under_two_tenants(

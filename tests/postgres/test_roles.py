@@ -14,7 +14,8 @@ from convostore.postgres import PostgresConfigStore, PostgresSessionStore, creat
 from tests.postgres.databases import connected, fresh_user
 
 ROLES = ["convostore_app", "convostore_maintenance", "convostore_owner", "convostore_search"]
-APPEND_ONLY = {"turn", "event", "scenario_archive"}
+APPEND_ONLY = {"audit_record", "audit_body", "scenario_archive"}
+READ_ONLY = {"alembic_version", "audit_retention"}
 
 DEFINERS = """
 SELECT p.proname, r.rolname AS owner, p.proconfig, has_function_privilege('public', p.oid, 'EXECUTE') AS public,
@@ -48,15 +49,18 @@ async def test_the_application_cannot_become_another_role(server: Embedded) -> N
 
 @pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance"])
 async def test_rows_may_be_written_but_audit_records_and_archives_only_added(admin: Any, role: str) -> None:
-    tables = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'")
-    for (table,) in tables:
+    tables = await admin.fetch(
+        "SELECT relname, relispartition FROM pg_class "
+        "WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p')"
+    )
+    for table, partition in tables:
         granted = {
             privilege
             for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
             if await admin.fetchval("SELECT has_table_privilege($1, $2, $3)", role, f'convostore."{table}"', privilege)
         }
         expected = {"SELECT", "INSERT"} | (set() if table in APPEND_ONLY else {"UPDATE", "DELETE"})
-        assert granted == ({"SELECT"} if table == "alembic_version" else expected), table
+        assert granted == (set() if partition else {"SELECT"} if table in READ_ONLY else expected), table
 
 
 @pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance", "convostore_search"])
@@ -77,6 +81,8 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
     rows = [tuple(row) for row in await admin.fetch(DEFINERS)]
     fixed = ["search_path=pg_catalog"]
     assert rows == [
+        ("create_audit_months", "convostore_owner", fixed, False, True),
+        ("drop_audit_months", "convostore_owner", [*fixed, "lock_timeout=2s"], False, False),
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
         ("tenants_with_old_sessions", "convostore_search", fixed, False, True),

@@ -107,7 +107,7 @@ async def test_many_rows_take_a_trip_for_each_500_within_a_transaction(counted: 
     assert counts == {"few": 3, "many": 4, "again": 6}
 
 
-async def test_the_audit_trail_takes_one_trip_and_one_more_to_recognise_a_repeated_record(counted: Counted) -> None:
+async def test_the_audit_trail_takes_one_trip(counted: Counted) -> None:
     store, tenant = PostgresAuditStore(counted.pool), uuid4()
     turn = factories.make_turn(tenant)
     counts = await counted.each(
@@ -115,9 +115,16 @@ async def test_the_audit_trail_takes_one_trip_and_one_more_to_recognise_a_repeat
         event=lambda: store.save_event(factories.make_event(tenant)),
         get=lambda: store.get_turn(tenant, turn.turn_id),
         list=lambda: store.list_turns_by_tenant(tenant),
+        list_of_session=lambda: store.list_turns_by_session(tenant, turn.session_id),
+        after=lambda: store.list_turns_by_tenant(tenant, after=turn),
+        records=lambda: store.list_records(tenant),
         again=lambda: store.save_turn(turn),
+        turns=lambda: store.save_turns([factories.make_turn(tenant) for _ in range(100)]),
+        events=lambda: store.save_events([factories.make_event(tenant) for _ in range(100)]),
+        turns_again=lambda: store.save_turns([turn] * 100),
+        remnant=lambda: store.find_remnant(tenant),
+        prepare=lambda: store.prepare_months(),
     )
-    assert counts.pop("again") == 2
     assert counts == dict.fromkeys(counts, 1)
 
 

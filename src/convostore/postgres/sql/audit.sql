@@ -31,7 +31,7 @@ ORDER BY r.turn_number
 LIMIT $4::bigint OFFSET $5::bigint
 
 -- name: records
--- Records with their bodies: of the tenant's own chain those after $2, of sessions up to $5 those after ($3, $4).
+-- Records with their bodies: of the tenant's own chain after $2, of sessions up to $5 after ($3, $4).
 SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.event_type, b."timestamp",
        convostore.audit_body_dropped(r.recorded_at) AS dropped
 FROM (
@@ -54,7 +54,9 @@ WHERE {{gate}}
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
 -- name: remnant
--- A head beyond the end of its chain, $2 or of any if that is NULL, or for all of them a body without its record.
+-- A head beyond the end of its chain, of $2 or any if that is NULL, else without $2 a body without its record.
+SELECT *
+FROM (
 (SELECT 'missing' AS reason, nullif(h.chain, '')::uuid AS session_id, h.sequence, NULL AS kind, NULL::uuid AS record_id
  FROM convostore.audit_head AS h
  WHERE {{gate}} AND h.tenant_id = $1 AND h.sequence > 0 AND ($2::text IS NULL OR h.chain = $2)
@@ -74,4 +76,5 @@ UNION ALL
        WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
          AND r.recorded_at = b.recorded_at)
  LIMIT 1)
+) AS found
 LIMIT 1
