@@ -133,7 +133,7 @@ class AuditProblem(FrozenModel):
     """The first record that is not as it was recorded.
 
     Attributes:
-        reason: `"missing"`: there is no such record, though later ones, an anchor or the head of the chain tell of it;
+        reason: `"missing"`: there is no such record, though later ones, an anchor or the chain's head tell of it;
             `"changed"`: its hash is not that of what it says; `"unlinked"`: it does not follow the record before it;
             `"anchor"`: its hash is not the anchor's, so the chain was computed anew; `"body_missing"`;
             `"body_changed"`; `"misfiled"`: lists show the body under other values than it has; `"unrecorded"`: a body

@@ -54,27 +54,34 @@ WHERE {{gate}}
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
 -- name: remnant
--- A head beyond the end of its chain, of $2 or any if that is NULL, else without $2 a body without its record.
-SELECT *
+-- The first record that a head tells of and that is not there, of $2 or any chain; without $2, a body without its record.
+SELECT found.*
 FROM (
-(SELECT 'missing' AS reason, nullif(h.chain, '')::uuid AS session_id, h.sequence, NULL AS kind, NULL::uuid AS record_id
- FROM convostore.audit_head AS h
- WHERE {{gate}} AND h.tenant_id = $1 AND h.sequence > 0 AND ($2::text IS NULL OR h.chain = $2)
-   AND NOT EXISTS (
-       SELECT FROM convostore.audit_record AS r
-       WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id = nullif(h.chain, '')::uuid AND r.sequence = h.sequence)
-   AND NOT EXISTS (
-       SELECT FROM convostore.audit_record AS r
-       WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id IS NULL AND h.chain = '' AND r.sequence = h.sequence)
- LIMIT 1)
-UNION ALL
-(SELECT 'unrecorded', b.session_id, NULL, b.kind, b.record_id
- FROM convostore.audit_body AS b
- WHERE {{gate}} AND b.tenant_id = $1 AND $2::text IS NULL
-   AND NOT EXISTS (
-       SELECT FROM convostore.audit_record AS r
-       WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
-         AND r.recorded_at = b.recorded_at)
- LIMIT 1)
+    (SELECT 'missing' AS reason, nullif(h.chain, '')::uuid AS session_id, h.last + 1 AS sequence,
+            NULL AS kind, NULL::uuid AS record_id
+     FROM (
+         SELECT h.*, coalesce(
+             CASE h.chain
+                 WHEN '' THEN (
+                     SELECT max(r.sequence) FROM convostore.audit_record AS r
+                     WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id IS NULL)
+                 ELSE (
+                     SELECT max(r.sequence) FROM convostore.audit_record AS r
+                     WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id = h.chain::uuid)
+             END, 0) AS last
+         FROM convostore.audit_head AS h
+         WHERE {{gate}} AND h.tenant_id = $1 AND ($2::text IS NULL OR h.chain = $2)
+     ) AS h
+     WHERE h.sequence > h.last
+     LIMIT 1)
+    UNION ALL
+    (SELECT 'unrecorded', b.session_id, NULL, b.kind, b.record_id
+     FROM convostore.audit_body AS b
+     WHERE {{gate}} AND b.tenant_id = $1 AND $2::text IS NULL
+       AND NOT EXISTS (
+           SELECT FROM convostore.audit_record AS r
+           WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
+             AND r.recorded_at = b.recorded_at)
+     LIMIT 1)
 ) AS found
 LIMIT 1

@@ -1,0 +1,92 @@
+"""Months: their partitions are made before they are needed, or when they are, and never keep a save from happening."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.models.fields import now
+from convostore.postgres import PostgresAuditStore, create_pool
+from convostore.testing.audit_retention import on
+from convostore.testing.factories import make_turn
+from tests.postgres.databases import connected
+
+MONTHS = """
+SELECT c.relname FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+WHERE i.inhparent = 'convostore.audit_body'::regclass AND c.relname LIKE $1 ORDER BY 1
+"""
+
+
+async def months(admin: Any, pattern: str) -> list[str]:
+    """Return the names of partitions."""
+    return [name for (name,) in await admin.fetch(MONTHS, pattern)]
+
+
+async def test_a_migration_makes_this_month_and_the_next_three(admin: Any) -> None:
+    year, month = now().year, now().month
+    names = [f"audit_body_{year + (month - 1 + n) // 12}_{(month - 1 + n) % 12 + 1:02}" for n in range(4)]
+    assert set(names) <= set(await months(admin, "%"))
+
+
+async def test_saves_at_once_in_a_month_without_a_partition_make_it_and_three_more(
+    admin: Any, pool: asyncpg.Pool[Any]
+) -> None:
+    store, tenant = on(PostgresAuditStore(pool), 2010, 11), uuid4()
+    turns = [make_turn(tenant) for _ in range(10)]
+    await asyncio.gather(*map(store.save_turn, turns))
+    assert len(await store.list_turns_by_tenant(tenant)) == 10
+    assert await months(admin, "audit_body_201%") == [
+        *("audit_body_2010_11", "audit_body_2010_12"),
+        *("audit_body_2011_01", "audit_body_2011_02"),
+    ]
+    assert (await store.verify(tenant)).bodies == 10
+
+
+async def test_a_partition_that_was_detached_is_taken_back_by_the_next_save(
+    admin: Any, pool: asyncpg.Pool[Any]
+) -> None:
+    store, tenant, session = on(PostgresAuditStore(pool), 2013, 5), uuid4(), uuid4()
+    await store.save_turn(make_turn(tenant, session_id=session))
+    await admin.execute("ALTER TABLE convostore.audit_body DETACH PARTITION convostore.audit_body_2013_05")
+    assert await store.list_turns_by_session(tenant, session) == []
+    await store.save_turn(make_turn(tenant, session_id=session, turn_number=1))
+    assert [turn.turn_number for turn in await store.list_turns_by_session(tenant, session)] == [0, 1]
+    assert (await store.verify(tenant)).bodies == 2
+
+
+async def test_a_month_is_made_while_saves_go_on_and_does_not_wait_for_them(
+    server: Embedded, pool: asyncpg.Pool[Any]
+) -> None:
+    store = PostgresAuditStore(pool)
+    async with connected(server.postgres_dsn, role="convostore_app") as other, other.transaction():
+        await other.execute("LOCK TABLE convostore.audit_body IN ROW EXCLUSIVE MODE")
+        assert await on(store, 2015, 1).prepare_months() == 4
+        await store.save_turn(make_turn(uuid4()))
+
+
+async def test_dropping_gives_up_rather_than_hold_saves_back(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
+    store = on(PostgresAuditStore(pool), 1985, 2)
+    await store.prepare_months()
+    async with (
+        await create_pool(
+            server.postgres_dsn, role="convostore_maintenance", settings={"lock_timeout": "1min"}
+        ) as pool,
+        connected(server.postgres_dsn) as other,
+        other.transaction(),
+    ):
+        await other.execute("LOCK TABLE convostore.audit_body_1985_02 IN ACCESS SHARE MODE")
+        with pytest.raises(ConnectionError) as refused:
+            await PostgresAuditStore(pool).drop_bodies(before=store._clock().replace(month=3))
+    assert getattr(refused.value, "code", None) in ("55P03", "timeout")
+
+
+@pytest.mark.parametrize("function", ["create_audit_months(now(), 3)", "drop_audit_months(now())"])
+async def test_nobody_else_makes_or_drops_months(server: Embedded, function: str) -> None:
+    async with connected(server.postgres_dsn, role="convostore_search") as search:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            await search.execute(f"SELECT convostore.{function}")

@@ -1,0 +1,141 @@
+"""Audit queries on filled tables: plans use indexes that start with the tenant, and streams need little memory."""
+
+from __future__ import annotations
+
+import gc
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.models.fields import now
+from convostore.postgres import PostgresAuditStore, create_pool
+from convostore.postgres.audit import listing
+from convostore.postgres.queries import queries
+from convostore.postgres.statements import GATE
+from convostore.testing.audit_retention import on
+from convostore.testing.factories import at, make_event, make_turn
+from tests.postgres.databases import connected
+
+TENANT, SESSION, ID = UUID(int=77), UUID(int=78), UUID(int=79)
+MOMENT = at(50)
+
+VALUES = {"event_type": "type 3", "session_id": SESSION, "turn_id": ID, "since": at(0), "until": at(1_000)}
+SHAPES = [(), ("since",), ("since", "until"), ("event_type",), ("session_id",), ("turn_id",)]
+SHAPES += [("event_type", "session_id"), ("event_type", "since"), ("session_id", "since", "until")]
+
+LISTS = [
+    (f"{kind} {' '.join(shape)}{' after' * after}", listing(kind, shape, after=after), shape, after)
+    for kind in ("turn", "event")
+    for shape in (SHAPES if kind == "event" else SHAPES[:3])
+    for after in (False, True)
+]
+NAMED: dict[str, tuple[Any, ...]] = {
+    "body": ("turn", ID),
+    "turns_of_session": (SESSION, -1, 100, 0),
+    "records": (0, UUID(int=0), 0, UUID(int=2**128 - 1), 100, 0),
+}
+STATEMENTS = {
+    **{name: (text, (100, 0, *((MOMENT, ID) * after), *map(VALUES.get, shape))) for name, text, shape, after in LISTS},
+    **{name: (queries("audit")[name], values) for name, values in NAMED.items()},
+}
+
+
+@pytest.fixture(scope="module")
+async def filled(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
+    """Two months of a tenant among others, analysed."""
+    store = PostgresAuditStore(pool)
+    for tenant in (TENANT, uuid4()):
+        for month in (5, 6):
+            then, sessions = on(store, 2020, month), [SESSION, *(uuid4() for _ in range(9))]
+            if (await then.list_turns_by_session(tenant, SESSION, limit=1)) and month == 5:
+                break
+            for session in sessions:
+                first = 100 * month
+                await then.save_turns(
+                    [make_turn(tenant, session_id=session, turn_number=first + n, timestamp=at(n)) for n in range(100)]
+                )
+                await then.save_events(
+                    [
+                        make_event(tenant, session_id=session, event_type=f"type {n}", turn_id=uuid4(), timestamp=at(n))
+                        for n in range(100)
+                    ]
+                )
+            await then.save_events([make_event(tenant) for _ in range(500)])
+    async with connected(server.postgres_dsn) as admin:
+        await admin.execute("ANALYZE convostore.audit_body, convostore.audit_record, convostore.audit_head")
+
+
+@pytest.fixture(scope="module", params=["auto", "force_generic_plan"])
+async def planning(server: Embedded, filled: None, request: pytest.FixtureRequest) -> AsyncIterator[asyncpg.Pool[Any]]:
+    """A pool that plans for values, and one that plans for any."""
+    async with await create_pool(server.postgres_dsn, settings={"plan_cache_mode": request.param}) as opened:
+        yield opened
+
+
+def scans(plan: Any) -> list[tuple[str, str, str]]:
+    """Return the tables that a plan scans: how, by which condition, and which table."""
+    found = []
+    if "Relation Name" in plan and plan["Relation Name"].startswith("audit_"):
+        found.append((plan["Node Type"], plan.get("Index Cond", ""), plan["Relation Name"]))
+    for inner in plan.get("Plans", []):
+        found += scans(inner)
+        if plan["Node Type"] == "Bitmap Heap Scan":
+            # Its condition stands with the index scan below it.
+            found[0] = (*found[0][:1], inner.get("Index Cond", ""), found[0][2])
+    return found
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_a_query_reads_by_an_index_that_starts_with_the_tenant(planning: asyncpg.Pool[Any], name: str) -> None:
+    statement, values = STATEMENTS[name]
+    assert GATE in statement
+    async with planning.acquire() as connection:
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT json) {statement}", TENANT, *values)
+    found = [scan for scan in scans(json.loads(plan)[0]["Plan"]) if scan[2] != "audit_retention"]
+    assert found
+    for kind, condition, table in found:
+        assert kind in ("Index Scan", "Index Only Scan", "Bitmap Heap Scan"), (kind, table)
+        assert "tenant_id = " in condition, (table, condition)
+
+
+async def test_a_body_is_read_from_one_partition(filled: None, pool: asyncpg.Pool[Any]) -> None:
+    store = PostgresAuditStore(pool)
+    (turn,) = await store.list_turns_by_session(TENANT, SESSION, limit=1)
+    async with pool.acquire() as connection:
+        text = await connection.fetchval(
+            f"EXPLAIN (ANALYZE, FORMAT json) {queries('audit')['body']}", TENANT, "turn", turn.turn_id
+        )
+
+    def executed(plan: Any) -> list[str]:
+        own = [plan["Relation Name"]] if plan.get("Actual Loops") and "Relation Name" in plan else []
+        return own + [name for inner in plan.get("Plans", []) for name in executed(inner)]
+
+    assert executed(json.loads(text)[0]["Plan"]) == ["audit_record", "audit_body_2020_05"]
+
+
+async def test_a_stream_needs_no_more_memory_for_ten_times_as_much(pool: asyncpg.Pool[Any]) -> None:
+    store = PostgresAuditStore(pool)
+    peaks = []
+    for count in (1_000, 10_000):
+        tenant, session = uuid4(), uuid4()
+        for start in range(0, count, 1_000):
+            turns = [make_turn(tenant, session_id=session, turn_number=n) for n in range(start, start + 1_000)]
+            await store.save_turns(turns)
+        del turns
+        assert len([turn async for turn in store.iter_turns_by_session(tenant, session) if turn.turn_number < 3]) == 3
+        gc.collect()
+        tracemalloc.start()
+        seen = 0
+        async for _ in store.iter_turns_by_tenant(tenant, until=now()):
+            seen += 1
+        verified = (await store.verify(tenant)).bodies
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert (seen, verified) == (count, count)
+    assert peaks[1] < 1.5 * peaks[0]

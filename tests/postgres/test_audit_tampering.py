@@ -1,0 +1,212 @@
+"""What an administrator did with triggers switched off is found by `verify`, which names the record."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.models import AuditProblem, TurnRecord
+from convostore.postgres import PostgresAuditStore
+from convostore.testing.audit_retention import on
+from convostore.testing.factories import make_event, make_turn
+from tests.postgres.databases import connected
+
+RECORDS = "convostore.audit_record"
+BODIES = "convostore.audit_body"
+HEADS = "convostore.audit_head"
+HASHED = "version, tenant_id, kind, record_id, session_id, turn_number, sequence, recorded_at, previous_hash, digest"
+
+
+@dataclass
+class Trail:
+    """A tenant with a session of six turns and two events of its own, and an administrator who is at it."""
+
+    store: PostgresAuditStore
+    admin: Any
+    tenant: UUID = field(default_factory=uuid4)
+    session: UUID = field(default_factory=uuid4)
+    turns: list[TurnRecord] = field(default_factory=list)
+
+    async def fill(self) -> None:
+        """Record it."""
+        self.turns = [make_turn(self.tenant, session_id=self.session, turn_number=n) for n in range(6)]
+        await self.store.save_turns(self.turns)
+        await self.store.save_events([make_event(self.tenant), make_event(self.tenant)])
+
+    async def alter(self, statement: str) -> None:
+        """Run a statement on this tenant's rows with all triggers off; `{at}` is the record of the third turn."""
+        place = f"session_id = '{self.session}' AND sequence = 3"
+        statement = statement.format(at=place, turn=f"record_id = '{self.turns[2].turn_id}'")
+        async with self.admin.transaction():
+            for table in (RECORDS, BODIES):
+                await self.admin.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+            done = await self.admin.execute(f"{statement} AND tenant_id = '{self.tenant}'")
+            assert int(done.split()[-1]) > 0
+            for table in (RECORDS, BODIES):
+                await self.admin.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER is_append_only")
+
+    async def found(self, anchor: Any = None) -> AuditProblem | None:
+        """Return what `verify` finds, which is the same for the session and for the tenant."""
+        of_all = (await self.store.verify(self.tenant, anchor=anchor)).problem
+        of_session = (await self.store.verify(self.tenant, self.session, anchor)).problem
+        assert of_all == of_session
+        return of_all
+
+    async def recompute(self) -> None:
+        """Compute the session's whole chain anew, heads too."""
+        for sequence in range(1, 7):
+            where = f"session_id = '{self.session}' AND sequence = {sequence}"
+            before = f"SELECT hash FROM {RECORDS} WHERE session_id = '{self.session}' AND sequence = {sequence - 1}"
+            if sequence > 1:
+                await self.alter(f"UPDATE {RECORDS} SET previous_hash = ({before}) WHERE {where}")
+            await self.alter(f"UPDATE {RECORDS} SET hash = convostore.audit_hash({HASHED}) WHERE {where}")
+        head = f"SELECT hash FROM {RECORDS} WHERE session_id = '{self.session}' ORDER BY sequence DESC LIMIT 1"
+        await self.alter(f"UPDATE {HEADS} SET hash = ({head}) WHERE chain = '{self.session}'")
+
+
+@pytest.fixture
+async def trail(server: Embedded, pool: asyncpg.Pool[Any]) -> AsyncIterator[Trail]:
+    """A trail that nobody touched yet, in a month of its own: changes lock its tables."""
+    async with connected(server.postgres_dsn) as admin:
+        made = Trail(on(PostgresAuditStore(pool), 2001, 7), admin)
+        await made.fill()
+        assert await made.found() is None
+        yield made
+
+
+ALTERATIONS: dict[str, tuple[str, str]] = {
+    # what: the reason that verify gives for the third record, and how it is done
+    "a changed text": (
+        "body_changed",
+        f"UPDATE {BODIES} SET content = replace(convert_from(content, 'UTF8'), 'Hello', 'Bye')::bytea WHERE {{turn}}",
+    ),
+    "a body that is no text": ("body_changed", f"UPDATE {BODIES} SET content = '\\xff' WHERE {{turn}}"),
+    "another digest": ("changed", f"UPDATE {RECORDS} SET digest = sha256('') WHERE {{at}}"),
+    "another time of arrival": (
+        "changed",
+        f"UPDATE {RECORDS} SET recorded_at = recorded_at + interval '1 microsecond' WHERE {{at}}",
+    ),
+    "another number": ("changed", f"UPDATE {RECORDS} SET turn_number = 77 WHERE {{at}}"),
+    "another id": ("changed", f"UPDATE {RECORDS} SET record_id = gen_random_uuid() WHERE {{at}}"),
+    "another version": ("changed", f"UPDATE {RECORDS} SET version = 2 WHERE {{at}}"),
+    "a removed record": ("missing", f"DELETE FROM {RECORDS} WHERE {{at}}"),
+    "removed records at the end": ("missing", f"DELETE FROM {RECORDS} WHERE sequence >= 3 AND session_id IS NOT NULL"),
+    "a removed body": ("body_missing", f"DELETE FROM {BODIES} WHERE {{turn}}"),
+    "a body in another list": ("misfiled", f"UPDATE {BODIES} SET session_id = gen_random_uuid() WHERE {{turn}}"),
+    "a body at another time": ("misfiled", f'UPDATE {BODIES} SET "timestamp" = now() WHERE {{turn}}'),
+}
+
+
+@pytest.mark.parametrize("what", ALTERATIONS)
+async def test_an_alteration_is_found_and_named(trail: Trail, what: str) -> None:
+    reason, statement = ALTERATIONS[what]
+    await trail.alter(statement)
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.session_id) == (reason, trail.session)
+    assert problem.sequence == 3
+    if reason != "missing" and what != "another id":
+        assert (problem.kind, problem.record_id) == ("turn", trail.turns[2].turn_id)
+
+
+async def test_two_records_that_changed_places_are_found(trail: Trail) -> None:
+    for one, other in ((3, -1), (4, 3), (-1, 4)):
+        where = f"session_id = '{trail.session}' AND sequence = {one}"
+        await trail.alter(f"UPDATE {RECORDS} SET sequence = {other} WHERE {where}")
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.sequence, problem.record_id) == ("changed", 3, trail.turns[3].turn_id)
+
+
+async def test_a_record_whose_hash_was_computed_anew_no_longer_leads_to_the_next(trail: Trail) -> None:
+    await trail.alter(f"UPDATE {RECORDS} SET turn_number = 77 WHERE {{at}}")
+    await trail.alter(f"UPDATE {RECORDS} SET hash = convostore.audit_hash({HASHED}) WHERE {{at}}")
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.sequence, problem.record_id) == ("unlinked", 4, trail.turns[3].turn_id)
+
+
+async def test_a_chain_that_was_computed_anew_is_found_by_its_anchor(trail: Trail) -> None:
+    anchor = (await trail.store.verify(trail.tenant, trail.session)).head
+    body = "replace(convert_from(content, 'UTF8'), 'Hello', 'Bye')::bytea"
+    await trail.alter(f"UPDATE {BODIES} SET content = {body} WHERE {{turn}}")
+    digest = f"SELECT sha256(content) FROM {BODIES} WHERE {{turn}}"
+    await trail.alter(f"UPDATE {RECORDS} SET digest = ({digest}) WHERE {{at}}")
+    await trail.recompute()
+    assert await trail.found() is None
+    problem = await trail.found(anchor)
+    assert problem is not None
+    assert (problem.reason, problem.session_id, problem.sequence) == ("anchor", trail.session, 6)
+
+
+async def test_a_chain_that_was_cut_with_its_head_is_found_by_its_anchor(trail: Trail) -> None:
+    anchor = (await trail.store.verify(trail.tenant, trail.session)).head
+    for table, where in ((BODIES, "kind = 'turn'"), (RECORDS, "kind = 'turn'"), (HEADS, "chain <> ''")):
+        await trail.alter(f"DELETE FROM {table} WHERE {where}")
+    assert await trail.found() is None
+    problem = await trail.found(anchor)
+    assert problem is not None
+    assert (problem.reason, problem.session_id, problem.sequence) == ("missing", trail.session, 1)
+
+
+async def test_a_chain_that_is_gone_is_found_by_its_head_and_its_bodies(trail: Trail) -> None:
+    await trail.alter(f"DELETE FROM {RECORDS} WHERE kind = 'turn'")
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.session_id, problem.sequence) == ("missing", trail.session, 1)
+    await trail.alter(f"DELETE FROM {HEADS} WHERE chain <> ''")
+    problem = (await trail.store.verify(trail.tenant)).problem
+    assert problem is not None
+    assert (problem.reason, problem.session_id, problem.kind) == ("unrecorded", trail.session, "turn")
+    assert problem.record_id in {turn.turn_id for turn in trail.turns}
+
+
+async def test_a_partition_that_was_detached_or_dropped_is_found(trail: Trail) -> None:
+    old = on(trail.store, 2002, 9)
+    turn = make_turn(trail.tenant, session_id=trail.session, turn_number=6)
+    await old.save_turn(turn)
+    for done in ("ALTER TABLE convostore.audit_body DETACH PARTITION {}", "DROP TABLE {}"):
+        await trail.admin.execute(done.format("convostore.audit_body_2002_09"))
+        problem = await trail.found()
+        assert problem is not None
+        assert (problem.reason, problem.sequence, problem.record_id) == ("body_missing", 7, turn.turn_id)
+
+
+async def test_the_head_is_found_again_in_the_records(trail: Trail) -> None:
+    await trail.alter(f"DELETE FROM {HEADS} WHERE true")
+    assert await trail.found() is None
+    await trail.store.save_turn(make_turn(trail.tenant, session_id=trail.session, turn_number=6))
+    await trail.store.save_event(make_event(trail.tenant))
+    result = await trail.store.verify(trail.tenant)
+    assert (result.ok, result.records) == (True, 10)
+
+
+async def test_a_head_that_was_forged_shows_in_the_next_record(trail: Trail) -> None:
+    await trail.alter(f"UPDATE {HEADS} SET hash = sha256('') WHERE chain <> ''")
+    assert await trail.found() is None
+    turn = make_turn(trail.tenant, session_id=trail.session, turn_number=6)
+    await trail.store.save_turn(turn)
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.sequence, problem.record_id) == ("unlinked", 7, turn.turn_id)
+
+
+Read = Callable[[PostgresAuditStore, UUID, TurnRecord], Awaitable[object]]
+READS: dict[str, Read] = {
+    "get": lambda store, tenant, turn: store.get_turn(tenant, turn.turn_id),
+    "list": lambda store, tenant, turn: store.list_turns_by_session(tenant, turn.session_id),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+async def test_a_body_that_cannot_be_read_is_an_error_of_the_store(trail: Trail, read: str) -> None:
+    await trail.alter(f"UPDATE {BODIES} SET content = '\\xff' WHERE {{turn}}")
+    with pytest.raises(Exception, match="verify the trail") as caught:
+        await READS[read](trail.store, trail.tenant, trail.turns[2])
+    assert type(caught.value).__name__ == "StoreError"
