@@ -122,7 +122,8 @@ async def test_the_audit_trail_takes_one_trip(counted: Counted) -> None:
         turns=lambda: store.save_turns([factories.make_turn(tenant) for _ in range(100)]),
         events=lambda: store.save_events([factories.make_event(tenant) for _ in range(100)]),
         turns_again=lambda: store.save_turns([turn] * 100),
-        remnant=lambda: store.find_remnant(tenant),
+        heads=lambda: store.list_heads(tenant),
+        bodies=lambda: store.list_bodies(tenant),
         prepare=lambda: store.prepare_months(),
     )
     assert counts == dict.fromkeys(counts, 1)

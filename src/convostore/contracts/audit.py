@@ -18,7 +18,9 @@ from convostore.core.paging import stream
 from convostore.core.validation import Limit, Offset
 from convostore.models.audit import (
     AuditAnchor,
+    AuditBody,
     AuditEvent,
+    AuditHead,
     AuditProblem,
     AuditRecord,
     AuditVerification,
@@ -232,8 +234,29 @@ class AuditStore(Store):
         return stream(partial(self.list_records, tenant_id, session_id=session_id))
 
     @abstractmethod
-    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
-        """Return what tells of a record that is not there: the head of a chain, or unless for a session, a body."""
+    async def list_heads(
+        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: Limit = 100, after: AuditHead | None = None
+    ) -> list[AuditHead]:
+        """Return what is noted of a tenant's chains besides their records: its own, then those of sessions by id.
+
+        Args:
+            tenant_id: the tenant.
+            session_id: only the chain of this session.
+            limit: how many at most, 1 to 1,000.
+            after: only what comes after this one in the list.
+        """
+
+    @abstractmethod
+    async def list_bodies(
+        self, tenant_id: UUID, *, limit: Limit = 100, after: AuditBody | None = None
+    ) -> list[AuditBody]:
+        """Return where a tenant's bodies are kept, by kind, then id, then arrival.
+
+        Args:
+            tenant_id: the tenant.
+            limit: how many at most, 1 to 1,000.
+            after: only what comes after this one in the list.
+        """
 
     async def verify(
         self,
@@ -243,7 +266,8 @@ class AuditStore(Store):
     ) -> AuditVerification:
         """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
 
-        It reads page by page, in memory that does not grow with what there is; the deadline is that of a page.
+        Bodies without a record are looked for only if all chains are asked for. It reads page by page, in memory that
+        does not grow with what there is; the deadline is that of a page.
 
         Args:
             tenant_id: the tenant.
@@ -255,9 +279,22 @@ class AuditStore(Store):
         """
         anchors = check_anchors(tenant_id, session_id, anchor)
         result = await verified(tenant_id, session_id, anchors, self.iter_records(tenant_id, session_id=session_id))
-        if result.problem is None and (remnant := await self.find_remnant(tenant_id, session_id=session_id)):
-            return result.model_copy(update={"problem": remnant})
-        return result
+        return (
+            result if result.problem else result.model_copy(update={"problem": await self._lost(tenant_id, session_id)})
+        )
+
+    async def _lost(self, tenant_id: UUID, session_id: UUID | None) -> AuditProblem | None:
+        """Return what tells of a record that is not there: the head of a chain, or unless for a session, a body."""
+        async for head in stream(partial(self.list_heads, tenant_id, session_id=session_id)):
+            if head.recorded < head.sequence:
+                return AuditProblem(reason="missing", session_id=head.session_id, sequence=head.recorded + 1)
+        if session_id is None:
+            async for body in stream(partial(self.list_bodies, tenant_id)):
+                if not body.recorded:
+                    return AuditProblem(
+                        reason="unrecorded", session_id=body.session_id, kind=body.kind, record_id=body.record_id
+                    )
+        return None
 
     async def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
         """Yield the end of every chain of a tenant, to be kept elsewhere as anchors of later verifications."""

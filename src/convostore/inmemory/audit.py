@@ -25,7 +25,7 @@ from convostore.core.stores.audit import BodyAuditStore
 from convostore.core.tables import Window
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.table import copied, has
-from convostore.models import AuditProblem, AuditRecord, TurnRecord
+from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.verify_export import GENESIS, VERSION, digest_of, hash_of
@@ -80,8 +80,28 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         page = [record for record in records if after is None or _place(record) > _place(after)][offset:][:limit]
         return [self._with_body(record) for record in page]
 
-    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
-        return None
+    async def list_heads(
+        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: int = 100, after: AuditHead | None = None
+    ) -> list[AuditHead]:
+        heads = sorted(
+            (
+                AuditHead(tenant_id=tenant, session_id=session, sequence=len(chain), recorded=len(chain))
+                for (tenant, session), chain in self._chains.items()
+                if tenant == tenant_id and session_id in (None, session) and chain
+            ),
+            key=_chain,
+        )
+        return [head for head in heads if after is None or _chain(head) > _chain(after)][:limit]
+
+    async def list_bodies(
+        self, tenant_id: UUID, *, limit: int = 100, after: AuditBody | None = None
+    ) -> list[AuditBody]:
+        places = ("tenant_id", "kind", "record_id", "recorded_at", "session_id")
+        bodies = (
+            AuditBody(**{name: getattr(self._records[key], name) for name in places}, recorded=True)
+            for key in sorted(key for key in self._bodies if key[0] == tenant_id)
+        )
+        return [body for body in bodies if after is None or _filing(body) > _filing(after)][:limit]
 
     async def prepare_months(self) -> int:
         return 0
@@ -165,7 +185,16 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         return record.model_copy(update={"body": body, "body_dropped": dropped})
 
 
+def _chain(item: AuditRecord | AuditHead) -> tuple[bool, int]:
+    """Return where a chain stands in a tenant's list: its own first."""
+    return item.session_id is not None, item.session_id.int if item.session_id else 0
+
+
 def _place(record: AuditRecord) -> tuple[bool, int, int]:
-    """Return where a record stands in a tenant's list: its own chain first."""
-    session_id = record.session_id
-    return session_id is not None, session_id.int if session_id else 0, record.sequence
+    """Return where a record stands in a tenant's list."""
+    return *_chain(record), record.sequence
+
+
+def _filing(body: AuditBody) -> tuple[str, UUID]:
+    """Return where a body stands in a tenant's list."""
+    return body.kind, body.record_id

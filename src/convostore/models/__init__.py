@@ -2,7 +2,9 @@
 
 from convostore.models.audit import (
     AuditAnchor,
+    AuditBody,
     AuditEvent,
+    AuditHead,
     AuditProblem,
     AuditRecord,
     AuditVerification,
@@ -53,7 +55,9 @@ __all__ = [
     "AnchorMigrationPolicy",
     "AnchorTransformation",
     "AuditAnchor",
+    "AuditBody",
     "AuditEvent",
+    "AuditHead",
     "AuditProblem",
     "AuditRecord",
     "AuditVerification",

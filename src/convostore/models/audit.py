@@ -129,6 +129,42 @@ class AuditAnchor(FrozenModel):
     hash: Sha256
 
 
+class AuditHead(FrozenModel):
+    """What a backend notes of a chain besides its records.
+
+    Attributes:
+        tenant_id: the tenant.
+        session_id: the chain; None for the tenant's own.
+        sequence: how many records it had according to the note.
+        recorded: the `sequence` of the last record that is there, 0 if there is none.
+    """
+
+    tenant_id: UUID
+    session_id: UUID | None = None
+    sequence: Count
+    recorded: Count
+
+
+class AuditBody(FrozenModel):
+    """Where a body is kept.
+
+    Attributes:
+        tenant_id: the tenant.
+        kind: turn or event.
+        record_id: the id of the turn or event.
+        recorded_at: when it arrived.
+        session_id: the session it is listed under.
+        recorded: whether there is a record of it.
+    """
+
+    tenant_id: UUID
+    kind: RecordKind
+    record_id: UUID
+    recorded_at: UtcDatetime
+    session_id: UUID | None = None
+    recorded: bool
+
+
 class AuditProblem(FrozenModel):
     """The first record that is not as it was recorded.
 

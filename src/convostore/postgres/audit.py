@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,7 +15,7 @@ from convostore.core.entities import tenant_of
 from convostore.core.sessions import check_unbound
 from convostore.core.stores.audit import BodyAuditStore
 from convostore.errors import StoreError, ValidationError
-from convostore.models import AuditProblem, AuditRecord, TurnRecord
+from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import GATE
@@ -27,6 +27,7 @@ _NO_PARTITION = "23514"
 _FILED = ("turn_id", "event_type", "timestamp")
 _AS_THEY_ARE = (*("version", "tenant_id", "kind", "record_id", "session_id", "turn_number", "sequence", "recorded_at"),)
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
+_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 _FILTERS = {
     "event_type": "t.event_type = ${}",
@@ -73,9 +74,22 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         rows = await self._database.fetch(query, tenant_id, own, *place, session_id or _LAST, limit, offset)
         return [_record(row, tenant_id) for row in rows]
 
-    async def find_remnant(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AuditProblem | None:
-        row = await self._database.fetchrow(queries("audit")["remnant"], tenant_id, session_id and str(session_id))
-        return AuditProblem.model_validate(dict(row)) if row else None
+    async def list_heads(
+        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: int = 100, after: AuditHead | None = None
+    ) -> list[AuditHead]:
+        first, last = (str(session_id),) * 2 if session_id else ("", "~")
+        if after is not None:
+            # The text that comes next: no chain's name has a space.
+            first = max(first, f"{after.session_id or ''} ")
+        rows = await self._database.fetch(queries("audit")["heads"], tenant_id, first, last, limit)
+        return [AuditHead.model_construct(**_own(row, tenant_id)) for row in rows]
+
+    async def list_bodies(
+        self, tenant_id: UUID, *, limit: int = 100, after: AuditBody | None = None
+    ) -> list[AuditBody]:
+        place = (after.kind, after.record_id, after.recorded_at) if after else ("", _FIRST, _BEGINNING)
+        rows = await self._database.fetch(queries("audit")["bodies"], tenant_id, *place, limit)
+        return [AuditBody.model_construct(**_own(row, tenant_id)) for row in rows]
 
     async def prepare_months(self) -> int:
         return await self._create_months(self._clock())
@@ -148,9 +162,14 @@ def _item(kind: Kind[M], row: asyncpg.Record, tenant_id: UUID) -> M:
     return item
 
 
-def _record(row: asyncpg.Record, tenant_id: UUID) -> AuditRecord:
+def _own(row: asyncpg.Record, tenant_id: UUID) -> dict[str, Any]:
     if row["tenant_id"] != tenant_id:
         raise StoreError("audit: a row of another tenant was read")
+    return dict(row)
+
+
+def _record(row: asyncpg.Record, tenant_id: UUID) -> AuditRecord:
+    _own(row, tenant_id)
     kind = KINDS[row["kind"]]
     body = None if row["content"] is None else row["content"].decode(errors="replace")
     filed = (row["filed_session_id" if name == "session_id" else name] for name in kind.filed)

@@ -128,8 +128,28 @@ class AuditVerificationContract(StoreContract):
         assert result.head == (await store.list_records(tenant, session_id=session))[-1].anchor
         result = await store.verify(uuid4())
         assert (result.ok, result.records, result.head) == (True, 0, None)
-        assert await store.find_remnant(tenant) is None
-        assert await store.find_remnant(tenant, session_id=session) is None
+
+    async def test_heads_and_bodies_are_listed_by_keyset(self, store: AuditStore) -> None:
+        tenant, session = await self.saved(store)
+        full = full_turn(tenant)
+        await store.save_turn(full)
+        heads = await store.list_heads(tenant)
+        expected = [(None, 2), *sorted([(session, 5), (full.session_id, 1)])]
+        assert [(head.session_id, head.sequence, head.recorded) for head in heads] == [(s, n, n) for s, n in expected]
+        bodies = await store.list_bodies(tenant)
+        assert [body.kind for body in bodies] == ["event"] * 2 + ["turn"] * 6
+        assert bodies == sorted(bodies, key=lambda body: (body.kind, body.record_id))
+        assert {body.record_id for body in bodies} == {r.record_id for r in await store.list_records(tenant)}
+        assert {body.recorded for body in bodies} == {True}
+        for number, head in enumerate(heads):
+            assert await store.list_heads(tenant, after=head) == heads[number + 1 :]
+            assert await store.list_heads(tenant, session_id=heads[2].session_id, after=head) == heads[2:][: 2 - number]
+        assert await store.list_heads(tenant, session_id=session) == [h for h in heads if h.session_id == session]
+        for number, body in enumerate(bodies):
+            assert await store.list_bodies(tenant, after=body) == bodies[number + 1 :]
+        assert await store.list_heads(tenant, limit=1) == heads[:1]
+        assert await store.list_bodies(tenant, limit=1) == bodies[:1]
+        assert await store.list_heads(uuid4()) == await store.list_bodies(uuid4()) == []
 
     async def test_an_anchor_of_the_chain_holds_when_it_grew(self, store: AuditStore) -> None:
         tenant, session = await self.saved(store)

@@ -1,4 +1,4 @@
--- Audit: what is recorded, the records with their bodies, and what is left without a record.
+-- Audit: what is recorded, the records with their bodies, and what tells of records that are not there.
 
 -- name: record
 -- Add items to the ends of their chains, all or none, unless they are there; return how many were added.
@@ -14,18 +14,22 @@ SELECT convostore.drop_audit_months($1)
 
 -- name: body
 -- The body of one turn or event, from the one partition that its record names.
-SELECT b.tenant_id, b.content
+SELECT r.tenant_id, b.content
 FROM convostore.audit_record AS r
-JOIN convostore.audit_body AS b
-    ON b.tenant_id = $1 AND b.kind = r.kind AND b.record_id = r.record_id AND b.recorded_at = r.recorded_at
+CROSS JOIN LATERAL (
+    SELECT t.content FROM convostore.audit_body AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    OFFSET 0) AS b
 WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = $2 AND r.record_id = $3
 
 -- name: turns_of_session
--- The bodies of a session's turns by number, after one of them.
-SELECT b.tenant_id, b.content
+-- The bodies of a session's turns by number, after one of them; OFFSET 0, so that each is looked for in its partition.
+SELECT r.tenant_id, b.content
 FROM convostore.audit_record AS r
-JOIN convostore.audit_body AS b
-    ON b.tenant_id = $1 AND b.kind = r.kind AND b.record_id = r.record_id AND b.recorded_at = r.recorded_at
+CROSS JOIN LATERAL (
+    SELECT t.content FROM convostore.audit_body AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    OFFSET 0) AS b
 WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id = $2 AND r.turn_number > $3
 ORDER BY r.turn_number
 LIMIT $4::bigint OFFSET $5::bigint
@@ -48,40 +52,35 @@ FROM (
     ORDER BY page.session_id NULLS FIRST, page.sequence
     LIMIT $6::bigint OFFSET $7::bigint
 ) AS r
-LEFT JOIN convostore.audit_body AS b
-    ON b.tenant_id = $1 AND b.kind = r.kind AND b.record_id = r.record_id AND b.recorded_at = r.recorded_at
-WHERE {{gate}}
+LEFT JOIN LATERAL (
+    SELECT t.content, t.session_id, t.turn_id, t.event_type, t."timestamp" FROM convostore.audit_body AS t
+    WHERE {{gate}} AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    OFFSET 0) AS b ON true
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
--- name: remnant
--- The first record that a head tells of and that is not there, of $2 or any chain; without $2, a body without its record.
-SELECT found.*
-FROM (
-    (SELECT 'missing' AS reason, nullif(h.chain, '')::uuid AS session_id, h.last + 1 AS sequence,
-            NULL AS kind, NULL::uuid AS record_id
-     FROM (
-         SELECT h.*, coalesce(
-             CASE h.chain
-                 WHEN '' THEN (
-                     SELECT max(r.sequence) FROM convostore.audit_record AS r
-                     WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id IS NULL)
-                 ELSE (
-                     SELECT max(r.sequence) FROM convostore.audit_record AS r
-                     WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id = h.chain::uuid)
-             END, 0) AS last
-         FROM convostore.audit_head AS h
-         WHERE {{gate}} AND h.tenant_id = $1 AND ($2::text IS NULL OR h.chain = $2)
-     ) AS h
-     WHERE h.sequence > h.last
-     LIMIT 1)
-    UNION ALL
-    (SELECT 'unrecorded', b.session_id, NULL, b.kind, b.record_id
-     FROM convostore.audit_body AS b
-     WHERE {{gate}} AND b.tenant_id = $1 AND $2::text IS NULL
-       AND NOT EXISTS (
-           SELECT FROM convostore.audit_record AS r
-           WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
-             AND r.recorded_at = b.recorded_at)
-     LIMIT 1)
-) AS found
-LIMIT 1
+-- name: heads
+-- What is noted of chains from $2 to $3, and the last record that each has.
+SELECT h.tenant_id, nullif(h.chain, '')::uuid AS session_id, h.sequence,
+       coalesce(CASE h.chain
+           WHEN '' THEN (
+               SELECT max(r.sequence) FROM convostore.audit_record AS r
+               WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id IS NULL)
+           ELSE (
+               SELECT max(r.sequence) FROM convostore.audit_record AS r
+               WHERE {{gate}} AND r.tenant_id = $1 AND r.session_id = h.chain::uuid)
+       END, 0) AS recorded
+FROM convostore.audit_head AS h
+WHERE {{gate}} AND h.tenant_id = $1 AND h.chain >= $2 AND h.chain <= $3
+ORDER BY h.chain
+LIMIT $4::bigint
+
+-- name: bodies
+-- Where bodies are kept after one of them, and whether each has its record.
+SELECT b.tenant_id, b.kind, b.record_id, b.recorded_at, b.session_id,
+       (SELECT r.record_id FROM convostore.audit_record AS r
+        WHERE {{gate}} AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
+          AND r.recorded_at = b.recorded_at) IS NOT NULL AS recorded
+FROM convostore.audit_body AS b
+WHERE {{gate}} AND b.tenant_id = $1 AND (b.kind, b.record_id, b.recorded_at) > ($2, $3, $4)
+ORDER BY b.kind, b.record_id, b.recorded_at
+LIMIT $5::bigint
