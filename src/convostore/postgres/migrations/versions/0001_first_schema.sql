@@ -418,7 +418,11 @@ CREATE UNIQUE INDEX audit_record_sequence_key ON convostore.audit_record (tenant
 CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.audit_record (tenant_id, session_id, turn_number)
     WHERE turn_number IS NOT NULL;
 
-CREATE INDEX audit_body_timestamp_idx ON convostore.audit_body (tenant_id, kind, "timestamp" DESC, record_id);
+-- One for each kind: a month that is new has no statistics, and one that begins with (tenant_id, kind) would be taken for
+-- the primary key.
+CREATE INDEX audit_body_turn_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'turn';
+
+CREATE INDEX audit_body_event_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'event';
 
 CREATE INDEX audit_body_event_type_idx ON convostore.audit_body (tenant_id, event_type, "timestamp" DESC, record_id)
     WHERE kind = 'event';
