@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.status import Status
 
-from bench import config, memory, profiles, report, sessions
+from bench import audit, config, memory, profiles, report, sessions
 from bench.engines import Engines, open_engines
 from bench.harness import Measurement, Operation, measure
 
@@ -20,6 +20,7 @@ OPERATIONS: dict[str, Callable[[Engines], Awaitable[Operation]]] = {
     **config.OPERATIONS,
     **profiles.OPERATIONS,
     **memory.OPERATIONS,
+    **audit.OPERATIONS,
 }
 
 
