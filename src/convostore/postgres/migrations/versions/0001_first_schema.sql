@@ -566,6 +566,32 @@ RETURN EXISTS (
     SELECT FROM convostore.audit_retention AS t
     WHERE t.month = date_trunc('month', recorded_at AT TIME ZONE 'UTC')::date);
 
+CREATE FUNCTION convostore.lock_audit_head(tenant uuid, of_chain text) RETURNS convostore.audit_head LANGUAGE plpgsql AS $$
+DECLARE
+    head convostore.audit_head;
+BEGIN
+    SELECT h.* INTO head FROM convostore.audit_head AS h WHERE h.tenant_id = tenant AND h.chain = of_chain FOR UPDATE;
+    IF NOT FOUND THEN
+        -- The head is derived: one that got lost is found again in the records.
+        INSERT INTO convostore.audit_head AS h (tenant_id, chain, sequence, hash)
+        SELECT tenant, of_chain, last.sequence, last.hash
+        FROM (
+            SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+            WHERE r.tenant_id = tenant AND r.session_id = nullif(of_chain, '')::uuid
+            UNION ALL
+            SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+            WHERE r.tenant_id = tenant AND r.session_id IS NULL AND of_chain = ''
+            UNION ALL
+            SELECT 0, decode(repeat('00', 32), 'hex')
+        ) AS last
+        ORDER BY last.sequence DESC LIMIT 1
+        ON CONFLICT (tenant_id, chain) DO UPDATE SET chain = excluded.chain
+        RETURNING h.* INTO head;
+    END IF;
+    RETURN head;
+END
+$$;
+
 CREATE FUNCTION convostore.record_audit(
     tenant uuid, item_kind text, moment timestamptz, record_ids uuid[], session_ids uuid[], turn_numbers bigint[],
     turn_ids uuid[], event_types text[], times timestamptz[], contents bytea[]
@@ -573,67 +599,72 @@ CREATE FUNCTION convostore.record_audit(
 DECLARE
     item record;
     head convostore.audit_head;
-    stored bytea;
+    heads convostore.audit_head[] := '{}';
     link bytea;
-    added bigint := 0;
+    links bytea[] := '{}';
+    previous_links bytea[] := '{}';
+    digests bytea[] := '{}';
+    sequences bigint[] := '{}';
+    places bigint[] := '{}';
 BEGIN
     -- Chain by chain in one order: two calls that lengthen the same chains cannot wait for each other both ways.
     FOR item IN
-        SELECT given.*, sha256(given.content) AS digest, lead(given.chain) OVER longest IS DISTINCT FROM given.chain AS is_last
-        FROM (
-            SELECT g.*, coalesce(g.session_id::text, '') COLLATE "C" AS chain
-            FROM unnest(record_ids, session_ids, turn_numbers, turn_ids, event_types, times, contents) WITH ORDINALITY
-                AS g (record_id, session_id, turn_number, turn_id, event_type, at, content, place)
-        ) AS given
-        WINDOW longest AS (ORDER BY given.chain, given.place)
-        ORDER BY given.chain, given.place
+        SELECT DISTINCT coalesce(s.id::text, '') COLLATE "C" AS chain FROM unnest(session_ids) AS s (id) ORDER BY 1
     LOOP
-        IF head.chain IS DISTINCT FROM item.chain THEN
-            SELECT h.* INTO head FROM convostore.audit_head AS h
-            WHERE h.tenant_id = tenant AND h.chain = item.chain FOR UPDATE;
-            IF NOT FOUND THEN
-                -- The head is derived: one that got lost is found again in the records.
-                INSERT INTO convostore.audit_head AS h (tenant_id, chain, sequence, hash)
-                SELECT tenant, item.chain, last.sequence, last.hash
-                FROM (
-                    SELECT r.sequence, r.hash FROM convostore.audit_record AS r
-                    WHERE r.tenant_id = tenant AND r.session_id = item.session_id
-                    UNION ALL
-                    SELECT r.sequence, r.hash FROM convostore.audit_record AS r
-                    WHERE r.tenant_id = tenant AND r.session_id IS NULL AND item.session_id IS NULL
-                    UNION ALL
-                    SELECT 0, decode(repeat('00', 32), 'hex')
-                ) AS last
-                ORDER BY last.sequence DESC LIMIT 1
-                ON CONFLICT (tenant_id, chain) DO UPDATE SET chain = excluded.chain
-                RETURNING h.* INTO head;
-            END IF;
-        END IF;
-        SELECT r.digest INTO stored FROM convostore.audit_record AS r
-        WHERE r.tenant_id = tenant AND r.kind = item_kind AND r.record_id = item.record_id;
-        IF NOT FOUND THEN
-            head.sequence := head.sequence + 1;
-            link := convostore.audit_hash(1::smallint, tenant, item_kind, item.record_id, item.session_id, item.turn_number,
-                head.sequence, moment, head.hash, item.digest);
-            INSERT INTO convostore.audit_record (tenant_id, kind, record_id, session_id, turn_number, sequence, recorded_at,
-                version, previous_hash, digest, hash)
-            VALUES (tenant, item_kind, item.record_id, item.session_id, item.turn_number, head.sequence, moment,
-                1, head.hash, item.digest, link);
-            INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id, event_type,
-                "timestamp", content)
-            VALUES (tenant, item_kind, item.record_id, moment, item.session_id, item.turn_id, item.event_type,
-                item.at, item.content);
-            head.hash := link;
-            added := added + 1;
-        ELSIF stored <> item.digest THEN
+        heads := heads || convostore.lock_audit_head(tenant, item.chain);
+    END LOOP;
+    -- What was stored is read after the locks, when nobody else lengthens these chains.
+    FOR item IN
+        SELECT given.*, coalesce(given.stored, first_value(given.digest) OVER same) AS expected,
+               given.stored IS NULL AND row_number() OVER same = 1 AS is_new
+        FROM (
+            SELECT g.*, sha256(g.content) AS digest,
+                   dense_rank() OVER (ORDER BY coalesce(g.session_id::text, '') COLLATE "C") AS chain_number,
+                   (SELECT r.digest FROM convostore.audit_record AS r
+                    WHERE r.tenant_id = tenant AND r.kind = item_kind AND r.record_id = g.record_id) AS stored
+            FROM unnest(record_ids, session_ids, turn_numbers, contents) WITH ORDINALITY
+                AS g (record_id, session_id, turn_number, content, place)
+        ) AS given
+        WINDOW same AS (PARTITION BY given.record_id ORDER BY given.chain_number, given.place)
+        ORDER BY given.chain_number, given.place
+    LOOP
+        IF item.expected <> item.digest THEN
             RAISE unique_violation USING CONSTRAINT = 'audit_record_pkey', MESSAGE = 'the id is taken by other content';
         END IF;
-        IF item.is_last THEN
-            UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
-            WHERE h.tenant_id = tenant AND h.chain = head.chain AND h.sequence < head.sequence;
-        END IF;
+        CONTINUE WHEN NOT item.is_new;
+        head := heads[item.chain_number];
+        link := convostore.audit_hash(1::smallint, tenant, item_kind, item.record_id, item.session_id, item.turn_number,
+            head.sequence + 1, moment, head.hash, item.digest);
+        places := places || item.place;
+        sequences := sequences || head.sequence + 1;
+        previous_links := previous_links || head.hash;
+        digests := digests || item.digest;
+        links := links || link;
+        head.sequence := head.sequence + 1;
+        head.hash := link;
+        heads[item.chain_number] := head;
     END LOOP;
-    RETURN added;
+    IF places = '{}' THEN
+        RETURN 0;
+    END IF;
+    INSERT INTO convostore.audit_record (tenant_id, kind, record_id, session_id, turn_number, sequence, recorded_at,
+        version, previous_hash, digest, hash)
+    SELECT tenant, item_kind, g.record_id, g.session_id, g.turn_number, n.sequence, moment, 1, n.previous_link, n.digest, n.link
+    FROM unnest(places, sequences, previous_links, digests, links) AS n (place, sequence, previous_link, digest, link)
+    JOIN unnest(record_ids, session_ids, turn_numbers) WITH ORDINALITY AS g (record_id, session_id, turn_number, place)
+        ON g.place = n.place;
+    INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id, event_type,
+        "timestamp", content)
+    SELECT tenant, item_kind, g.record_id, moment, g.session_id, g.turn_id, g.event_type, g.at, g.content
+    FROM unnest(places) AS n (place)
+    JOIN unnest(record_ids, session_ids, turn_ids, event_types, times, contents) WITH ORDINALITY
+        AS g (record_id, session_id, turn_id, event_type, at, content, place) ON g.place = n.place;
+    -- One by one: without statistics a join might read all heads of the tenant.
+    FOREACH head IN ARRAY heads LOOP
+        UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
+        WHERE h.tenant_id = tenant AND h.chain = head.chain AND h.sequence < head.sequence;
+    END LOOP;
+    RETURN cardinality(places);
 END
 $$;
 

@@ -20,6 +20,8 @@ DROP FUNCTION convostore.profile_document;
 
 DROP FUNCTION convostore.record_audit;
 
+DROP FUNCTION convostore.lock_audit_head;
+
 DROP FUNCTION convostore.audit_hash;
 
 DROP FUNCTION convostore.audit_body_dropped;
