@@ -3,7 +3,9 @@
     python verify_export.py trail.jsonl --anchors anchors.jsonl
 
 An export has one JSON object per line: a record, and the body it is of as a string. Records that belong together are a
-chain: those of one session, or the tenant's that belong to none, numbered by `sequence` from 1.
+chain: those of one session, or the tenant's that belong to none, numbered by `sequence` from 1. The tenant's own chain
+comes first, then those of sessions by id. The last line has the `kind` "end" and the number of `records`, so that a file
+that was cut off is noticed.
 
 - `digest` is the SHA-256 of the UTF-8 bytes of `body`. Bodies may be dropped after a while (`body_dropped`), digests
   stay. `misfiled` is true if the database listed the body under other values than it has.
@@ -30,6 +32,7 @@ from hashlib import sha256
 from typing import Any
 
 VERSION = 1
+END = "end"
 GENESIS = "0" * 64
 
 _HASHED = (
@@ -74,6 +77,7 @@ class Verifier:
         self.months_dropped: set[str] = set()
         self._ended = ended
         self._chain: tuple[str, str | None] | None = None
+        self._place = ("", "")
         self._sequence, self._hash = 0, GENESIS
         self._anchors: dict[tuple[str, str | None], dict[int, str]] = defaultdict(dict)
         for anchor in anchors:
@@ -85,15 +89,16 @@ class Verifier:
         if chain != self._chain:
             if cut := self._end():
                 return cut
-            self._chain, self._sequence, self._hash = chain, 0, GENESIS
+            place = (chain[0], chain[1] or "")
+            # In their order no chain can come a second time, with another history.
+            if place <= self._place:
+                return _problem("unlinked", record)
+            self._chain, self._place, self._sequence, self._hash = chain, place, 0, GENESIS
             self.chains += 1
         if record["sequence"] > self._sequence + 1:
             return missing(chain[1], self._sequence + 1)
         if reason := self._reason(record):
-            return {
-                "reason": reason,
-                **{name: record[name] for name in ("session_id", "sequence", "kind", "record_id")},
-            }
+            return _problem(reason, record)
         self._sequence, self._hash = record["sequence"], record["hash"]
         self.records += 1
         if record["body"] is None:
@@ -135,6 +140,23 @@ class Verifier:
         return "misfiled" if record["misfiled"] else None
 
 
+def check_export(lines: Iterable[Record], verifier: Verifier) -> Problem | None:
+    """Check an export's lines; return what is wrong."""
+    told = None
+    for line in lines:
+        if line["kind"] == END:
+            told = line["records"]
+        elif problem := verifier.check(line):
+            return problem
+    if problem := verifier.end():
+        return problem
+    return None if told == verifier.records else {"reason": "miscounted", "told": told, "found": verifier.records}
+
+
+def _problem(reason: str, record: Record) -> Problem:
+    return {"reason": reason, **{name: record[name] for name in ("session_id", "sequence", "kind", "record_id")}}
+
+
 def missing(session_id: str | None, sequence: int) -> Problem:
     """Return the problem of a record that should be there."""
     return {"reason": "missing", "session_id": session_id, "sequence": sequence, "kind": None, "record_id": None}
@@ -142,6 +164,9 @@ def missing(session_id: str | None, sequence: int) -> Problem:
 
 def described(problem: Problem) -> str:
     """Return a problem as a line of text."""
+    if problem["reason"] == "miscounted":
+        told = "no number of records" if problem["told"] is None else f"{problem['told']} records"
+        return f"miscounted: the last line tells of {told}, there are {problem['found']}"
     chain = f"session {problem['session_id']}" if problem["session_id"] else "the tenant's own chain"
     what = f", {problem['kind']} {problem['record_id']}" if problem["record_id"] else ""
     return f"{problem['reason']}: {chain}, record {problem['sequence']}{what}"
@@ -180,11 +205,11 @@ def main(arguments: list[str] | None = None) -> int:
             verifier = Verifier(
                 read(anchors), lambda anchor: print(json.dumps(anchor), file=written) if written else None
             )
-            problem = next(filter(None, map(verifier.check, read(export))), None) or verifier.end()
+            problem = check_export(read(export), verifier)
     except KeyError as error:
         print(f"a record or anchor has no {error}", file=sys.stderr)
         return 2
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     if problem:

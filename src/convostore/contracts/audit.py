@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from datetime import date
@@ -27,6 +28,7 @@ from convostore.models.audit import (
     TurnRecord,
 )
 from convostore.models.fields import TypeName, UtcDatetime
+from convostore.verify_export import END
 
 _MANY = Field(max_length=1_000)
 
@@ -307,9 +309,15 @@ class AuditStore(Store):
             yield last.anchor
 
     async def export(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[str]:
-        """Yield a tenant's records, or those of one session, as lines of JSON that `verify_export.py` verifies."""
+        """Yield a tenant's records, or those of one session, as lines of JSON that `verify_export.py` verifies.
+
+        The last line tells how many they are.
+        """
+        records = 0
         async for record in self.iter_records(tenant_id, session_id=session_id):
             yield canonical(record)
+            records += 1
+        yield json.dumps({"kind": END, "records": records})
 
     @abstractmethod
     @writes

@@ -16,16 +16,15 @@ from convostore.errors import ConflictError, ValidationError
 from convostore.models import AuditEvent
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import full_turn, make_event, make_turn
-from convostore.verify_export import Verifier
+from convostore.verify_export import Verifier, check_export
 
 NUMBERS = [0, -1, 10**38 - 1, 2**53 + 1, 0.1, 1.0, -0.0, 1e-7, 5e-324, 1.7976931348623157e308, 2.5e15, True]
 
 
 def verify_lines(lines: list[str], anchors: Any = ()) -> str | None:
     """Return what the verifier of exports says of lines."""
-    verifier = Verifier(anchors)
-    problem = next(filter(None, map(verifier.check, map(json.loads, lines))), None) or verifier.end()
-    return f"{problem['reason']} {problem['sequence']}" if problem else None
+    problem = check_export(map(json.loads, lines), Verifier(anchors))
+    return f"{problem['reason']} {problem.get('sequence')}" if problem else None
 
 
 class AuditChainContract(StoreContract):
@@ -199,12 +198,17 @@ class AuditVerificationContract(StoreContract):
     async def test_an_export_is_verified_without_the_store(self, store: AuditStore) -> None:
         tenant, session = await self.saved(store)
         lines = [line async for line in store.export(tenant)]
-        assert len(lines) == 7
+        assert [json.loads(line)["kind"] for line in lines] == ["event"] * 2 + ["turn"] * 5 + ["end"]
         assert verify_lines(lines) is None
-        assert [line async for line in store.export(tenant, session_id=session)] == lines[2:]
+        of_session = [line async for line in store.export(tenant, session_id=session)]
+        assert of_session == [*lines[2:-1], '{"kind": "end", "records": 5}']
+        assert verify_lines(of_session) is None
+        assert verify_lines([line async for line in store.export(uuid4())]) is None
         anchors = [json.loads(anchor.model_dump_json()) async for anchor in store.iter_anchors(tenant)]
         assert verify_lines(lines, anchors) is None
-        assert verify_lines(lines[:-1], anchors) == "missing 5"
+        assert verify_lines(lines[:-1]) == verify_lines(lines[:5]) == "miscounted None"
+        assert verify_lines([*lines[:5], lines[-1]]) == "miscounted None"
+        assert verify_lines([*lines[:6], lines[-1]], anchors) == "missing 5"
         assert verify_lines(lines[:2], anchors) == "missing 1"
 
     async def test_a_line_of_an_export_that_was_changed_removed_or_moved_is_found(self, store: AuditStore) -> None:
@@ -218,6 +222,7 @@ class AuditVerificationContract(StoreContract):
         assert verify_lines([*lines[:3], *lines[4:]]) == "missing 2"
         assert verify_lines([*lines[:3], lines[4], lines[3], *lines[5:]]) == "missing 2"
         assert verify_lines([*lines[:4], lines[3], *lines[4:]]) == "unlinked 2"
+        assert verify_lines([*lines[2:7], *lines[:2], lines[7]]) == "unlinked 1"
         assert verify_lines(with_line(body=record["body"].replace("Hello", "Bye"))) == "body_changed 2"
         assert verify_lines(with_line(body=None)) == "body_missing 2"
         assert verify_lines(with_line(misfiled=True)) == "misfiled 2"

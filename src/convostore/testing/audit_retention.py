@@ -63,7 +63,7 @@ class AuditRetentionContract(StoreContract):
         ] * 2
         lines = [line async for line in store.export(tenant)]
         assert verify_lines(lines) is None
-        assert [json.loads(line)["body_dropped"] for line in lines] == [True, True, True, False, False]
+        assert [json.loads(line)["body_dropped"] for line in lines[:-1]] == [True, True, True, False, False]
 
     async def test_what_was_recorded_stays_recorded_without_its_body(
         self, store: AuditStore, operator: AuditStore
