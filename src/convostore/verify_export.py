@@ -4,8 +4,8 @@
 
 An export has one JSON object per line: a record, and the body it is of as a string. Records that belong together are a
 chain: those of one session, or the tenant's that belong to none, numbered by `sequence` from 1. The tenant's own chain
-comes first, then those of sessions by id. The last line has the `kind` "end" and the number of `records`, so that a file
-that was cut off is noticed.
+comes first, then those of sessions by id. The last line has the `kind` "end" and the number of `records`, so that a
+file that was cut off is noticed.
 
 - `digest` is the SHA-256 of the UTF-8 bytes of `body`. Bodies may be dropped after a while (`body_dropped`), digests
   stay. `misfiled` is true if the database listed the body under other values than it has.
