@@ -66,6 +66,13 @@ async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embed
         await store.aclose()
 
 
+def test_the_example_of_the_audit_page_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "audit.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["0 On its way.", "1 Tomorrow.", "1", "True 3 [3]", "True"]
+
+
 def test_the_example_of_the_memory_page_runs() -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "memory.md").read_text(), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
