@@ -124,7 +124,7 @@ def test_an_audit_trail_is_verified_exported_and_pruned(run: Run, tmp_path: Path
     assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 0
 
     assert run("audit", "export", REPLAY_TENANT, trail).returncode == 0
-    command = [sys.executable, "-I", "-S", verify_export.__file__, trail, "--anchors", anchors]
+    command = [sys.executable, "-I", "-S", verify_export.__file__, str(trail), "--anchors", str(anchors)]
     script = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (script.returncode, script.stdout) == (0, f"{found[0]}\n")
 
