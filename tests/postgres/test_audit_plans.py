@@ -39,8 +39,8 @@ LISTS = [
 NAMED: dict[str, tuple[Any, ...]] = {
     "body": ("turn", ID),
     "turns_of_session": (SESSION, -1, 100, 0),
-    "heads": ("", "~", 100),
-    "bodies": ("turn", ID, MOMENT, 100),
+    "heads": ("", "~", 100, 0),
+    "bodies": ("turn", ID, MOMENT, 100, 0),
     "records": (0, UUID(int=0), 0, UUID(int=2**128 - 1), 100, 0),
 }
 STATEMENTS = {

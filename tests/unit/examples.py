@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from convostore import models
 from convostore.models.base import Model
@@ -19,6 +19,48 @@ def _inside(value: Any) -> Iterator[Model]:
     elif isinstance(value, list | dict):
         for item in value.values() if isinstance(value, dict) else value:
             yield from _inside(item)
+
+
+def _recorded(tenant: UUID) -> list[Model]:
+    session, moment, digest = uuid4(), factories.at(1), "0f" * 32
+    record = models.AuditRecord(
+        version=1,
+        tenant_id=tenant,
+        kind="turn",
+        record_id=uuid4(),
+        session_id=session,
+        turn_number=5,
+        sequence=6,
+        recorded_at=moment,
+        previous_hash=digest,
+        digest=digest,
+        hash=digest,
+        body="{}",
+        body_dropped=False,
+        misfiled=True,
+    )
+    return [
+        record,
+        models.AuditHead(tenant_id=tenant, session_id=session, sequence=6, recorded=6),
+        models.AuditBody(
+            tenant_id=tenant,
+            kind="turn",
+            record_id=record.record_id,
+            recorded_at=moment,
+            session_id=session,
+            recorded=True,
+        ),
+        models.AuditVerification(
+            problem=models.AuditProblem(
+                reason="misfiled", session_id=session, sequence=6, kind="turn", record_id=record.record_id
+            ),
+            chains=1,
+            records=5,
+            bodies=4,
+            months_dropped=[moment.date().replace(day=1)],
+            head=record.anchor,
+        ),
+    ]
 
 
 def _full() -> list[Model]:
@@ -42,6 +84,7 @@ def _full() -> list[Model]:
         models.Neighbourhood(entities=[ann, bob], relationships=[edge]),
         factories.full_turn(tenant),
         factories.full_event(tenant),
+        *_recorded(tenant),
         factories.full_profile(tenant),
     ]
 

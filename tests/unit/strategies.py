@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import types
 import typing
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 from uuid import UUID
@@ -44,6 +44,7 @@ SPECIAL: tuple[tuple[Any, Strategy], ...] = (
     (Sha256, st.from_regex(r"[0-9a-f]{64}", fullmatch=True)),
     (Language, st.sampled_from(LANGUAGES)),
     (UtcDatetime, MOMENTS),
+    (date, st.dates()),
     (UUID, st.uuids()),
     (bool, st.booleans()),
     (type(None), st.none()),

@@ -16,7 +16,10 @@ from convostore.testing.factories import make_agent, make_rule, make_scenario, m
 from tests.unit.calls import METHODS, STORES, Method
 from tests.unit.scripted import ScriptedSessions
 
-EVERY_METHOD = pytest.mark.parametrize("method", [method for method in METHODS if method.name != "sweep"], ids=str)
+UPKEEP = ("sweep", "prepare_months", "drop_bodies")
+"""What an operator does for all tenants."""
+
+EVERY_METHOD = pytest.mark.parametrize("method", [method for method in METHODS if method.name not in UPKEEP], ids=str)
 EVERY_STORE = pytest.mark.parametrize("store", STORES.values(), ids=lambda store: store.__name__)
 
 

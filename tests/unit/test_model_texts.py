@@ -11,7 +11,7 @@ from uuid import uuid4
 import pydantic
 import pytest
 
-from convostore.models import Episode, Session
+from convostore.models import AuditRecord, Episode, Session
 from convostore.models.fields import MAX_TEXT_BYTES, UtcDatetime
 from convostore.testing.factories import make_episode, make_session
 from tests.unit.examples import EXAMPLES, MODELS, with_field
@@ -59,6 +59,8 @@ def test_the_fields_were_found() -> None:
 @pytest.mark.parametrize(("model", "field"), TEXTS)
 def test_no_text_holds_what_a_backend_cannot(model: Any, field: str) -> None:
     for reason, text in NOT_TEXTS.items():
+        if (model, field) == (AuditRecord, "body") and text is ENDLESS:
+            continue  # Several texts of 1 MiB may be in one.
         with pytest.raises(pydantic.ValidationError, match=field):
             pytest.fail(f"{reason} was accepted in {with_field(model, field, text)}")
 

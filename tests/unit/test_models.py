@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from convostore.models import (
     AgentConfig,
+    AuditAnchor,
+    AuditBody,
     AuditEvent,
+    AuditHead,
+    AuditProblem,
+    AuditRecord,
+    AuditVerification,
     Channel,
     CustomerProfile,
     Neighbourhood,
@@ -100,6 +106,12 @@ def test_what_nobody_changes_is_frozen() -> None:
         TurnRecord,
         ToolCall,
         AuditEvent,
+        AuditAnchor,
+        AuditBody,
+        AuditHead,
+        AuditProblem,
+        AuditRecord,
+        AuditVerification,
         AgentConfig,
         Neighbourhood,
     }

@@ -23,6 +23,7 @@ MODELS = {
     ),
     *("ScopeFilter", "StepChanges", "TransformationMap", "PendingMigration", "Session", "StepVisit", "Entity"),
     *("Episode", "Neighbourhood", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
+    *("AuditAnchor", "AuditBody", "AuditHead", "AuditProblem", "AuditRecord", "AuditVerification"),
     *("CustomerProfile", "ProfileAsset", "ProfileField"),
 }
 ENUMS = {

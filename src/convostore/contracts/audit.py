@@ -237,7 +237,13 @@ class AuditStore(Store):
 
     @abstractmethod
     async def list_heads(
-        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: Limit = 100, after: AuditHead | None = None
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: AuditHead | None = None,
     ) -> list[AuditHead]:
         """Return what is noted of a tenant's chains besides their records: its own, then those of sessions by id.
 
@@ -245,18 +251,20 @@ class AuditStore(Store):
             tenant_id: the tenant.
             session_id: only the chain of this session.
             limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
             after: only what comes after this one in the list.
         """
 
     @abstractmethod
     async def list_bodies(
-        self, tenant_id: UUID, *, limit: Limit = 100, after: AuditBody | None = None
+        self, tenant_id: UUID, *, limit: Limit = 100, offset: Offset = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
         """Return where a tenant's bodies are kept, by kind, then id, then arrival.
 
         Args:
             tenant_id: the tenant.
             limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
             after: only what comes after this one in the list.
         """
 

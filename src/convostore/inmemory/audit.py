@@ -81,7 +81,13 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         return [self._with_body(record) for record in page]
 
     async def list_heads(
-        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: int = 100, after: AuditHead | None = None
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditHead | None = None,
     ) -> list[AuditHead]:
         heads = sorted(
             (
@@ -91,17 +97,17 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
             ),
             key=_chain,
         )
-        return [head for head in heads if after is None or _chain(head) > _chain(after)][:limit]
+        return [head for head in heads if after is None or _chain(head) > _chain(after)][offset:][:limit]
 
     async def list_bodies(
-        self, tenant_id: UUID, *, limit: int = 100, after: AuditBody | None = None
+        self, tenant_id: UUID, *, limit: int = 100, offset: int = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
         places = ("tenant_id", "kind", "record_id", "recorded_at", "session_id")
         bodies = (
             AuditBody(**{name: getattr(self._records[key], name) for name in places}, recorded=True)
             for key in sorted(key for key in self._bodies if key[0] == tenant_id)
         )
-        return [body for body in bodies if after is None or _filing(body) > _filing(after)][:limit]
+        return [body for body in bodies if after is None or _filing(body) > _filing(after)][offset:][:limit]
 
     async def prepare_months(self) -> int:
         return 0

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from convostore.models.base import FrozenModel
 from convostore.models.fields import (
+    Body,
     Count,
     Identifier,
     Json,
@@ -107,7 +108,7 @@ class AuditRecord(FrozenModel):
     previous_hash: Sha256
     digest: Sha256
     hash: Sha256
-    body: str | None = None
+    body: Body | None = None
     body_dropped: bool = False
     misfiled: bool = False
 

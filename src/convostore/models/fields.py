@@ -17,6 +17,7 @@ from pydantic_core import to_json
 
 MAX_TEXT_BYTES = 1 << 20
 MAX_JSON_BYTES = 1 << 20
+MAX_BODY_BYTES = 1 << 30
 MAX_JSON_DEPTH = 64
 MAX_INTEGER = 10**38
 MAX_DIMENSIONS = 4_000
@@ -35,14 +36,22 @@ def new_id() -> UUID:
 
 
 def _checked_text(value: str) -> str:
+    return _checked_size(value, MAX_TEXT_BYTES)
+
+
+def _checked_body(value: str) -> str:
+    return _checked_size(value, MAX_BODY_BYTES)
+
+
+def _checked_size(value: str, most: int) -> str:
     if "\x00" in value:
         raise ValueError("must not contain NUL characters")
     try:
         size = len(value.encode())
     except UnicodeEncodeError:
         raise ValueError("must not contain unpaired surrogates") from None
-    if size > MAX_TEXT_BYTES:
-        raise ValueError(f"must be at most {MAX_TEXT_BYTES:,} bytes in UTF-8")
+    if size > most:
+        raise ValueError(f"must be at most {most:,} bytes in UTF-8")
     return value
 
 
@@ -176,6 +185,9 @@ Json = Annotated[JsonValue, PlainValidator(_checked_json)]
 
 JsonObject = Annotated[dict[str, JsonValue], PlainValidator(_checked_json_object)]
 """A JSON object within the bounds of `Json`."""
+
+Body = Annotated[str, AfterValidator(_checked_body)]
+"""A turn or event as JSON, at most 1 GiB in UTF-8, which is the longest value of PostgreSQL."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
 """A SHA-256 in lower-case hexadecimal digits."""

@@ -75,20 +75,26 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         return [_record(row, tenant_id) for row in rows]
 
     async def list_heads(
-        self, tenant_id: UUID, *, session_id: UUID | None = None, limit: int = 100, after: AuditHead | None = None
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditHead | None = None,
     ) -> list[AuditHead]:
         first, last = (str(session_id),) * 2 if session_id else ("", "~")
         if after is not None:
             # The text that comes next: no chain's name has a space.
             first = max(first, f"{after.session_id or ''} ")
-        rows = await self._database.fetch(queries("audit")["heads"], tenant_id, first, last, limit)
+        rows = await self._database.fetch(queries("audit")["heads"], tenant_id, first, last, limit, offset)
         return [AuditHead.model_construct(**_own(row, tenant_id)) for row in rows]
 
     async def list_bodies(
-        self, tenant_id: UUID, *, limit: int = 100, after: AuditBody | None = None
+        self, tenant_id: UUID, *, limit: int = 100, offset: int = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
         place = (after.kind, after.record_id, after.recorded_at) if after else ("", _FIRST, _BEGINNING)
-        rows = await self._database.fetch(queries("audit")["bodies"], tenant_id, *place, limit)
+        rows = await self._database.fetch(queries("audit")["bodies"], tenant_id, *place, limit, offset)
         return [AuditBody.model_construct(**_own(row, tenant_id)) for row in rows]
 
     async def prepare_months(self) -> int:

@@ -154,6 +154,8 @@ class AuditArgumentContract(StoreContract):
         await check_pages(store.list_turns_by_tenant, uuid4())
         await check_pages(store.list_events, uuid4())
         await check_pages(store.list_records, uuid4())
+        await check_pages(store.list_heads, uuid4())
+        await check_pages(store.list_bodies, uuid4())
 
     async def test_windows(self, store: AuditStore) -> None:
         for call in (store.list_turns_by_tenant, store.list_events):

@@ -146,8 +146,8 @@ class AuditVerificationContract(StoreContract):
         assert await store.list_heads(tenant, session_id=session) == [h for h in heads if h.session_id == session]
         for number, body in enumerate(bodies):
             assert await store.list_bodies(tenant, after=body) == bodies[number + 1 :]
-        assert await store.list_heads(tenant, limit=1) == heads[:1]
-        assert await store.list_bodies(tenant, limit=1) == bodies[:1]
+        assert await store.list_heads(tenant, limit=1, offset=1) == heads[1:2]
+        assert await store.list_bodies(tenant, limit=1, offset=2) == bodies[2:3]
         assert await store.list_heads(uuid4()) == []
         assert await store.list_bodies(uuid4()) == []
 

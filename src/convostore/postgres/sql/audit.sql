@@ -72,7 +72,7 @@ SELECT h.tenant_id, nullif(h.chain, '')::uuid AS session_id, h.sequence,
 FROM convostore.audit_head AS h
 WHERE {{gate}} AND h.tenant_id = $1 AND h.chain >= $2 AND h.chain <= $3
 ORDER BY h.chain
-LIMIT $4::bigint
+LIMIT $4::bigint OFFSET $5::bigint
 
 -- name: bodies
 -- Where bodies are kept after one of them, and whether each has its record.
@@ -83,4 +83,4 @@ SELECT b.tenant_id, b.kind, b.record_id, b.recorded_at, b.session_id,
 FROM convostore.audit_body AS b
 WHERE {{gate}} AND b.tenant_id = $1 AND (b.kind, b.record_id, b.recorded_at) > ($2, $3, $4)
 ORDER BY b.kind, b.record_id, b.recorded_at
-LIMIT $5::bigint
+LIMIT $5::bigint OFFSET $6::bigint
