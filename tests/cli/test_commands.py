@@ -113,36 +113,35 @@ async def test_a_sweep_says_what_it_did(run: Run, home: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "0 sessions demoted, 1 deleted.\n")
 
 
-def test_an_audit_trail_is_verified_exported_and_pruned(run: Run, tmp_path: Path) -> None:
-    assert run("replay", RECORDS).returncode == 0
-    anchors, trail = tmp_path / "anchors.jsonl", tmp_path / "trail.jsonl"
-    done = run("audit", "verify", REPLAY_TENANT, "--write-anchors", anchors)
-    assert done.returncode == 0, done.stderr
-    found = re.search(r"([\d,]+) records in (\d+) chains and \1 bodies are as they were recorded\.", done.stdout)
-    assert found is not None
-    assert len(anchors.read_text().splitlines()) == int(found[2])
-    assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 0
+async def test_an_audit_trail_is_verified_exported_and_pruned(run: Run, home: Path, tmp_path: Path) -> None:
+    async with open_stores(home=home):
+        assert run("replay", RECORDS).returncode == 0
+        anchors, trail = tmp_path / "anchors.jsonl", tmp_path / "trail.jsonl"
+        done = run("audit", "verify", REPLAY_TENANT, "--write-anchors", anchors)
+        assert done.returncode == 0, done.stderr
+        found = re.search(r"([\d,]+) records in (\d+) chains and \1 bodies are as they were recorded\.", done.stdout)
+        assert found is not None
+        assert len(anchors.read_text().splitlines()) == int(found[2])
+        assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 0
 
-    assert run("audit", "export", REPLAY_TENANT, trail).returncode == 0
-    command = [sys.executable, "-I", "-S", verify_export.__file__, str(trail), "--anchors", str(anchors)]
-    script = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (script.returncode, script.stdout) == (0, f"{found[0]}\n")
+        assert run("audit", "export", REPLAY_TENANT, trail).returncode == 0
+        assert verify_export.main([str(trail), "--anchors", str(anchors)]) == 0
 
-    session = json.loads(anchors.read_text().splitlines()[-1])["session_id"]
-    one = run("audit", "verify", REPLAY_TENANT, "--session", session)
-    assert re.match(r"\d+ records in 1 chains", one.stdout)
-    assert f'"session_id": "{session}"' in one.stdout
+        session = json.loads(anchors.read_text().splitlines()[-1])["session_id"]
+        one = run("audit", "verify", REPLAY_TENANT, "--session", session)
+        assert re.match(r"\d+ records in 1 chains", one.stdout)
+        assert f'"session_id": "{session}"' in one.stdout
 
-    assert run("audit", "prune", "2020-01").returncode == 1
-    done = run("audit", "prune", "2020-01", "--yes")
-    assert (done.returncode, done.stdout) == (0, "Dropped the bodies of no month.\n"), done.stderr
-    done = run("audit", "prune", "2999-01", "--yes")
-    assert (done.returncode, done.stderr) == (2, "convostore: before: must not lie in the future\n")
-    anchors.write_text(anchors.read_text().replace(session, str(uuid4())))
-    done = run("audit", "verify", REPLAY_TENANT, "--anchors", anchors)
-    assert (done.returncode, done.stdout.split(":")[0]) == (1, "missing")
-    anchors.write_text("{}")
-    assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 2
+        assert run("audit", "prune", "2020-01").returncode == 1
+        done = run("audit", "prune", "2020-01", "--yes")
+        assert (done.returncode, done.stdout) == (0, "Dropped the bodies of no month.\n"), done.stderr
+        done = run("audit", "prune", "2999-01", "--yes")
+        assert (done.returncode, done.stderr) == (2, "convostore: before: must not lie in the future\n")
+        anchors.write_text(anchors.read_text().replace(session, str(uuid4())))
+        done = run("audit", "verify", REPLAY_TENANT, "--anchors", anchors)
+        assert (done.returncode, done.stdout.split(":")[0]) == (1, "missing")
+        anchors.write_text("{}")
+        assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 2
 
 
 def test_memory_is_reindexed_and_moved_to_another_model(run: Run, tmp_path: Path) -> None:

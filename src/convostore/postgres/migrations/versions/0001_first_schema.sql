@@ -543,7 +543,7 @@ END
 $$;
 
 CREATE FUNCTION convostore.drop_audit_months(before timestamptz) RETURNS SETOF date
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '500ms' AS $$
 DECLARE
     name text;
     start date;
