@@ -9,7 +9,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from convostore.core.sweeper import sweep_for_ever
 from convostore.embedded import Embedded
+from convostore.inmemory import InMemorySessionStore
 from convostore.models.fields import now
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.testing.audit_retention import on
@@ -90,3 +92,19 @@ async def test_nobody_else_makes_or_drops_months(server: Embedded, function: str
     async with connected(server.postgres_dsn, role="convostore_search") as search:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             await search.execute(f"SELECT convostore.{function}")
+
+
+async def test_the_upkeep_of_open_stores_makes_months(server: Embedded) -> None:
+    made = asyncio.Event()
+
+    class Watched(PostgresAuditStore):
+        async def prepare_months(self) -> int:
+            made.set()
+            return 0
+
+    async with await create_pool(server.postgres_dsn) as pool:
+        upkeep = asyncio.create_task(sweep_for_ever(InMemorySessionStore(), 0.001, Watched(pool)))
+        await asyncio.wait_for(made.wait(), 10)
+        upkeep.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await upkeep

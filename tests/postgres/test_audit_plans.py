@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 from uuid import UUID, uuid4
@@ -151,3 +152,13 @@ async def test_a_stream_holds_two_pages_whatever_its_length(long: UUID, pool: as
             most = max(most, sum(one() is not None for one in seen))
     assert len(seen) >= 1_000
     assert most <= 2 * PAGE
+
+
+async def test_a_month_without_statistics_is_read_by_its_primary_key(pool: asyncpg.Pool[Any]) -> None:
+    store, turn = on(PostgresAuditStore(pool), 2017, 3), make_turn(uuid4())
+    await store.save_turn(turn)
+    async with pool.acquire() as connection:
+        for name, values in (("body", ("turn", turn.turn_id)), ("turns_of_session", (turn.session_id, -1, 100, 0))):
+            text = await connection.fetchval(f"EXPLAIN (FORMAT json) {queries('audit')[name]}", turn.tenant_id, *values)
+            assert '"audit_body_2017_03_pkey"' in text
+            assert set(re.findall(r'"Index Name": "audit_body_\d+_\d+_(\w+)"', text)) == {"pkey"}

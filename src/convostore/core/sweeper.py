@@ -30,8 +30,8 @@ async def sweep_for_ever(store: SessionStore, every: float, audit: AuditStore | 
     while True:
         await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311
         try:
+            await sweep_once(store)
             if audit is not None:
                 await audit.prepare_months()
-            await sweep_once(store)
         except StoreError:
             continue
