@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import AsyncIterator
+from functools import partial
 from uuid import UUID
 
 from convostore.core.boundary import Store
 from convostore.core.operations import writes, writes_once
+from convostore.core.paging import stream
 from convostore.core.validation import Limit, Offset
-from convostore.models.enums import Channel
-from convostore.models.fields import ChannelUserId, UtcDatetime
-from convostore.models.profile import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
+from convostore.models.enums import Channel, VerificationLevel
+from convostore.models.fields import ChannelUserId, Json, Key, Text, UtcDatetime
+from convostore.models.profile import (
+    ChannelIdentity,
+    Consent,
+    CustomerProfile,
+    ItemTrace,
+    ProfileAsset,
+    ProfileField,
+)
 
 
 class ProfileStore(Store):
@@ -45,13 +55,85 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    async def list_profiles(self, tenant_id: UUID, *, limit: Limit = 100, offset: Offset = 0) -> list[CustomerProfile]:
+    async def list_profiles(
+        self,
+        tenant_id: UUID,
+        *,
+        verification_level: VerificationLevel | None = None,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: CustomerProfile | None = None,
+    ) -> list[CustomerProfile]:
         """Return a tenant's profiles by `created_at`, newest first, then by id; empty if there are none.
 
         Args:
             tenant_id: the tenant.
+            verification_level: only profiles of this level.
             limit: how many at most, 1 to 1,000.
             offset: how many to skip, 0 to 10,000.
+            after: only what comes after this one in the list.
+        """
+
+    def iter_profiles(
+        self, tenant_id: UUID, *, verification_level: VerificationLevel | None = None
+    ) -> AsyncIterator[CustomerProfile]:
+        """Yield all of a tenant's profiles in the order of `list_profiles`; no connection is held between pages."""
+        return stream(partial(self.list_profiles, tenant_id, verification_level=verification_level))
+
+    @abstractmethod
+    async def find_profiles_by_field(
+        self, tenant_id: UUID, field_name: Key, value: Json, *, limit: Limit = 100, offset: Offset = 0
+    ) -> list[CustomerProfile]:
+        """Return the profiles whose active field of a name has a value, in the order of `list_profiles`.
+
+        Args:
+            tenant_id: the tenant.
+            field_name: the name of the field.
+            value: the value, equal as JSON: the order of keys does not matter, nor do 1 and 1.0 differ.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def get_field_history(
+        self, tenant_id: UUID, profile_id: UUID, field_name: Key, *, limit: Limit = 100, offset: Offset = 0
+    ) -> list[ProfileField]:
+        """Return every value a field of a profile has had, by `collected_at`, newest first, then by id.
+
+        The active one is among them, and so is what merges brought; empty if there was none or no such profile.
+
+        Args:
+            tenant_id: the tenant.
+            profile_id: the profile.
+            field_name: the name of the field.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def get_asset_history(
+        self, tenant_id: UUID, profile_id: UUID, asset_name: Text, *, limit: Limit = 100, offset: Offset = 0
+    ) -> list[ProfileAsset]:
+        """Return every asset of a name that a profile has had, by `uploaded_at`, newest first, then by id.
+
+        Args:
+            tenant_id: the tenant.
+            profile_id: the profile.
+            asset_name: the name of the assets.
+            limit: how many at most, 1 to 1,000.
+            offset: how many to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def trace_item(self, tenant_id: UUID, profile_id: UUID, item_id: UUID) -> ItemTrace | None:
+        """Return what a field or asset of a profile was derived from and what was derived from it, past ones too.
+
+        None if the profile has no such item. What a `source_item_id` names outside the profile is not followed.
+
+        Args:
+            tenant_id: the tenant.
+            profile_id: the profile.
+            item_id: the field or asset.
         """
 
     @abstractmethod
@@ -102,12 +184,50 @@ class ProfileStore(Store):
 
     @abstractmethod
     @writes
-    async def add_asset(self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset) -> UUID:
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None) -> int:
+        """Let every active field whose `expires_at` has come expire; return how many did.
+
+        An expired field is no longer among its profile's `fields`, and stays in the history.
+
+        Args:
+            tenant_id: the tenant.
+            at: up to which moment, inclusive; None means now.
+        """
+
+    @abstractmethod
+    @writes
+    async def add_asset(
+        self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset, *, supersedes: UUID | None = None
+    ) -> UUID:
         """Add an asset to a profile and return its id. Adding the same again does nothing.
+
+        Args:
+            tenant_id: the tenant.
+            profile_id: the profile.
+            asset: the asset.
+            supersedes: the asset whose place it takes, which becomes superseded and stays in the history.
+
+        Raises:
+            NotFoundError: the profile is not there, or it has no asset to be superseded.
+            ConflictError: the id is taken by another asset, or the other was superseded before.
+        """
+
+    @abstractmethod
+    @writes
+    async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
+        """Record what a customer decided about one type of consent. What was decided later is kept instead.
 
         Raises:
             NotFoundError: the profile is not there.
-            ConflictError: the id is taken by another asset.
+        """
+
+    @abstractmethod
+    @writes
+    async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
+        """Say how far a customer's identity is verified.
+
+        Raises:
+            NotFoundError: the profile is not there.
         """
 
     @abstractmethod
@@ -135,6 +255,25 @@ class ProfileStore(Store):
         Raises:
             ValidationError: the two are one, or either is deleted or already merged.
             NotFoundError: either is not there.
+        """
+
+    @abstractmethod
+    @writes_once
+    async def unmerge_profiles(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile:
+        """Undo the newest merge into a profile and return the one that lives again.
+
+        It gets back what it brought, as it was: identities, fields and assets with their history, consents. The other
+        is as it was before but for what was written since, which stays with it. So does a copy, with an id of its own,
+        of an item that the merge had brought and that was changed since. An identity that the other has got rid of
+        does not come back. Called again, the merge before that is undone.
+
+        Args:
+            tenant_id: the tenant.
+            profile_id: the profile that another was merged into.
+
+        Raises:
+            ValidationError: no other was merged into it, or every merge was undone.
+            NotFoundError: it is not there.
         """
 
     @abstractmethod

@@ -5,29 +5,55 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from convostore.core.entities import next_stamps, stamp
-from convostore.errors import ConflictError, ValidationError
+from convostore.errors import ConflictError, NotFoundError
 from convostore.models import (
     Channel,
     ChannelIdentity,
     Consent,
     CustomerProfile,
     ItemStatus,
+    ItemTrace,
     ProfileAsset,
     ProfileField,
     VerificationLevel,
 )
-from convostore.models.base import Model
-from convostore.models.fields import new_id
+from convostore.models.base import FrozenModel, Model
+from convostore.models.fields import UtcDatetime, new_id
 
 Item = TypeVar("Item", ProfileField, ProfileAsset)
 
-_LEVELS = list(VerificationLevel)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _FATE = {"status", "superseded_by_id", "superseded_at"}
+
+
+class Stored(NamedTuple):
+    """A profile as it is stored, deleted or not, with those of its past items that were asked for."""
+
+    profile: CustomerProfile
+    past_fields: list[ProfileField]
+    past_assets: list[ProfileAsset]
+
+
+class Merge(FrozenModel):
+    """What a merge must be undone with.
+
+    Attributes:
+        source: the profile that was merged, as it was before.
+        past_fields: its fields that were not active.
+        past_assets: its assets that were superseded.
+        target: the other as it was before, with those of its fields only whose names the source had too.
+        merged_at: when it was.
+    """
+
+    source: CustomerProfile
+    past_fields: list[ProfileField]
+    past_assets: list[ProfileAsset]
+    target: CustomerProfile
+    merged_at: UtcDatetime
 
 
 @dataclass
@@ -37,20 +63,25 @@ class Change:
     Attributes:
         profiles: the new state of each changed profile.
         expected: the revision each must have now and when it was deleted, by id; revision 0 for one that must not
-        exist. identities: identities to add or replace, with their profile and position in its list. unlinked:
-        identities to remove, with their profile. fields: fields to add or replace, with their profile. assets: assets
-        to add or replace, with their profile and position in its list. moved: all other children of the first profile
-        become the second's, identities behind the `offset` it has already.
+        exist.
+        identities: identities to add or replace, with their profile and position in its list.
+        unlinked: identities to remove, with their profile.
+        moved: identities to give from one profile to another, with their position in its list.
+        fields: fields to add or replace, with their profile, in this order.
+        assets: assets to add or replace, with their profile and position in its list.
+        merge: the merge that this is, to be kept until it is undone.
+        undone: the profile whose merge this undoes.
     """
 
     profiles: list[CustomerProfile] = field(default_factory=list)
     expected: dict[UUID, tuple[int, datetime | None]] = field(default_factory=dict)
     identities: list[tuple[UUID, int, ChannelIdentity]] = field(default_factory=list)
     unlinked: list[tuple[UUID, ChannelIdentity]] = field(default_factory=list)
+    moved: list[tuple[UUID, UUID, int, ChannelIdentity]] = field(default_factory=list)
     fields: list[tuple[UUID, ProfileField]] = field(default_factory=list)
     assets: list[tuple[UUID, int, ProfileAsset]] = field(default_factory=list)
-    moved: tuple[UUID, UUID] | None = None
-    offset: int = 0
+    merge: Merge | None = None
+    undone: UUID | None = None
 
     def touch(self, profile: CustomerProfile, now: datetime) -> None:
         """Add a profile with its next revision."""
@@ -94,7 +125,7 @@ def with_field(
     """
     known = {item.id: item for item in (*past, *profile.fields.values())}
     old = known.get(new.id)
-    if old is not None and _same(old, new):
+    if old is not None and same(old, new):
         return None
     if old is not None and (old.name != new.name or old.status is not ItemStatus.ACTIVE):
         raise ConflictError("profile_field: the id is taken", code="profile_field_pkey")
@@ -105,29 +136,92 @@ def with_field(
 
 
 def with_asset(
-    profile: CustomerProfile, new: ProfileAsset, past: Iterable[ProfileAsset], now: datetime
+    profile: CustomerProfile, new: ProfileAsset, past: Iterable[ProfileAsset], now: datetime, supersedes: UUID | None
 ) -> Change | None:
     """Return the change that adds an asset, or None if it is there already.
 
     Args:
         profile: the profile as it is stored.
         new: the asset.
-        past: the profile's stored assets that are superseded, at least the one with the new asset's id.
+        past: the profile's stored assets that are superseded, at least the ones with the two ids.
         now: the moment of the change.
+        supersedes: the asset that it takes the place of.
 
     Raises:
-        ConflictError: the id is taken by another asset.
+        ConflictError: the id is taken by another asset, or the other was superseded before.
+        NotFoundError: there is no such other asset.
     """
     old = next((item for item in (*past, *profile.assets) if item.id == new.id), None)
-    if old is not None and _same(old, new):
+    if old is not None and same(old, new):
         return None
     if old is not None:
         raise ConflictError("profile_asset: the id is taken", code="profile_asset_pkey")
-    change = Change(assets=[(profile.id, len(profile.assets), new)])
+    change = Change()
+    if supersedes is not None:
+        replaced = next((item for item in (*past, *profile.assets) if item.id == supersedes), None)
+        if replaced is None:
+            raise NotFoundError("supersedes: the profile has no such asset")
+        if replaced not in profile.assets:
+            raise ConflictError("supersedes: the asset was superseded before", code="superseded")
+        profile.assets.remove(replaced)
+        change.assets = [(profile.id, 0, superseded(replaced, new.id, now))]
     if new.status is not ItemStatus.SUPERSEDED:
         profile.assets.append(new)
+        change.assets += [(profile.id, place, asset) for place, asset in enumerate(profile.assets)]
+    else:
+        change.assets.append((profile.id, 0, new))
     change.touch(profile, now)
     return change
+
+
+def with_consent(profile: CustomerProfile, new: Consent, now: datetime) -> Change | None:
+    """Return the change that records a consent, or None if what is known was decided later or is the same."""
+    old = next((consent for consent in profile.consents if consent.consent_type == new.consent_type), None)
+    if old is not None and (old == new or decided(old) > decided(new)):
+        return None
+    profile.consents = [new if consent is old else consent for consent in profile.consents]
+    if old is None:
+        profile.consents.append(new)
+    change = Change()
+    change.touch(profile, now)
+    return change
+
+
+def with_level(profile: CustomerProfile, level: VerificationLevel, now: datetime) -> Change | None:
+    """Return the change that sets the verification level, or None if it is set already."""
+    if profile.verification_level is level:
+        return None
+    profile.verification_level = level
+    change = Change()
+    change.touch(profile, now)
+    return change
+
+
+def decided(consent: Consent) -> datetime:
+    """Return when a consent was given or withdrawn, whichever was later."""
+    return max(consent.granted_at or _NEVER, consent.revoked_at or _NEVER)
+
+
+def traced(item_id: UUID, stored: Stored) -> ItemTrace | None:
+    """Return what an item was derived from and what was derived from it; None if there is no such item."""
+    items = {item.id: item for item in (*stored.past_fields, *stored.profile.fields.values())}
+    files = {item.id: item for item in (*stored.past_assets, *stored.profile.assets)}
+    known: dict[UUID, ProfileField | ProfileAsset] = {**items, **files}
+    if item_id not in known:
+        return None
+    seen, sources, source = {item_id}, [], known[item_id].source_item_id
+    while source in known and source not in seen:
+        seen.add(source)
+        sources.append(known[source])
+        source = known[source].source_item_id
+    derived: list[ProfileField | ProfileAsset] = []
+    level = {item_id}
+    while level:
+        found = [item for item in known.values() if item.source_item_id in level and item.id not in seen]
+        derived += sorted(found, key=lambda item: item.id)
+        level = {item.id for item in found}
+        seen |= level
+    return ItemTrace.model_construct(item=known[item_id], sources=sources, derived=derived)
 
 
 def saved(
@@ -155,11 +249,11 @@ def saved(
     ]
     change.identities = [(new.id, position, identity) for position, identity in enumerate(new.channel_identities)]
     dropped = [old for name, old in before.fields.items() if name not in new.fields]
-    change.fields = [(new.id, _superseded(old, None, now)) for old in dropped]
+    change.fields = [(new.id, superseded(old, None, now)) for old in dropped]
     for item in new.fields.values():
         _replace_field(change, before.fields.get(item.name), new.id, item, now)
     listed = {asset.id for asset in new.assets}
-    change.assets = [(new.id, 0, _superseded(old, None, now)) for old in before.assets if old.id not in listed]
+    change.assets = [(new.id, 0, superseded(old, None, now)) for old in before.assets if old.id not in listed]
     change.assets += [(new.id, position, asset) for position, asset in enumerate(new.assets)]
     stamp(
         new,
@@ -178,51 +272,6 @@ def with_deletion(profile: CustomerProfile, deleted_at: datetime | None) -> Chan
     return change
 
 
-def merged(source: CustomerProfile, target: CustomerProfile, now: datetime) -> Change:
-    """Return the change that moves everything of one living profile into another, which becomes the result.
-
-    Of two fields of one name the verified one wins, then the higher confidence, then the newer, then the target's.
-    """
-    change = Change(moved=(source.id, target.id), offset=len(target.channel_identities))
-    target.channel_identities += source.channel_identities
-    for name, theirs in source.fields.items():
-        ours = target.fields.get(name)
-        if ours is not None:
-            winner, loser = (theirs, ours) if _rank(theirs) > _rank(ours) else (ours, theirs)
-            change.fields.append((target.id, _superseded(loser, winner.id, now)))
-        else:
-            winner = theirs
-        if winner is theirs:
-            target.fields[name] = theirs
-            change.fields.append((target.id, theirs))
-    change.assets = [
-        (target.id, position, asset) for position, asset in enumerate(source.assets, start=len(target.assets))
-    ]
-    target.assets += source.assets
-    target.consents = _merged_consents(source.consents, target.consents)
-    target.verification_level = max(source.verification_level, target.verification_level, key=_LEVELS.index)
-    times = [profile.last_interaction_at for profile in (source, target) if profile.last_interaction_at]
-    target.last_interaction_at = max(times, default=None)
-    source.channel_identities, source.fields, source.assets = [], {}, []
-    change.touch(target, now)
-    change.touch(source, now)
-    stamp(source, deleted_at=now, merged_into=target.id)
-    return change
-
-
-def check_mergeable(source: CustomerProfile, target: CustomerProfile) -> None:
-    """Refuse profiles that are deleted or already merged.
-
-    Raises:
-        ValidationError: one of them is.
-    """
-    for name, profile in (("source_id", source), ("target_id", target)):
-        if profile.merged_into is not None:
-            raise ValidationError(f"{name}: the profile is already merged")
-        if profile.deleted_at is not None:
-            raise ValidationError(f"{name}: the profile is deleted")
-
-
 def _replace_field(
     change: Change, old: ProfileField | None, profile_id: UUID, new: ProfileField, now: datetime
 ) -> None:
@@ -230,35 +279,18 @@ def _replace_field(
     if old == new:
         return
     if old is not None and old.id != new.id and new.status is ItemStatus.ACTIVE:
-        change.fields.append((profile_id, _superseded(old, new.id, now)))
+        change.fields.append((profile_id, superseded(old, new.id, now)))
     elif old is not None and old.id == new.id and old.value != new.value:
         past = old.model_copy(update={"id": new_id()})
-        change.fields.append((profile_id, _superseded(past, new.id, now)))
+        change.fields.append((profile_id, superseded(past, new.id, now)))
     change.fields.append((profile_id, new))
 
 
-def _same(old: Model, new: Model) -> bool:
+def same(old: Model, new: Model) -> bool:
     """Return whether two items agree in all but what became of them since."""
     return old.model_dump(exclude=_FATE) == new.model_dump(exclude=_FATE)
 
 
-def _superseded(old: Item, by: UUID | None, at: datetime) -> Item:
+def superseded(old: Item, by: UUID | None, at: datetime) -> Item:
     fate: dict[str, Any] = {"status": ItemStatus.SUPERSEDED, "superseded_by_id": by, "superseded_at": at}
     return old.model_copy(update=fate)
-
-
-def _rank(item: ProfileField) -> tuple[bool, float, datetime]:
-    return item.verified, item.confidence, item.collected_at
-
-
-def _merged_consents(source: list[Consent], target: list[Consent]) -> list[Consent]:
-    latest = {consent.consent_type: consent for consent in target}
-    for consent in source:
-        ours = latest.get(consent.consent_type)
-        if ours is None or _decided(consent) > _decided(ours):
-            latest[consent.consent_type] = consent
-    return list(latest.values())
-
-
-def _decided(consent: Consent) -> datetime:
-    return max(consent.granted_at or _NEVER, consent.revoked_at or _NEVER)

@@ -26,9 +26,11 @@ class Record:
     identities: dict[tuple[Channel, str], tuple[int, ChannelIdentity]] = field(default_factory=dict)
     fields: dict[UUID, ProfileField] = field(default_factory=dict)
     assets: dict[UUID, tuple[int, ProfileAsset]] = field(default_factory=dict)
+    merges: list[Merge] = field(default_factory=list)
 
-    def stored(self, item_ids: Collection[UUID] = ()) -> Stored:
-        """Return the profile as it is read."""
+    def stored(self, item_ids: Collection[UUID] | None = ()) -> Stored:
+        """Return the profile as it is read, with those of its past items; None means all."""
+        asked = {*self.fields, *self.assets} if item_ids is None else item_ids
         identities = [identity for _, identity in sorted(self.identities.values(), key=lambda pair: pair[0])]
         assets = [asset for _, asset in sorted(self.assets.values(), key=lambda pair: (pair[0], pair[1].id))]
         profile = self.profile.model_copy(
@@ -43,9 +45,9 @@ class Record:
             [
                 copied(item)
                 for item in self.fields.values()
-                if item.id in item_ids and item.status is not ItemStatus.ACTIVE
+                if item.id in asked and item.status is not ItemStatus.ACTIVE
             ],
-            [copied(item) for item in assets if item.id in item_ids and item.status is ItemStatus.SUPERSEDED],
+            [copied(item) for item in assets if item.id in asked and item.status is ItemStatus.SUPERSEDED],
         )
 
 
@@ -56,11 +58,47 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         super().__init__(timeout=timeout, clock=clock)
         self._records: dict[UUID, dict[UUID, Record]] = {}
 
-    async def list_profiles(self, tenant_id: UUID, *, limit: int = 100, offset: int = 0) -> list[CustomerProfile]:
-        found = [record.stored().profile for record in self._living(tenant_id)]
-        found.sort(key=lambda profile: profile.id)
-        found.sort(key=lambda profile: profile.created_at, reverse=True)
+    async def list_profiles(
+        self,
+        tenant_id: UUID,
+        *,
+        verification_level: VerificationLevel | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: CustomerProfile | None = None,
+    ) -> list[CustomerProfile]:
+        found = self._listed(tenant_id, lambda record: verification_level in (None, record.profile.verification_level))
+        if after is not None:
+            place = (-_microseconds(after.created_at), after.id)
+            found = [profile for profile in found if (-_microseconds(profile.created_at), profile.id) > place]
         return found[offset:][:limit]
+
+    async def find_profiles_by_field(
+        self, tenant_id: UUID, field_name: str, value: Any, *, limit: int = 100, offset: int = 0
+    ) -> list[CustomerProfile]:
+        wanted = comparable(value)
+
+        def matches(record: Record) -> bool:
+            active = (item for item in record.fields.values() if item.status is ItemStatus.ACTIVE)
+            return any(item.name == field_name and comparable(item.value) == wanted for item in active)
+
+        return self._listed(tenant_id, matches)[offset:][:limit]
+
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
+        moment, expired = at or self._clock(), 0
+        for record in self._living(tenant_id):
+            stale = [
+                item
+                for item in record.fields.values()
+                if item.status is ItemStatus.ACTIVE and item.expires_at is not None and item.expires_at <= moment
+            ]
+            for item in stale:
+                item.status = ItemStatus.EXPIRED
+            if stale:
+                profile = record.profile
+                stamp(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
+            expired += len(stale)
+        return expired
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         records = self._of(tenant_id)
@@ -74,7 +112,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         return len(old)
 
     async def _exact(
-        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] = ()
+        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
     ) -> dict[UUID, Stored]:
         records = self._of(tenant_id)
         return {key: records[key].stored(item_ids) for key in profile_ids if key in records}
@@ -85,7 +123,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         *,
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
-        item_ids: Collection[UUID] = (),
+        item_ids: Collection[UUID] | None = (),
     ) -> Stored | None:
         holders = (
             record.profile
@@ -100,6 +138,10 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         wanted = (channel, channel_user_id)
         return next((r.stored().profile for r in self._living(tenant_id) if wanted in r.identities), None)
 
+    async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
+        record = self._of(tenant_id).get(profile_id)
+        return record.merges[-1].model_copy(deep=True) if record and record.merges else None
+
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
         records = self._of(tenant_id)
         for profile_id, (revision, deleted_at) in change.expected.items():
@@ -109,22 +151,27 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         self._check_unique(tenant_id, change)
         for profile in change.profiles:
             records.setdefault(profile.id, Record(profile)).profile = copied(profile)
-        if change.moved:
-            source, target = (records[profile_id] for profile_id in change.moved)
-            for key, (position, identity) in source.identities.items():
-                target.identities[key] = (position + change.offset, identity)
-            target.fields |= source.fields
-            target.assets |= source.assets
-            source.identities, source.fields, source.assets = {}, {}, {}
+        for source, target, position, identity in change.moved:
+            _, moved = records[source].identities.pop(_key(identity))
+            records[target].identities[_key(identity)] = (position, moved)
         for profile_id, identity in change.unlinked:
-            del records[profile_id].identities[identity.channel, identity.channel_user_id]
+            del records[profile_id].identities[_key(identity)]
         for profile_id, position, identity in change.identities:
-            key = (identity.channel, identity.channel_user_id)
-            records[profile_id].identities[key] = (position, copied(identity))
+            records[profile_id].identities[_key(identity)] = (position, copied(identity))
+        changed = [records[profile.id] for profile in change.profiles]
         for profile_id, item in change.fields:
+            for record in changed:
+                record.fields.pop(item.id, None)
             records[profile_id].fields[item.id] = copied(item)
         for profile_id, position, asset in change.assets:
+            for record in changed:
+                record.assets.pop(asset.id, None)
             records[profile_id].assets[asset.id] = (position, copied(asset))
+        if change.merge is not None:
+            records[change.merge.target.id].merges.append(change.merge.model_copy(deep=True))
+        if change.undone is not None:
+            for record in changed:
+                record.merges = [merge for merge in record.merges if merge.source.id != change.undone]
         return True
 
     def _check_unique(self, tenant_id: UUID, change: Change) -> None:
@@ -137,11 +184,15 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile in change.profiles:
             if profile.customer_id in customers and profile.deleted_at is None:
                 raise ConflictError("profile: customer_id is taken", code="profile_customer_id_key")
-            wanted = {(i.channel, i.channel_user_id) for i in profile.channel_identities}
+            wanted = {_key(identity) for identity in profile.channel_identities}
             if profile.deleted_at is None and wanted & identities:
                 raise ConflictError("profile: a channel identity is taken", code="channel_identity_channel_key")
         if {item.id for _, item in change.fields} & items or {item.id for _, _, item in change.assets} & items:
             raise ConflictError("profile: the id of a field or asset is taken")
+
+    def _listed(self, tenant_id: UUID, matches: Callable[[Record], bool]) -> list[CustomerProfile]:
+        found = [record.stored().profile for record in self._living(tenant_id) if matches(record)]
+        return sorted(found, key=lambda profile: (-_microseconds(profile.created_at), profile.id))
 
     def _of(self, tenant_id: UUID) -> dict[UUID, Record]:
         return self._records.setdefault(tenant_id, {})
@@ -155,6 +206,14 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         while record is not None and record.profile.merged_into is not None:
             record = records.get(record.profile.merged_into)
         return record
+
+
+def _key(identity: ChannelIdentity) -> tuple[Channel, str]:
+    return identity.channel, identity.channel_user_id
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - datetime.min.replace(tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _holds_ids(record: Record) -> bool:

@@ -45,7 +45,14 @@ from convostore.models.migration import (
     StepChanges,
     TransformationMap,
 )
-from convostore.models.profile import ChannelIdentity, Consent, CustomerProfile, ProfileAsset, ProfileField
+from convostore.models.profile import (
+    ChannelIdentity,
+    Consent,
+    CustomerProfile,
+    ItemTrace,
+    ProfileAsset,
+    ProfileField,
+)
 from convostore.models.session import PendingMigration, Session, StepVisit
 
 __all__ = [
@@ -69,6 +76,7 @@ __all__ = [
     "Entity",
     "Episode",
     "ItemStatus",
+    "ItemTrace",
     "MigrationPlan",
     "MigrationPlanStatus",
     "MigrationSummary",

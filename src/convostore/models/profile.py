@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints, model_validator
 
-from convostore.models.base import Model
+from convostore.models.base import FrozenModel, Model
 from convostore.models.enums import Channel, ItemStatus, ProfileFieldSource, VerificationLevel
 from convostore.models.fields import (
     ChannelUserId,
@@ -139,3 +139,15 @@ class CustomerProfile(Model):
         if len(set(identities)) < len(identities):
             raise ValueError("a channel identity must not be listed twice")
         return self
+
+
+class ItemTrace(FrozenModel):
+    """Where a field or asset of a profile came from, and what came out of it, by their `source_item_id`.
+
+    `sources` begins with what the item was derived from, then what that was derived from, and so on; `derived` holds
+    what was derived from the item, then what was derived from those, each time by id.
+    """
+
+    item: ProfileField | ProfileAsset
+    sources: list[ProfileField | ProfileAsset]
+    derived: list[ProfileField | ProfileAsset]

@@ -6,24 +6,24 @@ import asyncio
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 from uuid import UUID
 
 from convostore.contracts.profile import ProfileStore
-from convostore.core import profiles
-from convostore.core.profiles import Change
+from convostore.core import merging, profiles
+from convostore.core.profiles import Change, Merge, Stored
 from convostore.errors import ConflictError, NotFoundError, ValidationError
-from convostore.models import Channel, ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
+from convostore.models import (
+    Channel,
+    ChannelIdentity,
+    Consent,
+    CustomerProfile,
+    ItemTrace,
+    ProfileAsset,
+    ProfileField,
+    VerificationLevel,
+)
 
 _PAUSE = 0.005
-
-
-class Stored(NamedTuple):
-    """A profile as it is stored, deleted or not, with those of its past items that were asked for by id."""
-
-    profile: CustomerProfile
-    past_fields: list[ProfileField]
-    past_assets: list[ProfileAsset]
 
 
 class BaseProfileStore(ProfileStore):
@@ -31,9 +31,12 @@ class BaseProfileStore(ProfileStore):
 
     @abstractmethod
     async def _exact(
-        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] = ()
+        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
     ) -> dict[UUID, Stored]:
-        """Return the profiles with these very ids, deleted and merged ones too, with their past items of these ids."""
+        """Return the profiles with these very ids, deleted and merged ones too, with their past items of these ids.
+
+        None for ids means all past items.
+        """
 
     @abstractmethod
     async def _final(
@@ -42,9 +45,13 @@ class BaseProfileStore(ProfileStore):
         *,
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
-        item_ids: Collection[UUID] = (),
+        item_ids: Collection[UUID] | None = (),
     ) -> Stored | None:
-        """Return the profile that an id or customer id leads to in the end, deleted or not."""
+        """Return the profile that an id or customer id leads to in the end, deleted or not; past items as `_exact`."""
+
+    @abstractmethod
+    async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
+        """Return the newest merge into this very profile that was not undone."""
 
     @abstractmethod
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
@@ -123,12 +130,49 @@ class BaseProfileStore(ProfileStore):
 
         await self._change(tenant_id, profile_id, work, field.id)
 
-    async def add_asset(self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset) -> UUID:
-        def work(stored: Stored) -> Change | None:
-            return profiles.with_asset(stored.profile, asset, stored.past_assets, self._clock())
+    async def get_field_history(
+        self, tenant_id: UUID, profile_id: UUID, field_name: str, *, limit: int = 100, offset: int = 0
+    ) -> list[ProfileField]:
+        stored = await self._whole(tenant_id, profile_id)
+        items = [*stored.past_fields, *stored.profile.fields.values()] if stored else []
+        found = sorted((item for item in items if item.name == field_name), key=lambda item: item.id)
+        return sorted(found, key=lambda item: item.collected_at, reverse=True)[offset:][:limit]
 
-        await self._change(tenant_id, profile_id, work, asset.id)
+    async def get_asset_history(
+        self, tenant_id: UUID, profile_id: UUID, asset_name: str, *, limit: int = 100, offset: int = 0
+    ) -> list[ProfileAsset]:
+        stored = await self._whole(tenant_id, profile_id)
+        items = [*stored.past_assets, *stored.profile.assets] if stored else []
+        found = sorted((item for item in items if item.name == asset_name), key=lambda item: item.id)
+        return sorted(found, key=lambda item: item.uploaded_at, reverse=True)[offset:][:limit]
+
+    async def trace_item(self, tenant_id: UUID, profile_id: UUID, item_id: UUID) -> ItemTrace | None:
+        stored = await self._whole(tenant_id, profile_id)
+        return profiles.traced(item_id, stored) if stored else None
+
+    async def add_asset(
+        self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset, *, supersedes: UUID | None = None
+    ) -> UUID:
+        if supersedes == asset.id:
+            raise ValidationError("supersedes: an asset cannot take its own place")
+
+        def work(stored: Stored) -> Change | None:
+            return profiles.with_asset(stored.profile, asset, stored.past_assets, self._clock(), supersedes)
+
+        await self._change(tenant_id, profile_id, work, asset.id, *([supersedes] if supersedes else []))
         return asset.id
+
+    async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
+        def work(stored: Stored) -> Change | None:
+            return profiles.with_consent(stored.profile, consent, self._clock())
+
+        await self._change(tenant_id, profile_id, work)
+
+    async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
+        def work(stored: Stored) -> Change | None:
+            return profiles.with_level(stored.profile, level, self._clock())
+
+        await self._change(tenant_id, profile_id, work)
 
     async def link_channel(
         self, tenant_id: UUID, profile_id: UUID, channel: Channel, channel_user_id: str
@@ -149,15 +193,35 @@ class BaseProfileStore(ProfileStore):
         if source_id == target_id:
             raise ValidationError("target_id: a profile cannot be merged into itself")
         while True:
-            stored = await self._exact(tenant_id, [source_id, target_id])
+            stored = await self._exact(tenant_id, [source_id, target_id], None)
             for name, profile_id in (("source_id", source_id), ("target_id", target_id)):
                 if profile_id not in stored:
                     raise NotFoundError(f"{name}: there is no such profile")
-            source, target = stored[source_id].profile, stored[target_id].profile
-            profiles.check_mergeable(source, target)
-            if await self._apply(tenant_id, profiles.merged(source, target, self._clock())):
+            source, target = stored[source_id], stored[target_id].profile
+            merging.check_mergeable(source.profile, target)
+            if await self._apply(tenant_id, merging.merged(source, target, self._clock())):
                 return target
             await _pause()
+
+    async def unmerge_profiles(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile:
+        while True:
+            target = await self._whole(tenant_id, profile_id)
+            if target is None:
+                raise NotFoundError("profile_id: there is no such profile")
+            merge = await self._newest_merge(tenant_id, target.profile.id)
+            if merge is None:
+                raise ValidationError("profile_id: no profile was merged into this one")
+            source = (await self._exact(tenant_id, [merge.source.id])).get(merge.source.id)
+            if source is not None:
+                change = merging.unmerged(merge, source.profile, target, self._clock())
+                if await self._apply(tenant_id, change):
+                    return change.profiles[0]
+            await _pause()
+
+    async def _whole(self, tenant_id: UUID, profile_id: UUID) -> Stored | None:
+        """Return the living profile that an id leads to, with all its past items."""
+        stored = await self._final(tenant_id, profile_id=profile_id, item_ids=None)
+        return stored if stored is not None and stored.profile.deleted_at is None else None
 
     async def _change(
         self,
