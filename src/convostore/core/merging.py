@@ -8,10 +8,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from convostore.core.entities import stamp
-from convostore.core.profiles import Change, Merge, Stored, decided, same, superseded
+from convostore.core.profiles import Change, Merge, Stored, decided, key_of, same, superseded
 from convostore.errors import ValidationError
 from convostore.models import (
-    ChannelIdentity,
     Consent,
     CustomerProfile,
     ItemStatus,
@@ -115,11 +114,11 @@ def unmerged(merge: Merge, source: CustomerProfile, target: Stored, now: datetim
 
 
 def _return_identities(change: Change, restored: CustomerProfile, ours: CustomerProfile) -> None:
-    places = {_key(identity): place for place, identity in enumerate(restored.channel_identities)}
-    back = sorted((i for i in ours.channel_identities if _key(i) in places), key=lambda i: places[_key(i)])
+    places = {key_of(identity): place for place, identity in enumerate(restored.channel_identities)}
+    back = sorted((i for i in ours.channel_identities if key_of(i) in places), key=lambda i: places[key_of(i)])
     change.moved = [(ours.id, restored.id, place, identity) for place, identity in enumerate(back)]
     restored.channel_identities = back
-    ours.channel_identities = [identity for identity in ours.channel_identities if _key(identity) not in places]
+    ours.channel_identities = [identity for identity in ours.channel_identities if key_of(identity) not in places]
     change.identities = [(ours.id, place, identity) for place, identity in enumerate(ours.channel_identities)]
 
 
@@ -176,10 +175,6 @@ def _withdraw(ours: CustomerProfile, before: CustomerProfile, after: CustomerPro
         had.get(kind) if got.get(kind) == consent else consent for kind, consent in _by_type(ours.consents).items()
     ]
     ours.consents = [consent for consent in consents if consent is not None]
-
-
-def _key(identity: ChannelIdentity) -> tuple[str, str]:
-    return identity.channel, identity.channel_user_id
 
 
 def _rank(item: ProfileField) -> tuple[bool, float, datetime]:

@@ -197,6 +197,11 @@ def with_level(profile: CustomerProfile, level: VerificationLevel, now: datetime
     return change
 
 
+def key_of(identity: ChannelIdentity) -> tuple[Channel, str]:
+    """Return what a channel identity is known by."""
+    return identity.channel, identity.channel_user_id
+
+
 def decided(consent: Consent) -> datetime:
     """Return when a consent was given or withdrawn, whichever was later."""
     return max(consent.granted_at or _NEVER, consent.revoked_at or _NEVER)
@@ -243,10 +248,8 @@ def saved(
         raise ConflictError("profile: a field or asset has the id of a superseded one")
     change = Change()
     before = stored or CustomerProfile(tenant_id=new.tenant_id)
-    identities = {(identity.channel, identity.channel_user_id) for identity in new.channel_identities}
-    change.unlinked = [
-        (new.id, old) for old in before.channel_identities if (old.channel, old.channel_user_id) not in identities
-    ]
+    identities = {key_of(identity) for identity in new.channel_identities}
+    change.unlinked = [(new.id, old) for old in before.channel_identities if key_of(old) not in identities]
     change.identities = [(new.id, position, identity) for position, identity in enumerate(new.channel_identities)]
     dropped = [old for name, old in before.fields.items() if name not in new.fields]
     change.fields = [(new.id, superseded(old, None, now)) for old in dropped]

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
+from typing import Any
 from uuid import UUID
 
 from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.profiles import Change
-from convostore.core.stores.profile import BaseProfileStore, Stored
+from convostore.core.entities import stamp
+from convostore.core.profiles import Change, Merge, Stored, key_of
+from convostore.core.stores.profile import BaseProfileStore
 from convostore.errors import ConflictError
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.table import copied
-from convostore.models import Channel, ChannelIdentity, CustomerProfile, ItemStatus, ProfileAsset, ProfileField
+from convostore.models import (
+    Channel,
+    ChannelIdentity,
+    CustomerProfile,
+    ItemStatus,
+    ProfileAsset,
+    ProfileField,
+    VerificationLevel,
+)
 from convostore.models.fields import now
 
 
@@ -152,12 +162,12 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile in change.profiles:
             records.setdefault(profile.id, Record(profile)).profile = copied(profile)
         for source, target, position, identity in change.moved:
-            _, moved = records[source].identities.pop(_key(identity))
-            records[target].identities[_key(identity)] = (position, moved)
+            _, moved = records[source].identities.pop(key_of(identity))
+            records[target].identities[key_of(identity)] = (position, moved)
         for profile_id, identity in change.unlinked:
-            del records[profile_id].identities[_key(identity)]
+            del records[profile_id].identities[key_of(identity)]
         for profile_id, position, identity in change.identities:
-            records[profile_id].identities[_key(identity)] = (position, copied(identity))
+            records[profile_id].identities[key_of(identity)] = (position, copied(identity))
         changed = [records[profile.id] for profile in change.profiles]
         for profile_id, item in change.fields:
             for record in changed:
@@ -184,7 +194,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile in change.profiles:
             if profile.customer_id in customers and profile.deleted_at is None:
                 raise ConflictError("profile: customer_id is taken", code="profile_customer_id_key")
-            wanted = {_key(identity) for identity in profile.channel_identities}
+            wanted = {key_of(identity) for identity in profile.channel_identities}
             if profile.deleted_at is None and wanted & identities:
                 raise ConflictError("profile: a channel identity is taken", code="channel_identity_channel_key")
         if {item.id for _, item in change.fields} & items or {item.id for _, _, item in change.assets} & items:
@@ -208,8 +218,13 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         return record
 
 
-def _key(identity: ChannelIdentity) -> tuple[Channel, str]:
-    return identity.channel, identity.channel_user_id
+def comparable(value: Any) -> Any:
+    """Return what two JSON values have in common if and only if they are equal; `True` and 1 are not, 1 and 1.0 are."""
+    if isinstance(value, dict):
+        return {key: comparable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [comparable(item) for item in value]
+    return (type(value) is bool, value)
 
 
 def _microseconds(moment: datetime) -> int:

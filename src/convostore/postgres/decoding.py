@@ -55,6 +55,13 @@ def of_json(annotation: Any) -> Decoder:
 
 
 @cache
+def of_document(model: type[M]) -> Callable[[dict[str, Any]], M]:
+    """Return what makes a model from parsed JSON, which it may keep and change."""
+    build: Callable[[dict[str, Any]], M] = _model(model)
+    return build
+
+
+@cache
 def _decoder(annotation: Any) -> Decoder | None:
     kind = bare(annotation)
     if kind in _SCALARS:
@@ -75,7 +82,7 @@ def _collection(kind: Any, item: Any) -> Decoder | None:
     return lambda values: {key: decode(value) for key, value in values.items()}
 
 
-def _model(model: type[Model]) -> Decoder:
+def _model(model: type[Model]) -> Callable[[dict[str, Any]], Any]:
     types = {name: field.rebuild_annotation() for name, field in model.model_fields.items()}
     decoders = [(name, decode) for name, kind in types.items() if (decode := _decoder(kind))]
     fields = set(types)

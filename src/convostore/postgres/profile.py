@@ -9,31 +9,57 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from convostore.core.profiles import Change
-from convostore.core.stores.profile import BaseProfileStore, Stored
+from convostore.core.profiles import Change, Merge, Stored
+from convostore.core.stores.profile import BaseProfileStore
 from convostore.errors import ConflictError, StoreError
-from convostore.models import Channel, CustomerProfile, ItemStatus, ProfileAsset, ProfileField
+from convostore.models import Channel, CustomerProfile, ProfileAsset, ProfileField, VerificationLevel
+from convostore.postgres.decoding import of_document
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
+_profile, _field, _asset = of_document(CustomerProfile), of_document(ProfileField), of_document(ProfileAsset)
 _CHILDREN = {"channel_identities", "fields", "assets"}
 
 
 class PostgresProfileStore(PostgresStore, BaseProfileStore):
     """Customer profiles on PostgreSQL."""
 
-    async def list_profiles(self, tenant_id: UUID, *, limit: int = 100, offset: int = 0) -> list[CustomerProfile]:
-        rows = await self._database.fetch(queries("profile")["list_profiles"], tenant_id, limit, offset)
+    async def list_profiles(
+        self,
+        tenant_id: UUID,
+        *,
+        verification_level: VerificationLevel | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: CustomerProfile | None = None,
+    ) -> list[CustomerProfile]:
+        last = (after.created_at, after.id) if after else (None, None)
+        rows = await self._database.fetch(
+            queries("profile")["list_profiles"], tenant_id, limit, offset, verification_level, *last
+        )
         return [_stored(row, tenant_id).profile for row in rows]
+
+    async def find_profiles_by_field(
+        self, tenant_id: UUID, field_name: str, value: Any, *, limit: int = 100, offset: int = 0
+    ) -> list[CustomerProfile]:
+        query = queries("profile")["profiles_by_field"]
+        rows = await self._database.fetch(query, tenant_id, limit, offset, field_name, to_json(value).decode())
+        return [_stored(row, tenant_id).profile for row in rows]
+
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
+        moment = self._clock()
+        query = queries("profile")["expire_fields"]
+        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment)
+        return count
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         return len(await self._database.fetch(queries("profile")["purge_profiles"], tenant_id, before))
 
     async def _exact(
-        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] = ()
+        self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
     ) -> dict[UUID, Stored]:
         query = queries("profile")["profiles_by_id"]
-        rows = await self._database.fetch(query, tenant_id, list(profile_ids), list(item_ids))
+        rows = await self._database.fetch(query, tenant_id, list(profile_ids), _ids(item_ids))
         found = [_stored(row, tenant_id) for row in rows]
         return {stored.profile.id: stored for stored in found}
 
@@ -43,10 +69,10 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         *,
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
-        item_ids: Collection[UUID] = (),
+        item_ids: Collection[UUID] | None = (),
     ) -> Stored | None:
         query = queries("profile")["final_profile"]
-        row = await self._database.fetchrow(query, tenant_id, profile_id, customer_id, list(item_ids))
+        row = await self._database.fetchrow(query, tenant_id, profile_id, customer_id, _ids(item_ids))
         return _stored(row, tenant_id) if row else None
 
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
@@ -54,8 +80,11 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         row = await self._database.fetchrow(query, tenant_id, channel, channel_user_id)
         return _stored(row, tenant_id).profile if row else None
 
+    async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
+        row = await self._database.fetchrow(queries("profile")["newest_merge"], tenant_id, profile_id)
+        return Merge.model_validate_json(row["document"]) if row else None
+
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
-        source, target = change.moved or (None, None)
         expected = [
             {"id": profile_id, "revision": revision, "deleted_at": deleted_at}
             for profile_id, (revision, deleted_at) in change.expected.items()
@@ -68,11 +97,15 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             for owner, at, identity in change.identities
         )
         unlinked = ({"profile_id": owner, **identity.model_dump()} for owner, identity in change.unlinked)
+        moved = (
+            {"profile_id": owner, "new_profile_id": new, "position": at, **identity.model_dump()}
+            for owner, new, at, identity in change.moved
+        )
         verdict = await self._database.fetchval(
             queries("profile")["apply_profile_change"],
             *(tenant_id, to_json(expected).decode()),
-            *(_rows(tenant_id, rows) for rows in (profiles, fields, assets, linked, unlinked)),
-            *(source, target, change.offset),
+            *(_rows(tenant_id, rows) for rows in (profiles, fields, assets, linked, unlinked, moved)),
+            *(_merge(tenant_id, change), change.undone),
         )
         if verdict not in ("applied", "changed"):
             raise ConflictError("profile: the id of a field or asset is taken", code=verdict)
@@ -83,16 +116,24 @@ def _rows(tenant_id: UUID, rows: Iterable[dict[str, Any]]) -> str:
     return to_json([{"tenant_id": tenant_id, **row} for row in rows]).decode()
 
 
+def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
+    return None if ids is None else list(ids)
+
+
+def _merge(tenant_id: UUID, change: Change) -> str | None:
+    """Return the row that remembers a merge; its order among those into one profile is that of the revisions."""
+    if change.merge is None:
+        return None
+    source, target = change.merge.source.id, change.merge.target.id
+    revision = next(profile.revision for profile in change.profiles if profile.id == target)
+    row = {"tenant_id": tenant_id, "source_id": source, "target_id": target, "revision": revision}
+    return to_json({**row, "document": change.merge.model_dump()}).decode()
+
+
 def _stored(row: Any, tenant_id: UUID) -> Stored:
     if row["tenant_id"] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
     document = from_json(row["document"])
-    fields = [ProfileField.model_validate(item) for item in document["fields"]]
-    assets = [ProfileAsset.model_validate(item) for item in document["assets"]]
-    active = {item.name: item for item in fields if item.status is ItemStatus.ACTIVE}
-    listed = [item for item in assets if item.status is not ItemStatus.SUPERSEDED]
-    return Stored(
-        CustomerProfile.model_validate({**document, "fields": active, "assets": listed}),
-        [item for item in fields if item.status is not ItemStatus.ACTIVE],
-        [item for item in assets if item.status is ItemStatus.SUPERSEDED],
-    )
+    fields = [_field(item) for item in document.pop("past_fields")]
+    assets = [_asset(item) for item in document.pop("past_assets")]
+    return Stored(_profile(document), fields, assets)

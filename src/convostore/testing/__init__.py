@@ -28,12 +28,14 @@ from convostore.testing.config_special import AgentContract, OtherConfigContract
 from convostore.testing.graph import EntityContract, RelationshipContract, TraversalContract
 from convostore.testing.memory import EpisodeContract, EpisodeSearchContract, ForgettingContract
 from convostore.testing.merging import MergeContract
+from convostore.testing.profile_history import ProfileHistoryContract, ProfileListContract
 from convostore.testing.profiles import FieldContract, IdentityContract, ProfileRowContract
 from convostore.testing.session_locks import SessionLockContract
 from convostore.testing.session_steps import SessionStepContract
 from convostore.testing.sessions import SessionListContract, SessionRowContract
 from convostore.testing.temporal import FindingContract, NeighbourhoodContract, TemporalContract
 from convostore.testing.text_search import HybridSearchContract, TextSearchContract
+from convostore.testing.unmerging import UnmergeContract
 from convostore.testing.vectors import EmbeddingMigrationContract, VectorSearchContract
 
 
@@ -88,7 +90,16 @@ class AuditStoreContract(
     """What every audit store does."""
 
 
-class ProfileStoreContract(ProfileRowContract, IdentityContract, FieldContract, MergeContract, ProfileArgumentContract):
+class ProfileStoreContract(
+    ProfileRowContract,
+    IdentityContract,
+    FieldContract,
+    ProfileHistoryContract,
+    ProfileListContract,
+    MergeContract,
+    UnmergeContract,
+    ProfileArgumentContract,
+):
     """What every profile store does."""
 
 

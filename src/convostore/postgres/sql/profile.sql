@@ -42,12 +42,69 @@ page AS (
     SELECT p.*
     FROM convostore.profile AS p
     WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.deleted_at IS NULL
+      AND ($4::text IS NULL OR p.verification_level = $4)
+      AND p.created_at <= coalesce($5::timestamptz, 'infinity')
+      AND (p.created_at < coalesce($5::timestamptz, 'infinity') OR p.id > $6::uuid)
     ORDER BY p.created_at DESC, p.id
     LIMIT $2 OFFSET $3
 )
 SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
 FROM page
 ORDER BY page.created_at DESC, page.id
+
+-- name: profiles_by_field
+-- The living profiles whose active field of a name has a value, newest first, as documents.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+page AS (
+    SELECT p.*
+    FROM convostore.profile_field AS f
+    JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = f.profile_id
+    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.name = $4 AND f.status = 'active'
+      AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended($5::json::jsonb, 0)
+      AND coalesce(f.value, 'null') = $5::json::jsonb AND p.deleted_at IS NULL
+    ORDER BY p.created_at DESC, p.id
+    LIMIT $2 OFFSET $3
+)
+SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
+FROM page
+ORDER BY page.created_at DESC, page.id
+
+-- name: newest_merge
+-- What the newest merge into a profile can be undone with.
+SELECT g.tenant_id, g.document
+FROM convostore.profile_merge AS g
+WHERE {{gate}} AND g.tenant_id = $1 AND g.target_id = $2
+ORDER BY g.revision DESC
+LIMIT 1
+
+-- name: expire_fields
+-- Let active fields of living profiles expire whose time has come; return how many did.
+WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+stale AS MATERIALIZED (
+    SELECT DISTINCT f.profile_id
+    FROM convostore.profile_field AS f
+    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.status = 'active' AND f.expires_at <= $2
+),
+held AS MATERIALIZED (
+    SELECT p.id
+    FROM convostore.profile AS p
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM stale)
+      AND p.deleted_at IS NULL
+    ORDER BY p.id
+    FOR UPDATE
+),
+expired AS (
+    UPDATE convostore.profile_field AS f SET status = 'expired'
+    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.profile_id IN (SELECT id FROM held)
+      AND f.status = 'active' AND f.expires_at <= $2
+    RETURNING f.profile_id
+),
+touched AS (
+    UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = $3
+    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM expired)
+    RETURNING p.id
+)
+SELECT count(*) FROM expired
 
 -- name: purge_profiles
 -- Remove the profiles deleted before a moment, and those merged into them, with all their children; return the ids.
@@ -117,8 +174,11 @@ unlinked_identity AS (
     RETURNING c.profile_id
 ),
 moved_identity AS (
-    UPDATE convostore.channel_identity AS c SET profile_id = $9, position = c.position + $10
-    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = $8
+    UPDATE convostore.channel_identity AS c SET profile_id = m.new_profile_id, position = m.position
+    FROM json_to_recordset($8::json)
+        AS m (profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
+    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = m.profile_id
+      AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
     RETURNING c.profile_id
 ),
 released_identity AS (
@@ -137,15 +197,10 @@ written_identity AS (
         linked_at = excluded.linked_at, position = excluded.position
     RETURNING c.profile_id
 ),
-moved_field AS (
-    UPDATE convostore.profile_field AS f SET profile_id = $9
-    WHERE (SELECT go FROM go) AND f.tenant_id = $1 AND f.profile_id = $8
-      AND f.id NOT IN (SELECT id FROM new_field)
-    RETURNING f.id
-),
 written_field AS (
     INSERT INTO convostore.profile_field AS f
-    SELECT n.* FROM new_field AS n WHERE (SELECT go FROM go) ORDER BY n.status = 'active'
+    SELECT n.* FROM new_field AS n WHERE (SELECT go FROM go)
+    ORDER BY n.status = 'active', n.profile_id <> $10::uuid
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
         excluded.value_type, source = excluded.source, source_session_id = excluded.source_session_id,
@@ -156,12 +211,6 @@ written_field AS (
         excluded.verified_by, confidence = excluded.confidence, requires_confirmation = excluded.requires_confirmation,
         collected_at = excluded.collected_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at
     RETURNING f.id
-),
-moved_asset AS (
-    UPDATE convostore.profile_asset AS a SET profile_id = $9
-    WHERE (SELECT go FROM go) AND a.tenant_id = $1 AND a.profile_id = $8
-      AND a.id NOT IN (SELECT id FROM new_asset)
-    RETURNING a.id
 ),
 written_asset AS (
     INSERT INTO convostore.profile_asset AS a
@@ -177,5 +226,16 @@ written_asset AS (
         excluded.verification_result, retention_policy = excluded.retention_policy, expires_at = excluded.expires_at,
         analysis_field_ids = excluded.analysis_field_ids
     RETURNING a.id
+),
+kept_merge AS (
+    INSERT INTO convostore.profile_merge AS g
+    SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, $9::json) AS n
+    WHERE (SELECT go FROM go) AND $9::json IS NOT NULL
+    RETURNING g.source_id
+),
+undone_merge AS (
+    DELETE FROM convostore.profile_merge AS g
+    WHERE (SELECT go FROM go) AND g.tenant_id = $1 AND g.source_id = $10
+    RETURNING g.source_id
 )
 SELECT verdict FROM verdict

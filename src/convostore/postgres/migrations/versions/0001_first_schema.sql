@@ -742,6 +742,11 @@ CREATE UNIQUE INDEX profile_field_name_key ON convostore.profile_field (tenant_i
 
 CREATE INDEX profile_field_profile_id_idx ON convostore.profile_field (tenant_id, profile_id);
 
+CREATE INDEX profile_field_value_idx
+    ON convostore.profile_field (tenant_id, name, jsonb_hash_extended(coalesce(value, 'null'), 0)) WHERE status = 'active';
+
+CREATE INDEX profile_field_expires_at_idx ON convostore.profile_field (tenant_id, expires_at) WHERE status = 'active';
+
 CREATE TABLE convostore.profile_asset (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -774,6 +779,21 @@ CREATE TABLE convostore.profile_asset (
 
 CREATE INDEX profile_asset_profile_id_idx ON convostore.profile_asset (tenant_id, profile_id);
 
+CREATE TABLE convostore.profile_merge (
+    tenant_id uuid NOT NULL,
+    source_id uuid NOT NULL,
+    target_id uuid NOT NULL,
+    revision bigint NOT NULL,
+    document json NOT NULL,
+    CONSTRAINT profile_merge_pkey PRIMARY KEY (tenant_id, source_id),
+    CONSTRAINT profile_merge_source_id_fkey FOREIGN KEY (tenant_id, source_id)
+        REFERENCES convostore.profile (tenant_id, id) ON DELETE CASCADE,
+    CONSTRAINT profile_merge_target_id_fkey FOREIGN KEY (tenant_id, target_id)
+        REFERENCES convostore.profile (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX profile_merge_target_id_idx ON convostore.profile_merge (tenant_id, target_id, revision DESC);
+
 CREATE FUNCTION convostore.profile_document(p convostore.profile, past uuid[]) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN json_build_object(
@@ -786,13 +806,23 @@ RETURN json_build_object(
         FROM convostore.channel_identity AS c
         WHERE c.tenant_id = p.tenant_id AND c.profile_id = p.id),
     'fields', (
+        SELECT coalesce(json_object_agg(f.name, to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '{}')
+        FROM convostore.profile_field AS f
+        WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND f.status = 'active'),
+    'past_fields', (
         SELECT coalesce(json_agg(to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '[]')
         FROM convostore.profile_field AS f
-        WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND (f.status = 'active' OR f.id = ANY (past))),
+        WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND f.status <> 'active'
+          AND (past IS NULL OR f.id = ANY (past))),
     'assets', (
         SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.position, a.id), '[]')
         FROM convostore.profile_asset AS a
-        WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND (a.status <> 'superseded' OR a.id = ANY (past))));
+        WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status <> 'superseded'),
+    'past_assets', (
+        SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.id), '[]')
+        FROM convostore.profile_asset AS a
+        WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status = 'superseded'
+          AND (past IS NULL OR a.id = ANY (past))));
 
 CREATE FUNCTION convostore.current_tenants() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL SAFE
 RETURN nullif(current_setting('convostore.tenants', true), '')::uuid[];
