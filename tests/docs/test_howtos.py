@@ -84,3 +84,10 @@ def test_the_example_of_the_memory_page_runs() -> None:
         "3",
         "8",
     ]
+
+
+def test_the_example_of_the_profiles_page_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "profiles.md").read_text(), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]

@@ -40,7 +40,10 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     await memory.add_relationship(factories.full_relationship(source, target))
     await audit.save_turn(factories.full_turn(tenant))
     await audit.save_event(factories.full_event(tenant))
-    await PostgresProfileStore(pool).save_profile(factories.full_profile(tenant))
+    profiles, merged, kept = PostgresProfileStore(pool), factories.make_profile(tenant), factories.full_profile(tenant)
+    for profile in (merged, kept):
+        await profiles.save_profile(profile)
+    await profiles.merge_profiles(tenant, merged.id, kept.id)
     sessions = PostgresSessionStore(pool)
     await sessions.save(factories.full_session(tenant))
     await sessions.disown_copies(tenant)

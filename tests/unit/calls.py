@@ -85,6 +85,7 @@ SPECIAL: dict[str, Any] = {"query_embedding": [1.0], "language": "simple", "befo
 SPECIAL["scope_filter"] = ScopeFilter()
 SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
 SPECIAL["embeddings"] = {uuid4(): [1.0]}
+SPECIAL["value"] = {"a": [1]}
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

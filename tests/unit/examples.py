@@ -86,6 +86,9 @@ def _full() -> list[Model]:
         factories.full_event(tenant),
         *_recorded(tenant),
         factories.full_profile(tenant),
+        models.ItemTrace(
+            item=factories.full_field(), sources=[factories.full_asset()], derived=[factories.make_field()]
+        ),
     ]
 
 

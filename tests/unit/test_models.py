@@ -22,6 +22,7 @@ from convostore.models import (
     AuditVerification,
     Channel,
     CustomerProfile,
+    ItemTrace,
     Neighbourhood,
     Session,
     ToolCall,
@@ -114,6 +115,7 @@ def test_what_nobody_changes_is_frozen() -> None:
         AuditVerification,
         AgentConfig,
         Neighbourhood,
+        ItemTrace,
     }
     turn = EXAMPLES[TurnRecord]
     with pytest.raises(pydantic.ValidationError, match="frozen"):

@@ -24,7 +24,7 @@ MODELS = {
     *("ScopeFilter", "StepChanges", "TransformationMap", "PendingMigration", "Session", "StepVisit", "Entity"),
     *("Episode", "Neighbourhood", "Relationship", "AuditEvent", "ToolCall", "TurnRecord", "ChannelIdentity", "Consent"),
     *("AuditAnchor", "AuditBody", "AuditHead", "AuditProblem", "AuditRecord", "AuditVerification"),
-    *("CustomerProfile", "ProfileAsset", "ProfileField"),
+    *("CustomerProfile", "ItemTrace", "ProfileAsset", "ProfileField"),
 }
 ENUMS = {
     *("Channel", "ItemStatus", "MigrationPlanStatus", "ProfileFieldSource", "Scope", "SessionStatus"),

@@ -1,0 +1,112 @@
+"""Many workers on few profiles: no deadlock reaches a caller, nothing is lost, and every merge can be undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
+from random import Random
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.errors import ConflictError, ValidationError
+from convostore.models import Channel, CustomerProfile
+from convostore.postgres import PostgresProfileStore, create_pool
+from convostore.testing.factories import make_asset, make_field
+from convostore.testing.unmerging import state
+
+WORKERS, PROFILES = 50, 20
+
+
+@pytest.fixture
+async def store(engines: Embedded) -> AsyncIterator[PostgresProfileStore]:
+    async with await create_pool(engines.postgres_dsn, max_size=20) as pool:
+        yield PostgresProfileStore(pool, timeout=100)
+
+
+async def test_of_fifty_who_meet_a_customer_first_one_creates_the_profile(store: PostgresProfileStore) -> None:
+    tenant = uuid4()
+    found = await asyncio.gather(*(store.get_or_create(tenant, Channel.SMS, "1") for _ in range(WORKERS)))
+    assert len({profile.id for profile in found}) == 1
+    assert await store.list_profiles(tenant) == [found[0]]
+
+
+async def peopled(store: PostgresProfileStore, tenant: UUID) -> list[CustomerProfile]:
+    """Create profiles with an identity, fields and an asset each; one field has a name that all have."""
+    profiles = []
+    for number in range(PROFILES):
+        profile = await store.get_or_create(tenant, Channel.SMS, str(number))
+        for field in (make_field(f"of_{number}"), make_field("city", number, confidence=number / PROFILES)):
+            await store.update_field(tenant, profile.id, field)
+        await store.add_asset(tenant, profile.id, make_asset(name=f"of {number}"))
+        profiles.append(profile)
+    return profiles
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_random_merges_and_links_lose_nothing_and_can_be_undone(store: PostgresProfileStore, seed: int) -> None:
+    tenant, dice = uuid4(), Random(seed)
+    profiles = await peopled(store, tenant)
+
+    async def work() -> None:
+        call: Awaitable[Any]
+        if dice.random() < 0.5:
+            source, target = dice.sample(profiles, 2)
+            call = store.merge_profiles(tenant, source.id, target.id)
+        else:
+            owner = dice.choice(profiles)
+            call = store.link_channel(tenant, owner.id, Channel.EMAIL, str(dice.randrange(PROFILES)))
+        # A profile that was merged meanwhile, an identity that another one has. Anything else fails the test.
+        try:
+            await call
+        except ConflictError as error:
+            assert error.code == "channel_identity_channel_key"
+        except ValidationError:
+            pass
+
+    await asyncio.gather(*(work() for _ in range(WORKERS)))
+
+    living = await store.list_profiles(tenant)
+    assert len(living) < PROFILES
+    identities = [(item.channel, item.channel_user_id) for profile in living for item in profile.channel_identities]
+    assert len(identities) == len(set(identities))
+    for channel, channel_user_id in identities:
+        owner = await store.get_by_channel_identity(tenant, channel, channel_user_id)
+        assert owner in living
+    await assert_all_there(store, tenant, living)
+
+    for target in living:
+        before = await state(store, target)
+        with suppress(ValidationError):
+            source = await store.unmerge_profiles(tenant, target.id)
+            await assert_all_there(store, tenant, await store.list_profiles(tenant))
+            # Merged again, it is as it was: undoing lost nothing either.
+            await store.merge_profiles(tenant, source.id, target.id)
+            after = await state(store, target)
+            assert after.profile.fields.keys() == before.profile.fields.keys()
+            assert {field.id for field in after.fields["city"]} == {field.id for field in before.fields["city"]}
+    while merged := [profile for profile in await store.list_profiles(tenant) if await undone(store, profile)]:
+        await assert_all_there(store, tenant, await store.list_profiles(tenant))
+        assert merged
+    assert len(await store.list_profiles(tenant)) == PROFILES
+
+
+async def undone(store: PostgresProfileStore, profile: CustomerProfile) -> bool:
+    """Undo the newest merge into a profile; return whether there was one."""
+    with suppress(ValidationError):
+        await store.unmerge_profiles(profile.tenant_id, profile.id)
+        return True
+    return False
+
+
+async def assert_all_there(store: PostgresProfileStore, tenant: UUID, living: list[CustomerProfile]) -> None:
+    """Every field, past ones too, and every asset belongs to one living profile."""
+    names = [name for profile in living for name in profile.fields if name != "city"]
+    assert sorted(names) == sorted(f"of_{number}" for number in range(PROFILES))
+    files = [asset.name for profile in living for asset in profile.assets]
+    assert sorted(files) == sorted(f"of {number}" for number in range(PROFILES))
+    cities = [item for profile in living for item in await store.get_field_history(tenant, profile.id, "city")]
+    assert sorted(int(str(item.value)) for item in cities) == list(range(PROFILES))
