@@ -49,7 +49,7 @@ async def peopled(store: PostgresProfileStore, tenant: UUID) -> list[CustomerPro
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_merges_and_links_lose_nothing_and_can_be_undone(store: PostgresProfileStore, seed: int) -> None:
     tenant, dice = uuid4(), Random(seed)
-    profiles = await peopled(store, tenant)
+    profiles, refused = await peopled(store, tenant), set[str]()
 
     async def work() -> None:
         call: Awaitable[Any]
@@ -59,15 +59,14 @@ async def test_random_merges_and_links_lose_nothing_and_can_be_undone(store: Pos
         else:
             owner = dice.choice(profiles)
             call = store.link_channel(tenant, owner.id, Channel.EMAIL, str(dice.randrange(PROFILES)))
-        # A profile that was merged meanwhile, an identity that another one has. Anything else fails the test.
         try:
             await call
-        except ConflictError as error:
-            assert error.code == "channel_identity_channel_key"
-        except ValidationError:
-            pass
+        except (ValidationError, ConflictError) as error:
+            refused.add(error.code or type(error).__name__)
 
     await asyncio.gather(*(work() for _ in range(WORKERS)))
+    # A profile that was merged meanwhile, an identity that another one has; no deadlock.
+    assert refused <= {"ValidationError", "channel_identity_channel_key"}
 
     living = await store.list_profiles(tenant)
     assert len(living) < PROFILES
