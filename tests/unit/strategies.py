@@ -34,7 +34,9 @@ JSON = st.recursive(
     max_leaves=6,
 )
 VECTORS = st.lists(st.floats(-1e3, 1e3, width=32), min_size=1, max_size=5).filter(any)
-MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9998, 12, 31, 23, 59, 59, 999_999), timezones=st.just(UTC))  # noqa: DTZ001
+FIRST = datetime(1, 1, 1, microsecond=1)  # noqa: DTZ001
+LAST = datetime(9998, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001
+MOMENTS = st.datetimes(FIRST, LAST, timezones=st.just(UTC))
 
 SPECIAL: tuple[tuple[Any, Strategy], ...] = (
     (Json, JSON),

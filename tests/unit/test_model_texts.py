@@ -19,7 +19,7 @@ from tests.unit.strategies import hints_of
 
 ENDLESS = "x" * (MAX_TEXT_BYTES + 1)
 NOT_TEXTS = {"NUL": "a\x00b", "unpaired surrogate": "a\ud800b", "more than 1 MiB": ENDLESS}
-EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
+EARLIEST = datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
 LATEST = datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
@@ -104,6 +104,7 @@ def test_every_time_is_aware_and_in_the_years_1_to_9998(model: Any, field: str) 
     for moment in (EARLIEST, LATEST):
         assert getattr(with_field(model, field, moment), field) == moment
     beyond: tuple[Any, ...] = (
+        EARLIEST - timedelta(microseconds=1),
         EARLIEST.replace(tzinfo=None),
         LATEST + timedelta(microseconds=1),
         EARLIEST.replace(tzinfo=timezone(timedelta(hours=1))),

@@ -55,6 +55,10 @@ def _checked_size(value: str, most: int) -> str:
     return value
 
 
+_MINUS_INFINITY = datetime.min.replace(tzinfo=UTC)
+"""What asyncpg takes for minus infinity, and would return without a time zone."""
+
+
 def _checked_time(value: datetime) -> datetime:
     try:
         value = value.astimezone(UTC)
@@ -62,6 +66,8 @@ def _checked_time(value: datetime) -> datetime:
         raise ValueError("must lie in the years 1 to 9998 (UTC)") from None
     if value.year > 9998:
         raise ValueError("must lie in the years 1 to 9998 (UTC)")
+    if value == _MINUS_INFINITY:
+        raise ValueError("must lie after the first moment of the year 1 (UTC)")
     return value.replace(fold=0) if value.fold else value
 
 
@@ -178,7 +184,7 @@ TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100), type_
 """A type of event, entity or relationship: 1 to 100 characters."""
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_checked_time)]
-"""An aware datetime in the years 1 to 9998, kept as UTC with microseconds."""
+"""An aware datetime in the years 1 to 9998, but not its first moment, kept as UTC with microseconds."""
 
 Json = Annotated[JsonValue, PlainValidator(_checked_json)]
 """Any JSON value: finite numbers, integers below 10^38, string keys, depth at most 64, at most 1 MiB."""

@@ -117,7 +117,7 @@ class TurnContract(StoreContract):
 
     async def test_any_time_is_accepted(self, store: AuditStore) -> None:
         tenant = uuid4()
-        times = [datetime(1, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 999_999, UTC)]
+        times = [datetime(1, 1, 1, microsecond=1, tzinfo=UTC), datetime(9998, 12, 31, 23, 59, 59, 999_999, UTC)]
         turns = await save_turns(store, tenant, *({"timestamp": time} for time in times))
         assert await store.list_turns_by_tenant(tenant) == turns[::-1]
         assert await store.list_turns_by_tenant(tenant, since=times[1]) == turns[1:]
