@@ -46,8 +46,10 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
     async with _connected(dsn, timeout) as connection:
         if await _version(connection) != target:
             async with _only_one(connection):
-                upgrade = VERSIONS.index(target) > VERSIONS.index(await _version(connection))
-                await _migrate(dsn, connection, target, upgrade=upgrade)
+                version = await _version(connection)
+                if version != target:  # nobody migrated meanwhile
+                    upgrade = VERSIONS.index(target) > VERSIONS.index(version)
+                    await _migrate(dsn, connection, target, upgrade=upgrade)
 
 
 async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
