@@ -170,11 +170,11 @@ def _withdraw(ours: CustomerProfile, before: CustomerProfile, after: CustomerPro
         ours.verification_level = before.verification_level
     if ours.last_interaction_at == after.last_interaction_at:
         ours.last_interaction_at = before.last_interaction_at
-    had, got = _by_type(before.consents), _by_type(after.consents)
-    consents = [
-        had.get(kind) if got.get(kind) == consent else consent for kind, consent in _by_type(ours.consents).items()
-    ]
-    ours.consents = [consent for consent in consents if consent is not None]
+    got = _by_type(after.consents)
+    later = [consent for consent in ours.consents if got.get(consent.consent_type) != consent]
+    decided_later = _by_type(later)
+    gone = got.keys() - _by_type(ours.consents).keys()
+    ours.consents = [c for c in before.consents if c.consent_type not in decided_later.keys() | gone] + later
 
 
 def _rank(item: ProfileField) -> tuple[bool, float, datetime]:

@@ -67,7 +67,8 @@ class UnmergeContract(StoreContract):
     async def test_where_nothing_was_written_since_all_is_as_it_was(self, store: ProfileStore) -> None:
         tenant = uuid4()
         level = {"verification_level": VerificationLevel.EMAIL_VERIFIED, "last_interaction_at": at(3)}
-        profiles = [await rich(store, tenant, **changes) for changes in ({}, level)]
+        consents = [Consent(consent_type="marketing", granted=True, granted_at=at(n)) for n in (5, 6)]
+        profiles = [await rich(store, tenant, **changes) for changes in ({}, {**level, "consents": consents})]
         before = [await state(store, profile) for profile in profiles]
         for source, target in (profiles, profiles[::-1]):
             merged = await store.merge_profiles(tenant, source.id, target.id)

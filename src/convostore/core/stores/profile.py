@@ -212,7 +212,8 @@ class BaseProfileStore(ProfileStore):
             if merge is None:
                 raise ValidationError("profile_id: no profile was merged into this one")
             source = (await self._exact(tenant_id, [merge.source.id])).get(merge.source.id)
-            if source is not None:
+            # A merge that came after the target was read is not in what was read.
+            if source is not None and merge.target.revision < target.profile.revision:
                 change = merging.unmerged(merge, source.profile, target, self._clock())
                 if await self._apply(tenant_id, change):
                     return change.profiles[0]
