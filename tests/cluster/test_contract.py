@@ -26,6 +26,6 @@ class TestSessionsInTwoTiers(SessionStoreContract):
     @pytest.fixture
     async def store(self, cluster: Cluster, engines: Embedded) -> AsyncIterator[SessionStore]:
         async with await create_pool(engines.postgres_dsn) as pool, create_client(cluster.url) as client:
-            store = TieredSessionStore(client, PostgresSessionStore(pool), hot_timeout=5.0)
+            store = TieredSessionStore(client, PostgresSessionStore(pool), hot_timeout=5.0, timeout=60.0)
             yield store
             assert store.hot_failures == 0
