@@ -194,7 +194,8 @@ def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any
 
 def taken(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
     """Return the error that says that a key is taken."""
-    return ConflictError(f"{declaration.name}: {', '.join(map(str, key))} is taken by other content")
+    message = f"{declaration.name}: {', '.join(map(str, key))} is taken by other content"
+    return ConflictError(message, code=f"{declaration.name}_pkey")
 
 
 def check_save(declaration: Declaration[M], item: M, stored: Stored | None, *, overwrite: bool) -> None:

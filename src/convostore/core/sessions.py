@@ -14,6 +14,11 @@ MAX_AGE = timedelta(days=7)
 """How long after its last activity a sweep deletes a session, where sessions live in memory."""
 
 
+def taken() -> ConflictError:
+    """Return the error that says that another tenant's session has the id."""
+    return ConflictError("session: the session id is taken", code="session_session_id_key")
+
+
 def fenced() -> ConflictError:
     """Return the refusal of a save whose lock was given to another holder."""
     return ConflictError("session: the lock was given to another holder", code="fenced")

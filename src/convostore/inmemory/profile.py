@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -190,15 +189,18 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         living = [record for record in others if record.profile.deleted_at is None]
         customers = {record.profile.customer_id for record in others if _holds_ids(record)}
         identities = {key for record in living for key in record.identities}
-        items = {key for record in others for key in chain(record.fields, record.assets)}
+        fields = {key for record in others for key in record.fields}
+        assets = {key for record in others for key in record.assets}
         for profile in change.profiles:
             if profile.customer_id in customers and profile.deleted_at is None:
                 raise ConflictError("profile: customer_id is taken", code="profile_customer_id_key")
             wanted = {key_of(identity) for identity in profile.channel_identities}
             if profile.deleted_at is None and wanted & identities:
                 raise ConflictError("profile: a channel identity is taken", code="channel_identity_channel_key")
-        if {item.id for _, item in change.fields} & items or {item.id for _, _, item in change.assets} & items:
-            raise ConflictError("profile: the id of a field or asset is taken")
+        if {item.id for _, item in change.fields} & fields:
+            raise ConflictError("profile: the id of a field is taken", code="profile_field_pkey")
+        if {item.id for _, _, item in change.assets} & assets:
+            raise ConflictError("profile: the id of an asset is taken", code="profile_asset_pkey")
 
     def _listed(self, tenant_id: UUID, matches: Callable[[Record], bool]) -> list[CustomerProfile]:
         found = [record.stored().profile for record in self._living(tenant_id) if matches(record)]

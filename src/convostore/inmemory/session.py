@@ -11,8 +11,7 @@ from convostore.contracts.session import SessionStore, Swept
 from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.core.entities import SESSION
 from convostore.core.scope import check_supported, matches
-from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there
-from convostore.errors import ConflictError
+from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there, taken
 from convostore.inmemory.base import InMemoryStore
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
@@ -65,7 +64,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         if self._tenant_of.get(session.session_id, session.tenant_id) != session.tenant_id:
-            raise ConflictError("session: the session id is taken")
+            raise taken()
         if fence is not None and fence < self._locks.get(session.session_id, FREE).token:
             raise fenced()
         await self._table(SESSION).save(session, overwrite=overwrite)

@@ -13,7 +13,7 @@ from convostore.core.background import Background
 from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.core.entities import stamp
 from convostore.core.scope import check_supported, matches
-from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there
+from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there, taken
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
@@ -97,7 +97,7 @@ class RedisSessionStore(SessionStore):
         instead = stored.score if stored is not None and stored.pointer == f"{channel}{state}" else None
         await self._mend_pointer(f"{channel}{state}", session_id, -now, instead)
         if verdict == b"taken":
-            raise ConflictError("session: the session id is taken")
+            raise taken()
         if verdict == b"fenced":
             raise fenced()
         raise ConflictError(

@@ -45,8 +45,9 @@ class TurnContract(StoreContract):
         for turn in turns:
             await asyncio.gather(*(store.save_turn(turn) for _ in range(8)))
         turn = turns[0]
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.save_turn(turn.model_copy(update={"agent_response": "other"}))
+        assert caught.value.code == "audit_record_pkey"
         assert await store.list_turns_by_session(turn.tenant_id, turn.session_id) == [turn]
 
     async def test_a_turn_number_is_taken_once_per_session(self, store: AuditStore) -> None:
@@ -152,8 +153,9 @@ class EventContract(StoreContract):
     async def test_saving_an_event_again_does_nothing_and_other_content_is_refused(self, store: AuditStore) -> None:
         event = full_event(uuid4())
         await asyncio.gather(*(store.save_event(event) for _ in range(5)))
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.save_event(event.model_copy(update={"event_type": "other"}))
+        assert caught.value.code == "audit_record_pkey"
         assert await store.list_events(event.tenant_id) == [event]
 
     async def test_events_are_filtered_newest_first_and_in_pages(self, store: AuditStore) -> None:

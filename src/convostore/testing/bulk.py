@@ -65,16 +65,18 @@ class BulkContract(StoreContract):
         await store.add_episode(first)
         changed = first.model_copy(update={"content": "changed"})
         for batch in ([second, changed], [second, second.model_copy(update={"importance": 0.25})]):
-            with pytest.raises(ConflictError, match=str(batch[1].id)):
+            with pytest.raises(ConflictError, match=str(batch[1].id)) as caught:
                 await store.add_episodes(batch)
+            assert caught.value.code == "episode_pkey"
             assert await store.get_episodes(tenant, agent) == [first]
         a = make_entity(tenant, agent)
         await store.add_entity(a)
         edges = [make_relationship(a, a), make_relationship(a, a)]
         await store.add_relationship(edges[1])
         edges[1] = edges[1].model_copy(update={"confidence": 0.5, "revision": 0})
-        with pytest.raises(ConflictError, match=str(edges[1].id)):
+        with pytest.raises(ConflictError, match=str(edges[1].id)) as caught:
             await store.add_relationships(edges)
+        assert caught.value.code == "relationship_pkey"
         assert edges[0].revision == 0
         assert await store.get_relationship(tenant, edges[0].id) is None
 

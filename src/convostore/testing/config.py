@@ -207,8 +207,9 @@ class ConfigEntityContract(StoreContract):
         heir = like(kind, item)
         await kind.save(store, heir)
         if kind.key == ("id",):
-            with pytest.raises(ConflictError):
+            with pytest.raises(ConflictError) as caught:
                 await kind.restore(store, item)
+            assert caught.value.code == kind.declaration.constraint(kind.declaration.unique[0])
         assert await kind.get(store, heir) == heir
         await kind.delete(store, heir)
 

@@ -96,8 +96,9 @@ class ConfigBulkContract(StoreContract):
             assert caught.value.code == constraint
         # A name that the same call gives up is in use as well.
         renamed = old.model_copy(update={name: getattr(new, name) for name in kind.taken})
-        with pytest.raises(ConflictError, match=str(rival.id)):
+        with pytest.raises(ConflictError, match=str(rival.id)) as caught:
             await kind.save_all(store, [renamed, rival])
+        assert caught.value.code == constraint
         assert await kind.list(store, old.tenant_id, agent_of(old)) == [old]
 
     @every_kind

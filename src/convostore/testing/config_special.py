@@ -84,8 +84,9 @@ class AgentContract(StoreContract):
         await save_rules(store, agent.tenant_id, agent.id, {})
         await store.delete_agent(agent.tenant_id, agent.id)
         await store.save_agent(make_agent(agent.tenant_id, name=agent.name))
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.restore_agent(agent.tenant_id, agent.id)
+        assert caught.value.code == "agent_name_key"
         assert await store.get_rules(agent.tenant_id, agent.id) == []
 
     async def test_an_agent_need_not_exist_for_its_rules(self, store: ConfigStore) -> None:
@@ -255,8 +256,9 @@ class OtherConfigContract(StoreContract):
             await store.delete_tool_activation(tenant, agent, "crm")
         assert await store.restore_tool_activation(tenant, agent, "crm") is True
         assert await store.get_tool_activation(tenant, agent, "crm") == second
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.restore_tool_activation(tenant, agent, "crm")
+        assert caught.value.code == "tool_activation_agent_id_tool_id_key"
 
     async def test_plans_are_listed_newest_first_and_filtered(self, store: ConfigStore) -> None:
         tenant, scenario = uuid4(), uuid4()
@@ -286,8 +288,9 @@ class OtherConfigContract(StoreContract):
         assert await find(tenant, scenario, 1, 2) == pending
         assert await find(tenant, scenario, 2, 3) is None
         superseded.status = MigrationPlanStatus.DEPLOYED
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.save_migration_plan(superseded)
+        assert caught.value.code == "migration_plan_scenario_id_from_version_to_version_key"
         await store.delete_migration_plan(tenant, pending.id)
         await store.save_migration_plan(superseded)
         assert await find(tenant, scenario, 1, 2) == superseded
@@ -311,8 +314,9 @@ class OtherConfigContract(StoreContract):
         await store.archive_scenario_version(tenant, scenario)
         await store.archive_scenario_version(tenant, scenario)
         changed = scenario.model_copy(update={"tags": ["new"]})
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.archive_scenario_version(tenant, changed)
+        assert caught.value.code == "scenario_archive_pkey"
         assert await store.get_archived_scenario(tenant, scenario.id, 1) == scenario
         with pytest.raises(ValidationError, match="tenant_id"):
             await store.archive_scenario_version(uuid4(), scenario)

@@ -46,8 +46,9 @@ class EntityContract(StoreContract):
         again = entity.model_copy(update={"revision": 0})
         await store.add_entity(again)
         assert again == entity
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.add_entity(entity.model_copy(update={"name": "other"}))
+        assert caught.value.code == "entity_pkey"
         assert await store.get_entities(entity.tenant_id, entity.agent_id) == [entity]
 
     async def test_saving_an_entity_compares_and_sets_the_revision(self, store: MemoryStore) -> None:
@@ -140,8 +141,9 @@ class RelationshipContract(StoreContract):
         a, b = await add_entities(store, 2)
         edge = await connect(store, a, b)
         await store.add_relationship(edge.model_copy(update={"revision": 0}))
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.add_relationship(edge.model_copy(update={"confidence": 0.5}))
+        assert caught.value.code == "relationship_pkey"
         assert await store.get_relationships(a.tenant_id, a.agent_id) == [edge]
 
     async def test_saving_a_relationship_compares_and_sets_the_revision(self, store: MemoryStore) -> None:

@@ -34,8 +34,9 @@ class EpisodeContract(StoreContract):
     async def test_adding_an_episode_again_does_nothing_and_other_content_is_refused(self, store: MemoryStore) -> None:
         (episode,) = await add_episodes(store, uuid4(), uuid4(), {"content": "first"})
         assert await store.add_episode(episode) == episode.id
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.add_episode(episode.model_copy(update={"content": "second"}))
+        assert caught.value.code == "episode_pkey"
         assert await store.get_episodes(episode.tenant_id, episode.agent_id) == [episode]
 
     async def test_many_concurrent_adds_of_one_episode_store_it_once(self, store: MemoryStore) -> None:

@@ -75,17 +75,19 @@ class ProfileRowContract(StoreContract):
         (profile,) = await save_profiles(
             store, tenant, {"channel_identities": [identity], "fields": {"city": field}, "assets": [asset]}
         )
-        for change in (
-            {"id": profile.id},
-            {"customer_id": profile.customer_id},
-            {"channel_identities": [identity]},
-            {"fields": {"city": field}},
-            {"assets": [asset]},
+        for change, code in (
+            ({"id": profile.id}, None),
+            ({"customer_id": profile.customer_id}, "profile_customer_id_key"),
+            ({"channel_identities": [identity]}, "channel_identity_channel_key"),
+            ({"fields": {"city": field}}, "profile_field_pkey"),
+            ({"assets": [asset]}, "profile_asset_pkey"),
         ):
             rival = make_profile(tenant, **change)
-            with pytest.raises(ConflictError):
+            with pytest.raises(ConflictError) as caught:
                 await store.save_profile(rival)
-            assert rival.revision == 0
+            assert (caught.value.code, rival.revision) == (code, 0)
+            # The id itself is no matter of names: somebody saved it before.
+            assert caught.value.current_revision == (1 if code is None else None)
         assert await store.list_profiles(tenant) == [profile]
         await store.save_profile(profile.model_copy(update={"tenant_id": uuid4(), "revision": 0}, deep=True))
         with pytest.raises(ConflictError):
@@ -159,8 +161,9 @@ class ProfileRowContract(StoreContract):
         await store.delete_profile(tenant, profile.id)
         heir = await store.get_or_create(tenant, Channel.SMS, "1")
         assert heir.id != profile.id
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.restore_profile(tenant, profile.id)
+        assert caught.value.code == "channel_identity_channel_key"
         assert await store.get_profile(tenant, profile.id) is None
 
     async def test_purging_removes_for_good_what_was_deleted_before(self, store: ProfileStore) -> None:
@@ -220,8 +223,9 @@ class IdentityContract(StoreContract):
         tenant = uuid4()
         owner = await store.get_or_create(tenant, Channel.SMS, "1")
         other = await store.get_or_create(tenant, Channel.SMS, "2")
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await store.link_channel(tenant, other.id, Channel.SMS, "1")
+        assert caught.value.code == "channel_identity_channel_key"
         assert await reread(store, owner) == owner
         assert await reread(store, other) == other
         with pytest.raises(NotFoundError):
@@ -285,8 +289,9 @@ class FieldContract(StoreContract):
             (one, new.model_copy(update={"name": "town"})),
             (two, new),
         ):
-            with pytest.raises(ConflictError):
+            with pytest.raises(ConflictError) as caught:
                 await store.update_field(tenant, profile.id, field)
+            assert caught.value.code == "profile_field_pkey"
         assert (await reread(store, one)).fields == {"city": new}
         assert await reread(store, two) == two
         with pytest.raises(NotFoundError):
@@ -305,10 +310,10 @@ class FieldContract(StoreContract):
             assert await store.add_asset(tenant, one.id, asset) == asset.id
         stored = await reread(store, one)
         assert (stored.assets, stored.revision) == (assets, 4)
-        with pytest.raises(ConflictError):
-            await store.add_asset(tenant, one.id, assets[0].model_copy(update={"name": "other"}))
-        with pytest.raises(ConflictError):
-            await store.add_asset(tenant, two.id, assets[0])
+        for profile, asset in ((one, assets[0].model_copy(update={"name": "other"})), (two, assets[0])):
+            with pytest.raises(ConflictError) as caught:
+                await store.add_asset(tenant, profile.id, asset)
+            assert caught.value.code == "profile_asset_pkey"
         with pytest.raises(NotFoundError):
             await store.add_asset(tenant, uuid4(), make_asset())
         assert await reread(store, one) == stored
