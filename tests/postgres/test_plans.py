@@ -1,126 +1,161 @@
-"""Every statement there is reads by an index that begins with the tenant: its generic plan on filled tables."""
+"""Every statement there is reads filled tables by indexes that start with the tenant, under the plan for any values."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from importlib.resources import files
 from typing import Any
-
-import pytest
+from uuid import UUID
 
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
-from convostore.postgres.pool import APPLICATION_ROLE, prepare
+from convostore.postgres.audit import listing
+from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
+from convostore.postgres.statements import GATE, Statements
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
+from tests.postgres.test_audit_plans import SHAPES
+from tests.postgres.test_keys import LEADING
 from tests.postgres.test_queries import (
-    BY_ID_ALONE,
     CATALOGUE,
-    FOR_ALL_TENANTS,
     GENERATED,
     NAMED,
     SEARCH_FILTERS,
+    WITHOUT_TABLES,
     generated,
     searches,
 )
 
-WITHOUT_TENANT = {"audit_retention"}
-"""Months that were dropped: they are the same for every tenant."""
+ROWS, TENANTS = 3, 600
+"""How many rows a tenant has of each kind, and how many tenants there are."""
 
-NOT_IN_USE = {("scenario_archive", "delete"), ("session", "select_after")}
-"""Archives are never deleted, which the application may not do, and no method streams sessions."""
+STATEMENTS: dict[str, list[str]] = {
+    **{
+        f"{file}.{name}": [queries(file)[name]]
+        for file, name in NAMED
+        if (file, name) not in WITHOUT_TABLES | CATALOGUE
+    },
+    **{
+        f"{entity}.{statement}": generated(entity, statement)
+        for entity, statement in GENERATED
+        if (entity, statement) != ("scenario_archive", "delete")  # which nobody may
+    },
+    **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
+    **{
+        f"{kind} by {' '.join(shape)}": [listing(kind, shape, after=after) for after in (False, True)]
+        for kind in ("turn", "event")
+        for shape in (SHAPES if kind == "event" else SHAPES[:3])
+    },
+}
 
-NO_ROWS = CATALOGUE | {("audit", "drop_months")}
-"""What reads no tenant's rows."""
+WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "statements.py", "vectors.py"}
+"""The modules that write SQL of their own: `reindexing` is an administrator's, and the others' is in `STATEMENTS`."""
+
+TABLES = """
+SELECT c.oid::regclass::text AS table, array_agg(quote_ident(a.attname) ORDER BY a.attnum) AS columns
+FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+GROUP BY c.oid HAVING 'tenant_id' = ANY (array_agg(a.attname))
+"""
+
+EMPTY = (
+    "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind = 'r' AND reltuples < $1"
+)
+
+ACROSS = "session_session_id_key"
+"""The one index across tenants that statements may use: it leads to one row, whose tenant is compared."""
+
+OTHERWISE = {
+    ("convostore.agent", "name"): "name || t.id",
+    ("convostore.audit_record", "sequence"): "sequence + ascii(t.tenant_id::text)",
+    ("convostore.channel_identity", "channel_user_id"): "channel_user_id || t.profile_id",
+    ("convostore.session", "session_id"): "gen_random_uuid()",
+}
+"""What must differ between the rows of a tenant, or of all: what a copy has instead of a column."""
 
 
-@pytest.fixture(scope="module")
-async def filled(server: Embedded) -> AsyncIterator[Any]:
-    """A connection to a database with rows of three tenants in every table."""
+READ_OTHERWISE = [
+    f"SELECT 1 FROM convostore.rule AS t WHERE {GATE} AND t.agent_id = $2::uuid",
+    f"SELECT 1 FROM convostore.session AS t WHERE {GATE} AND t.session_id = $2::uuid",
+    f"INSERT INTO convostore.session AS t (tenant_id, session_id) SELECT $1, $2::uuid WHERE {GATE} "
+    "ON CONFLICT (session_id) DO NOTHING",
+]
+
+
+async def multiply(admin: Any, tenants: list[UUID]) -> None:
+    """Give all that some tenants have to each of many others."""
+    for table, columns in await admin.fetch(TABLES):
+        assert columns[0] == "tenant_id"
+        values = (OTHERWISE.get((table, column), f"t.{column}") for column in columns[1:])
+        await admin.execute(
+            f"INSERT INTO {table} ({', '.join(columns)}) SELECT tenant.id, {', '.join(values)} FROM "
+            f"(SELECT md5(n::text)::uuid AS id FROM generate_series(1, {TENANTS}) AS n) AS tenant, "
+            f"{table} AS t WHERE t.tenant_id = ANY ($1) ON CONFLICT DO NOTHING",
+            tenants,
+        )
+    await admin.execute("VACUUM ANALYZE")
+
+
+async def plan(connection: Any, statement: str) -> dict[str, Any]:
+    """Return the plan that a statement gets for any values."""
+    await connection.execute(f"PREPARE planned AS {statement}")
+    try:
+        count = await connection.fetchval(
+            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'"
+        )
+        nulls = f"({', '.join(['NULL'] * count)})" if count else ""
+        found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE planned{nulls}")
+    finally:
+        await connection.execute("DEALLOCATE planned")
+    top: dict[str, Any] = json.loads(found)[0]["Plan"]
+    return top
+
+
+def faults(node: dict[str, Any], empty: set[str], prefixed: set[str]) -> Iterator[str]:
+    """Yield where a plan reads, or looks for conflicts, other than in the tenant's part of an index."""
+    kind, table, index = node["Node Type"], node.get("Relation Name"), node.get("Index Name")
+    if kind == "Seq Scan" and table not in empty:
+        yield f"{kind} on {table}"
+    if index is not None:
+        # What row-level security compares is no condition of the statement's.
+        compared = node.get("Filter" if index == ACROSS else "Index Cond", "").replace("COALESCE((tenant_id = ", "")
+        if index not in {*prefixed, ACROSS} or "tenant_id = " not in compared:
+            yield f"{kind} using {index} ({compared})"
+    yield from (f"conflicts by {name}" for name in {*node.get("Conflict Arbiter Indexes", [])} - prefixed)
+    for inner in node.get("Plans", []):
+        yield from faults(inner, empty, prefixed)
+
+
+async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(server: Embedded) -> None:
     async with fresh_database(server.postgres_dsn) as dsn:
         await migrate(dsn)
-        async with await create_pool(dsn) as pool:
-            for _ in range(3):
-                await fill(pool)
-        # A table of one page is read as a whole unless that is forbidden.
-        settings = {"enable_seqscan": "off", "plan_cache_mode": "force_generic_plan", "jit": "off"}
-        async with connected(dsn, **settings) as connection:
-            await connection.execute("ANALYZE")
-            await connection.execute(f"SET ROLE {APPLICATION_ROLE}")
-            await prepare(connection)
-            yield connection
+        async with await create_pool(dsn, max_size=1, settings={"plan_cache_mode": "force_generic_plan"}) as pool:
+            tenants = [await fill(pool) for _ in range(ROWS)]
+            async with connected(dsn, session_replication_role="replica") as admin:
+                await multiply(admin, tenants)
+                prefixed = {row["index"] for row in await admin.fetch(LEADING, []) if row["leading"] == "tenant_id"}
+                empty = {name for (name,) in await admin.fetch(EMPTY, TENANTS)}
+            async with pool.acquire() as connection:
+                await prepare(connection)
+                found = {
+                    name: [fault for text in texts for fault in faults(await plan(connection, text), empty, prefixed)]
+                    for name, texts in STATEMENTS.items()
+                }
+                noticed = [[*faults(await plan(connection, text), empty, prefixed)] for text in READ_OTHERWISE]
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+    assert [*map(len, noticed)] == [1] * len(READ_OTHERWISE)
+    # Months to come, and what belongs to no tenant.
+    assert {re.sub(r"_\d.*", "", name) for name in empty} == {"alembic_version", "audit_retention", "audit_body"}
 
 
-async def first_columns(connection: Any) -> dict[str, str]:
-    """Return the first column of each index of the schema."""
-    rows = await connection.fetch(
-        "SELECT c.relname, a.attname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
-        "JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0] "
-        "WHERE c.relnamespace = 'convostore'::regnamespace"
-    )
-    return dict(rows)
-
-
-async def plan_of(connection: Any, statement: str) -> dict[str, Any]:
-    """Return the plan that serves a statement whatever its parameters are."""
-    parameters = (await connection.prepare(statement)).get_parameters()
-    values = f"({', '.join(['NULL'] * len(parameters))})" if parameters else ""
-    await connection.execute(f"PREPARE looked_at AS {statement}")
-    try:
-        (plan,) = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE looked_at{values}"))
-    finally:
-        await connection.execute("DEALLOCATE looked_at")
-    found: dict[str, Any] = plan["Plan"]
-    return found
-
-
-def scans(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of a plan that read a table or an index."""
-    if node["Node Type"].endswith("Scan") and ("Relation Name" in node or "Index Name" in node):
-        yield node
-    for child in node.get("Plans", []):
-        yield from scans(child)
-
-
-async def loose(connection: Any, statement: str) -> list[str]:
-    """Return what a statement reads other than by an index that begins with the tenant, bound to it."""
-    first, found = await first_columns(connection), []
-    for scan in scans(await plan_of(connection, statement)):
-        table, index, condition = scan.get("Relation Name"), scan.get("Index Name"), scan.get("Index Cond", "")
-        if table in WITHOUT_TENANT or scan["Node Type"] == "Bitmap Heap Scan":
-            continue  # the index scans below it are looked at
-        if index is None or first.get(index) != "tenant_id" or not re.search(r"\btenant_id = ", condition):
-            found.append(f"{scan['Node Type']} {table} {index} {condition}")
-    return found
-
-
-@pytest.mark.parametrize(("file", "name"), [query for query in NAMED if query not in NO_ROWS])
-async def test_a_named_query_reads_by_tenant(filled: Any, file: str, name: str) -> None:
-    found = await loose(filled, queries(file)[name])
-    if (file, name) in BY_ID_ALONE | FOR_ALL_TENANTS:
-        # They learn the tenants first: by the session's id, or from what is old.
-        assert not [scan for scan in found if "Seq Scan" in scan]
-    else:
-        assert found == []
-
-
-@pytest.mark.parametrize(("entity", "statement"), [kind for kind in GENERATED if kind not in NOT_IN_USE])
-async def test_a_generated_statement_reads_by_tenant(filled: Any, entity: str, statement: str) -> None:
-    for text in generated(entity, statement):
-        assert await loose(filled, text) == [], text
-
-
-@pytest.mark.parametrize(("entity", "filters"), SEARCH_FILTERS)
-async def test_a_search_reads_by_tenant(filled: Any, entity: str, filters: tuple[str, ...]) -> None:
-    for text in searches(entity, filters):
-        assert await loose(filled, text) == [], text
-
-
-async def test_a_statement_without_its_tenant_would_be_noticed(filled: Any) -> None:
-    for text in (
-        "SELECT FROM convostore.session AS t WHERE t.session_id = $1::uuid",
-        "SELECT FROM convostore.agent AS t WHERE t.name = $1",
-    ):
-        assert len(await loose(filled, text)) == 1
+def test_every_statement_that_is_written_somewhere_is_looked_at() -> None:
+    package = files("convostore.postgres")
+    sources = {file.name: file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py")}
+    writing = re.compile(r"\b(FROM|INTO|UPDATE) (\{|convostore\.)")
+    assert {name for name, text in sources.items() if writing.search(text)} == WRITERS
+    made = {name for name, method in vars(Statements).items() if callable(method)}
+    made |= set(re.findall(r"self\.(\w+) = cache\(", sources["statements.py"]))
+    assert {name for name in made if not name.startswith("_")} == {name for _, name in GENERATED} - {"select_after"}
