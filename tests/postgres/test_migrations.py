@@ -13,7 +13,7 @@ from alembic.script import ScriptDirectory
 
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, ValidationError
-from convostore.postgres import create_pool, migrate, schema_version
+from convostore.postgres import PostgresConfigStore, create_pool, migrate, schema_version
 from convostore.postgres import migrations as module
 from tests.postgres.catalogue import VERSION_TABLE, catalogue
 from tests.postgres.databases import connected, dsn_of, fresh_database, fresh_user
@@ -33,16 +33,21 @@ async def snapshot(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
         return await catalogue(connection)
 
 
-async def test_a_database_is_the_same_after_up_down_and_up_again(empty: str) -> None:
-    assert await schema_version(empty) == "base"
-    await migrate(empty)
-    first = await snapshot(empty)
-    assert await schema_version(empty) == module.HEAD
-    assert all(len(rows) > 0 for rows in first.values())
-    await migrate(empty, "base")
-    assert await schema_version(empty) == "base"
-    await migrate(empty)
-    assert await snapshot(empty) == first
+async def test_every_version_is_the_same_after_up_down_and_up_again_with_data_in_it(empty: str) -> None:
+    base, *versions = module.VERSIONS
+    assert await schema_version(empty) == base
+    found = []
+    # The last version is filled before it goes down, and again when it is back.
+    for version in (*versions, *reversed(versions[:-1]), base, *versions):
+        await migrate(empty, version)
+        assert await schema_version(empty) == version
+        found.append((version, await snapshot(empty)))
+        if version == module.HEAD:
+            async with await create_pool(empty) as pool:
+                assert await PostgresConfigStore(pool).get_agents(await fill(pool)) != ([], 0)
+    for version, left in found:
+        assert left == dict(found)[version]
+        assert all(len(rows) > 0 for rows in left.values()) or version == base
 
 
 async def test_down_removes_everything_but_the_version_table_also_from_a_filled_database(empty: str) -> None:

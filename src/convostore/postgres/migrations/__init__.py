@@ -24,7 +24,9 @@ HEAD = VERSIONS[-1]
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _ALEMBIC = threading.Lock()  # Alembic keeps what it works on in its modules: one migration at a time in a process
 _POLL = 0.05
-_LOCK_TIMEOUT = "5s"
+
+LOCK_TIMEOUT = "5s"
+"""How long a migration waits for a table that others use, while others wait behind it, before it gives up."""
 
 
 async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -> None:
@@ -101,7 +103,7 @@ async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -
     async def connect(*_: Any, **__: Any) -> Any:
         return await asyncpg.connect(
             dsn,
-            server_settings={"role": "convostore_owner", "search_path": vector_schema, "lock_timeout": _LOCK_TIMEOUT},
+            server_settings={"role": "convostore_owner", "search_path": vector_schema, "lock_timeout": LOCK_TIMEOUT},
         )
 
     def run(bind: Connection) -> None:
