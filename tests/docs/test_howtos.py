@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from redis.asyncio import Redis
 
 from convostore.embedded import Embedded
+from convostore.postgres import PostgresConfigStore, create_pool, migrate
 from convostore.redis import RedisSessionStore, create_client, train_dictionary
 from convostore.replay import (
     AgentRecord,
@@ -22,7 +23,8 @@ from convostore.replay import (
     VariableRecord,
     read,
 )
-from convostore.testing.factories import full_session
+from convostore.testing.factories import full_session, make_agent
+from tests.postgres.databases import connected, dsn_of
 
 HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
 PAGE = HOWTOS / "replay.md"
@@ -91,3 +93,17 @@ def test_the_example_of_the_profiles_page_runs() -> None:
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]
+
+
+async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engines: Embedded) -> None:
+    (create,) = re.findall(r"```sql\n(.*?)```", (HOWTOS / "migrations.md").read_text(), re.DOTALL)
+    agent, dsn = make_agent(uuid4()), dsn_of(engines.postgres_dsn, user="shop")
+    async with connected(engines.postgres_dsn) as admin:
+        await admin.execute(create)
+        try:
+            await migrate(dsn)
+            async with await create_pool(dsn) as pool:
+                await PostgresConfigStore(pool).save_agent(agent)
+                assert await PostgresConfigStore(pool).get_agent(agent.tenant_id, agent.id) == agent
+        finally:
+            await admin.execute("DROP ROLE shop")

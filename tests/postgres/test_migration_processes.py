@@ -1,24 +1,54 @@
-"""Migrations in processes of their own: many at once, killed anywhere, and beside other traffic."""
+"""Migrations by real processes: many at once, killed anywhere, and beside traffic."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from shutil import copytree, ignore_patterns
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from convostore.core.boundary import DEFAULT_TIMEOUT
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
-from convostore.postgres import PostgresConfigStore, migrate, schema_version
+from convostore.postgres import PostgresSessionStore, create_pool, migrate, schema_version
 from convostore.postgres import migrations as module
-from convostore.testing.factories import make_agent
-from tests.postgres.blocking import blocking, single, waiting
-from tests.postgres.catalogue import catalogue
+from convostore.testing.factories import make_session
+from tests.postgres import migrating
+from tests.postgres.blocking import blocking, gone
 from tests.postgres.databases import connected, fresh_database
+from tests.postgres.filled import fill
+from tests.postgres.test_migrations import snapshot
+
+Run = Callable[..., Any]
+
+SECOND = """
+from alembic import op
+
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+
+
+def upgrade():
+    op.execute("ALTER TABLE convostore.session ADD COLUMN more text")
+
+
+def downgrade():
+    op.execute("ALTER TABLE convostore.session DROP COLUMN more")
+"""
+"""A revision of tables that are in use."""
+
+STRIDE = 29
+"""How many statements lie between two places in which an upgrade is killed; 1 is every place, in a minute."""
+
 
 STEPS = """
 CREATE SEQUENCE public.step;
@@ -34,6 +64,12 @@ CREATE EVENT TRIGGER stop_at ON ddl_command_end EXECUTE FUNCTION public.stop_at(
 """
 """Counts the statements that change the schema, and stops at one of them for as long as somebody holds lock 7."""
 
+WAITS = """
+SELECT EXISTS (
+    SELECT FROM pg_locks
+    WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'convostore.session'::regclass)
+"""
+
 
 @pytest.fixture
 async def empty(engines: Embedded) -> AsyncIterator[str]:
@@ -42,63 +78,120 @@ async def empty(engines: Embedded) -> AsyncIterator[str]:
         yield dsn
 
 
-async def migrating(dsn: str) -> Process:
-    """Start a process that migrates a database."""
-    program = "import asyncio, sys; from convostore.postgres import migrate; asyncio.run(migrate(sys.argv[1]))"
-    return await asyncio.create_subprocess_exec(sys.executable, "-c", program, dsn, stderr=PIPE)
+@asynccontextmanager
+async def processes(dsn: str, revision: str) -> AsyncIterator[Run]:
+    """Yield what runs processes that migrate, each up to so many statements, and returns their exit codes."""
+    parent = await asyncio.create_subprocess_exec(
+        *(sys.executable, migrating.__file__, dsn, revision), stdin=PIPE, stdout=PIPE
+    )
+    assert parent.stdin is not None
+    assert parent.stdout is not None
+    stdin, stdout = parent.stdin, parent.stdout
+
+    async def run(*statements: int) -> list[int]:
+        stdin.write(f"{json.dumps(statements)}\n".encode())
+        codes: list[int] = json.loads(await stdout.readline())
+        return codes
+
+    try:
+        yield run
+    finally:
+        stdin.close()
+        await parent.wait()
 
 
-async def succeed(process: Process) -> None:
-    """Wait for a process to end well."""
-    _, errors = await process.communicate()
-    assert process.returncode == 0, errors.decode()
-
-
-async def snapshot(dsn: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Return the catalogue of a database."""
+async def rows(dsn: str) -> dict[str, int]:
+    """Return how many rows each table has."""
     async with connected(dsn) as connection:
-        return await catalogue(connection)
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'")
+        return {name: await connection.fetchval(f"SELECT count(*) FROM convostore.{name}") for (name,) in tables}
 
 
-async def test_eight_processes_at_once_end_in_one_whole_schema(engines: Embedded, empty: str) -> None:
-    await asyncio.gather(*[succeed(process) for process in [await migrating(empty) for _ in range(8)]])
+def is_nothing(found: dict[str, int]) -> bool:
+    """Return whether there are no tables but the one of versions, which has none."""
+    return found in ({}, {"alembic_version": 0})
+
+
+async def test_eight_processes_at_once_end_in_one_whole_schema_and_in_none(engines: Embedded, empty: str) -> None:
+    async with processes(empty, "head") as run:
+        assert await run(*[0] * 8) == [0] * 8
     async with fresh_database(engines.postgres_dsn) as other:
         await migrate(other)
         assert await snapshot(empty) == await snapshot(other)
+    async with processes(empty, "base") as run:
+        assert await run(*[0] * 8) == [0] * 8
+    assert is_nothing(await rows(empty))
 
 
-async def test_a_process_may_be_killed_in_the_middle_of_any_step(engines: Embedded, empty: str) -> None:
-    async with fresh_database(engines.postgres_dsn) as other, connected(other) as admin:
-        await admin.execute(STEPS)
-        await admin.execute(f'ALTER DATABASE "{other.rpartition("/")[2].partition("?")[0]}" SET convostore.stop_at = 0')
+async def test_an_upgrade_that_is_killed_anywhere_leaves_all_or_nothing_and_can_be_run_again(
+    engines: Embedded, empty: str
+) -> None:
+    async with fresh_database(engines.postgres_dsn) as other:
         await migrate(other)
-        # What stands outside the schema, the extension above all, stays when the rest is undone.
-        await migrate(other, "base")
-        await admin.execute("SELECT setval('public.step', 1, false)")
-        await migrate(other)
-        steps = await admin.fetchval("SELECT last_value FROM public.step")
-        await admin.execute("DROP EVENT TRIGGER stop_at; DROP FUNCTION public.stop_at; DROP SEQUENCE public.step")
         whole = await snapshot(other)
-    assert steps > 50
+    seen = set()
+    async with processes(empty, "head") as run:
+        for statements in count(1, STRIDE):
+            (code,) = await run(statements)
+            if await schema_version(empty) == module.HEAD:
+                break
+            assert code == -signal.SIGKILL
+            assert is_nothing(await rows(empty))
+            seen.add(statements)
+        assert await run(0) == [0]
+    assert len(seen) > 4
+    assert await snapshot(empty) == whole
+
+
+async def test_a_downgrade_that_is_killed_anywhere_leaves_all_data_or_nothing_and_can_be_run_again(empty: str) -> None:
+    await migrate(empty)
+    async with await create_pool(empty) as pool:
+        await fill(pool)
+    whole, filled = await snapshot(empty), await rows(empty)
+    assert sum(number > 0 for number in filled.values()) > 20
+    seen = set()
+    async with processes(empty, "base") as run:
+        for statements in count(1, STRIDE // 5):
+            (code,) = await run(statements)
+            if await schema_version(empty) == "base":
+                break
+            assert code == -signal.SIGKILL
+            assert (await snapshot(empty), await rows(empty)) == (whole, filled)
+            seen.add(statements)
+        assert await run(0) == [0]
+    assert len(seen) > 4
+    assert is_nothing(await rows(empty))
+    await migrate(empty)
+    assert await snapshot(empty) == whole
+
+
+async def test_a_process_may_be_killed_while_a_statement_runs(engines: Embedded, empty: str) -> None:
+    async with fresh_database(engines.postgres_dsn) as other:
+        await migrate(other)
+        whole = await snapshot(other)
     database = empty.rpartition("/")[2].partition("?")[0]
     async with connected(empty) as admin, connected(empty) as holder:
         await admin.execute(STEPS)
-        for step in (1, steps // 3, 2 * steps // 3, steps):
+        for step in (10, 100):
             await admin.execute(f'ALTER DATABASE "{database}" SET convostore.stop_at = {step}')
             await admin.execute("SELECT setval('public.step', 1, false)")
             await holder.execute("SELECT pg_advisory_lock(7)")
-            process = await migrating(empty)
+            process = await started(empty)
             backend = await stopped(admin, process)
             process.kill()
             await process.wait()
             await holder.execute("SELECT pg_advisory_unlock(7)")
-            async with asyncio.timeout(20):
-                while await admin.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", backend):
-                    pass
-            assert await schema_version(empty) == "base"
+            await gone(admin, backend)
+            assert is_nothing(await rows(empty))
         await admin.execute("DROP EVENT TRIGGER stop_at; DROP FUNCTION public.stop_at; DROP SEQUENCE public.step")
-    await succeed(await migrating(empty))
+    await migrate(empty)
     assert await snapshot(empty) == whole
+
+
+async def started(dsn: str) -> Process:
+    """Start a process that migrates a database."""
+    program = "import asyncio, sys; from convostore.postgres import migrate; asyncio.run(migrate(sys.argv[1]))"
+    return await asyncio.create_subprocess_exec(sys.executable, "-c", program, dsn, stderr=PIPE)
 
 
 async def stopped(admin: Any, process: Process) -> int:
@@ -112,28 +205,46 @@ async def stopped(admin: Any, process: Process) -> int:
     raise AssertionError(f"the process ended before it came to the step: {errors.decode()}")
 
 
-async def test_traffic_waits_no_longer_than_the_migration_may_wait_for_its_lock(
-    empty: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_LOCK_TIMEOUT", "2s")
-    await migrate(empty)
-    tenant = uuid4()
-    agent = make_agent(tenant)
-    async with connected(empty) as admin, single(empty) as (pool, pid):
-        store = PostgresConfigStore(pool, timeout=60)
-        await store.save_agent(agent)
-        # Somebody reads and never ends: the migration cannot have its lock, and whoever reads now waits behind it.
-        async with blocking(empty, "SELECT FROM convostore.agent"):
-            down = asyncio.create_task(migrate(empty, "base"))
-            async with asyncio.timeout(60):
-                while not await admin.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
-                    pass
-            reading = asyncio.create_task(store.get_agent(tenant, agent.id))
-            await waiting(admin, pid)
-            assert await reading == agent
-            with pytest.raises(ConnectionError) as late:
-                await down
-            assert (late.value.retryable, late.value.outcome) == (True, "not_applied")
-        assert await schema_version(empty) == module.HEAD
-        assert await store.get_agent(tenant, agent.id) == agent
-    await migrate(empty, "base")
+@pytest.fixture
+def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be a second revision."""
+    folder = copytree(Path(module.__file__).parent, tmp_path / "migrations", ignore=ignore_patterns("__pycache__"))
+    folder.joinpath("versions", "0002_more.py").write_text(SECOND)
+    monkeypatch.setattr(module, "files", lambda _: folder)
+    monkeypatch.setattr(module, "VERSIONS", (*module.VERSIONS, "0002"))
+    monkeypatch.setattr(module, "HEAD", "0002")
+
+
+@pytest.mark.usefixtures("second")
+async def test_traffic_waits_for_an_upgrade_no_longer_than_its_lock_timeout(empty: str) -> None:
+    assert module.LOCK_TIMEOUT < DEFAULT_TIMEOUT
+    await migrate(empty, "0001")
+    async with (
+        await create_pool(empty) as pool,
+        connected(empty) as admin,
+        # Whoever reads for long, such as a backup, is what an upgrade waits for, and what comes later behind it.
+        blocking(empty, "SELECT count(*) FROM convostore.session") as backup,
+    ):
+        store, session = PostgresSessionStore(pool, timeout=60), make_session(uuid4())
+        await store.save(session)
+        before = await snapshot(empty)
+        upgrade = asyncio.create_task(migrate(empty, timeout=60))
+        async with asyncio.timeout(20):
+            while not await admin.fetchval(WAITS):
+                pass
+        traffic = asyncio.gather(*(store.get(session.session_id) for _ in range(5)))
+        with pytest.raises(ConnectionError) as late:
+            await upgrade
+        assert (late.value.code, late.value.retryable, late.value.outcome) == ("55P03", True, "not_applied")
+        # The backup goes on.
+        assert await traffic == [session] * 5
+        await store.save(session)
+        assert await snapshot(empty) == before
+        await backup.let_go()
+        upgrade = asyncio.create_task(migrate(empty, timeout=60))
+        while not upgrade.done():
+            await store.save(session)
+            assert await store.get(session.session_id) == session
+        await upgrade
+        assert await schema_version(empty) == "0002"
+        assert await store.get(session.session_id) == session

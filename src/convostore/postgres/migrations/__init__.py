@@ -25,8 +25,8 @@ _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process ho
 _ALEMBIC = threading.Lock()  # Alembic keeps what it works on in its modules: one migration at a time in a process
 _POLL = 0.05
 
-LOCK_TIMEOUT = "5s"
-"""How long a migration waits for a table that others use, while others wait behind it, before it gives up."""
+LOCK_TIMEOUT = 2.0
+"""How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
 
 
 async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -> None:
@@ -40,7 +40,8 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
 
     Raises:
         ValidationError: the user may not do this, the server lacks pgvector, or a newer release migrated the database.
-        ConnectionError: the server cannot be reached, or another process migrates for too long.
+        ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
+            for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
     target = HEAD if revision == "head" else revision
     if target not in VERSIONS:
@@ -103,7 +104,11 @@ async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -
     async def connect(*_: Any, **__: Any) -> Any:
         return await asyncpg.connect(
             dsn,
-            server_settings={"role": "convostore_owner", "search_path": vector_schema, "lock_timeout": LOCK_TIMEOUT},
+            server_settings={
+                "role": "convostore_owner",
+                "search_path": vector_schema,
+                "lock_timeout": f"{LOCK_TIMEOUT}s",
+            },
         )
 
     def run(bind: Connection) -> None:
