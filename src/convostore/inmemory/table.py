@@ -90,7 +90,8 @@ class InMemoryTable(Table[M]):
         once_each(items, self._declaration)
         before = dict(self._rows)
         try:
-            for item in items:
+            # What is new first: that a parent is missing is told before that a key is taken.
+            for item in sorted(items, key=lambda item: self._key(item) in before):
                 await self.add(item)
         except StoreError:
             self._rows = before

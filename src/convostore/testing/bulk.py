@@ -90,6 +90,17 @@ class BulkContract(StoreContract):
                 await store.add_relationships([make_relationship(a, a), make_relationship(a, a, **ends)])
             assert await store.get_relationships(tenant, agent) == []
 
+    async def test_a_missing_entity_is_told_before_an_id_that_is_taken(self, store: MemoryStore) -> None:
+        a = make_entity(uuid4(), uuid4())
+        await store.add_entity(a)
+        old = make_relationship(a, a)
+        await store.add_relationship(old)
+        taken = old.model_copy(update={"confidence": 0.5, "revision": 0})
+        for other, error in ((make_relationship(a, a, to_entity_id=uuid4()), NotFoundError), (old, ConflictError)):
+            with pytest.raises(error):
+                await store.add_relationships([taken, other])
+        assert await store.get_relationships(a.tenant_id, a.agent_id) == [old]
+
     async def test_one_bad_item_stores_nothing(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         good, bad = make_episode(tenant, agent), make_episode(tenant, agent, embedding=[1.0])
