@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+import warnings
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -16,3 +18,12 @@ async def cluster() -> AsyncIterator[Cluster]:
     with private_directory() as path:
         async with running_cluster(path) as cluster:
             yield cluster
+
+
+@pytest.fixture
+def dropped_connections() -> Iterator[None]:
+    """Collect what the driver drops without closing it: connections to nodes that go while a topology is asked for."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

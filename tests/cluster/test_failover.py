@@ -20,6 +20,8 @@ from tests.cluster.working import histories_checked, opened, working
 from tests.processes import private_directory
 from tests.redis.checking import Keys, contents, entries, expected_of, without_pointers
 
+pytestmark = pytest.mark.usefixtures("dropped_connections")
+
 
 async def is_primary(node: Node) -> bool:
     """Return whether a node is a primary now."""

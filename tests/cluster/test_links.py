@@ -20,6 +20,8 @@ from convostore.redis.links import Command, Link
 from convostore.testing.factories import make_session
 from tests.cluster.nodes import Cluster, Node
 
+pytestmark = pytest.mark.usefixtures("dropped_connections")
+
 
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[RedisCluster]:

@@ -19,6 +19,8 @@ from tests.cluster.working import Work, histories_checked, opened, working
 
 SLOTS_THAT_MOVE = 2
 
+pytestmark = pytest.mark.usefixtures("dropped_connections")
+
 
 async def slots_of(node: Node, work: Work) -> list[int]:
     """Return some slots of a primary that hold what is worked on."""
