@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from random import Random
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,8 +15,11 @@ from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import Channel, CustomerProfile
 from convostore.postgres import PostgresProfileStore, create_pool
-from convostore.testing.factories import make_asset, make_field
+from convostore.testing.factories import make_asset, make_field, make_profile
+from convostore.testing.profiles import reread
 from convostore.testing.unmerging import state
+from tests.postgres.blocking import blocking, single, waiting
+from tests.postgres.databases import connected
 
 WORKERS, PROFILES = 50, 20
 
@@ -32,6 +35,58 @@ async def test_of_fifty_who_meet_a_customer_first_one_creates_the_profile(store:
     found = await asyncio.gather(*(store.get_or_create(tenant, Channel.SMS, "1") for _ in range(WORKERS)))
     assert len({profile.id for profile in found}) == 1
     assert await store.list_profiles(tenant) == [found[0]]
+
+
+async def at_once(
+    engines: Embedded, tenant: UUID, lock: str, *calls: Callable[[PostgresProfileStore], Any]
+) -> list[Any]:
+    """Make calls that each have read what there is before any of them has written; return answers and errors."""
+    async with connected(engines.postgres_dsn) as admin, AsyncExitStack() as stack:
+        pools = [await stack.enter_async_context(single(engines.postgres_dsn)) for _ in calls]
+        async with blocking(engines.postgres_dsn, lock, tenant) as blocker:
+            pairs = zip(calls, pools, strict=True)
+            running = [asyncio.ensure_future(call(PostgresProfileStore(pool))) for call, (pool, _) in pairs]
+            await waiting(admin, *(pid for _, pid in pools))
+            await blocker.let_go()
+        return await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("kind", ["field", "asset"])
+async def test_of_two_who_use_one_id_at_once_one_does(
+    engines: Embedded, store: PostgresProfileStore, kind: str
+) -> None:
+    tenant, item = uuid4(), make_field() if kind == "field" else make_asset()
+    profiles = [await store.get_or_create(tenant, Channel.SMS, str(number)) for number in range(2)]
+
+    def using(profile: CustomerProfile) -> Callable[[PostgresProfileStore], Any]:
+        return lambda one: (one.update_field if kind == "field" else one.add_asset)(tenant, profile.id, item)
+
+    lock = "SELECT FROM convostore.profile WHERE tenant_id = $1 FOR UPDATE"
+    results = await at_once(engines, tenant, lock, *map(using, profiles))
+    (refused,) = (result for result in results if isinstance(result, Exception))
+    assert isinstance(refused, ConflictError)
+    assert refused.code == f"profile_{kind}_pkey"
+    for profile, result in zip(profiles, results, strict=True):
+        stored = await reread(store, profile)
+        assert [*stored.fields.values(), *stored.assets] == ([] if result is refused else [item])
+
+
+async def test_of_two_who_save_one_new_profile_at_once_one_does(engines: Embedded, store: PostgresProfileStore) -> None:
+    tenant = uuid4()
+    one, two = (make_profile(tenant, id=UUID(int=1), fields={name: make_field(name)}) for name in ("one", "two"))
+    # A row that is not there in the end: both wait for what becomes of it.
+    lock = (
+        "INSERT INTO convostore.profile (tenant_id, id, customer_id, consents, verification_level, created_at, "
+        "updated_at, revision) VALUES ($1, lpad('1', 32, '0')::uuid, $1, '[]', '', now(), now(), 1)"
+    )
+    results = await at_once(
+        engines, tenant, lock, lambda store: store.save_profile(one), lambda store: store.save_profile(two)
+    )
+    (refused,) = (result for result in results if isinstance(result, Exception))
+    assert isinstance(refused, ConflictError)
+    assert refused.current_revision == 1
+    winner = two if results[0] is refused else one
+    assert await store.list_profiles(tenant) == [winner]
 
 
 async def peopled(store: PostgresProfileStore, tenant: UUID) -> list[CustomerProfile]:

@@ -11,7 +11,7 @@ from pydantic_core import from_json, to_json
 
 from convostore.core.profiles import Change, Merge, Stored
 from convostore.core.stores.profile import BaseProfileStore
-from convostore.errors import ConflictError, StoreError
+from convostore.errors import StoreError
 from convostore.models import Channel, CustomerProfile, ProfileAsset, ProfileField, VerificationLevel
 from convostore.postgres.decoding import of_document
 from convostore.postgres.queries import queries
@@ -107,8 +107,6 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             *(_rows(tenant_id, rows) for rows in (profiles, fields, assets, linked, unlinked, moved)),
             *(_merge(tenant_id, change), change.undone),
         )
-        if verdict not in ("applied", "changed"):
-            raise ConflictError("profile: the id of a field or asset is taken", code=verdict)
         return bool(verdict == "applied")
 
 

@@ -122,7 +122,7 @@ WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT doome
 RETURNING p.tenant_id, p.id
 
 -- name: apply_profile_change
--- Write the rows of a change if every profile is as expected; say `applied`, `changed`, or the key that is taken.
+-- Write the rows of a change if every profile is as expected; say `applied` or `changed`.
 WITH
 context AS MATERIALIZED (SELECT {{gate}} AS ready),
 expected AS MATERIALIZED (
@@ -144,14 +144,6 @@ verdict AS MATERIALIZED (
             SELECT FROM expected AS e LEFT JOIN held AS h ON h.id = e.id
             WHERE e.revision <> coalesce(h.revision, 0) OR e.deleted_at IS DISTINCT FROM h.deleted_at
         ) THEN 'changed'
-        WHEN EXISTS (
-            SELECT FROM new_field AS n JOIN convostore.profile_field AS f ON f.tenant_id = $1 AND f.id = n.id
-            WHERE (SELECT ready FROM context) AND f.profile_id NOT IN (SELECT id FROM expected)
-        ) THEN 'profile_field_pkey'
-        WHEN EXISTS (
-            SELECT FROM new_asset AS n JOIN convostore.profile_asset AS a ON a.tenant_id = $1 AND a.id = n.id
-            WHERE (SELECT ready FROM context) AND a.profile_id NOT IN (SELECT id FROM expected)
-        ) THEN 'profile_asset_pkey'
         ELSE 'applied'
     END AS verdict
 ),
@@ -164,6 +156,10 @@ written_profile AS (
         verification_level = excluded.verification_level, merged_into = excluded.merged_into,
         last_interaction_at = excluded.last_interaction_at, updated_at = excluded.updated_at,
         deleted_at = excluded.deleted_at, revision = excluded.revision
+    WHERE CASE
+        WHEN p.revision = (SELECT e.revision FROM expected AS e WHERE e.id = p.id) THEN true
+        ELSE convostore.refuse('serialization_failure', 'profile_pkey')
+    END
     RETURNING p.id
 ),
 unlinked_identity AS (
@@ -210,6 +206,10 @@ written_field AS (
         verification_method = excluded.verification_method, verified_at = excluded.verified_at, verified_by =
         excluded.verified_by, confidence = excluded.confidence, requires_confirmation = excluded.requires_confirmation,
         collected_at = excluded.collected_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at
+    WHERE CASE
+        WHEN f.profile_id IN (SELECT id FROM expected) THEN true
+        ELSE convostore.refuse('unique_violation', 'profile_field_pkey')
+    END
     RETURNING f.id
 ),
 written_asset AS (
@@ -225,6 +225,10 @@ written_asset AS (
         superseded_at = excluded.superseded_at, verified = excluded.verified, verification_result =
         excluded.verification_result, retention_policy = excluded.retention_policy, expires_at = excluded.expires_at,
         analysis_field_ids = excluded.analysis_field_ids
+    WHERE CASE
+        WHEN a.profile_id IN (SELECT id FROM expected) THEN true
+        ELSE convostore.refuse('unique_violation', 'profile_asset_pkey')
+    END
     RETURNING a.id
 ),
 kept_merge AS (

@@ -794,6 +794,13 @@ CREATE TABLE convostore.profile_merge (
 
 CREATE INDEX profile_merge_target_id_idx ON convostore.profile_merge (tenant_id, target_id, revision DESC);
 
+-- What was written after a statement began is met by its ON CONFLICT, and can only be refused by an error.
+CREATE FUNCTION convostore.refuse(condition text, key text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE EXCEPTION USING ERRCODE = condition, CONSTRAINT = key, MESSAGE = 'another call was first';
+END
+$$;
+
 CREATE FUNCTION convostore.profile_document(p convostore.profile, past uuid[]) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN json_build_object(

@@ -18,6 +18,8 @@ DROP FUNCTION convostore.matching_episodes;
 
 DROP FUNCTION convostore.profile_document;
 
+DROP FUNCTION convostore.refuse;
+
 DROP FUNCTION convostore.record_audit;
 
 DROP FUNCTION convostore.lock_audit_head;
