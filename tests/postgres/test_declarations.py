@@ -15,7 +15,7 @@ from convostore.postgres.vectors import EPISODES
 
 PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {
     # table: model, columns that do not follow from its fields, fields that are rows of other tables
-    "profile": (CustomerProfile, {}, {"channel_identities", "fields", "assets"}),
+    "profile": (CustomerProfile, {"write_id": ("uuid", True)}, {"channel_identities", "fields", "assets"}),
     "channel_identity": (
         ChannelIdentity,
         {

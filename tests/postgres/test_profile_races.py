@@ -55,11 +55,13 @@ async def at_once(
 async def test_of_two_who_use_one_id_at_once_one_does(
     engines: Embedded, store: PostgresProfileStore, kind: str
 ) -> None:
-    tenant, item = uuid4(), make_field() if kind == "field" else make_asset()
+    tenant, field, asset = uuid4(), make_field(), make_asset()
     profiles = [await store.get_or_create(tenant, Channel.SMS, str(number)) for number in range(2)]
 
     def using(profile: CustomerProfile) -> Callable[[PostgresProfileStore], Any]:
-        return lambda one: (one.update_field if kind == "field" else one.add_asset)(tenant, profile.id, item)
+        if kind == "field":
+            return lambda one: one.update_field(tenant, profile.id, field)
+        return lambda one: one.add_asset(tenant, profile.id, asset)
 
     lock = "SELECT FROM convostore.profile WHERE tenant_id = $1 FOR UPDATE"
     results = await at_once(engines, tenant, lock, *map(using, profiles))
@@ -68,7 +70,8 @@ async def test_of_two_who_use_one_id_at_once_one_does(
     assert refused.code == f"profile_{kind}_pkey"
     for profile, result in zip(profiles, results, strict=True):
         stored = await reread(store, profile)
-        assert [*stored.fields.values(), *stored.assets] == ([] if result is refused else [item])
+        items = [*stored.fields.values(), *stored.assets]
+        assert items == ([] if result is refused else [field if kind == "field" else asset])
 
 
 async def test_of_two_who_save_one_new_profile_at_once_one_does(engines: Embedded, store: PostgresProfileStore) -> None:

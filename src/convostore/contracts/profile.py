@@ -183,7 +183,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @writes_once
     async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None) -> int:
         """Let every active field whose `expires_at` has come expire; return how many did.
 
@@ -222,7 +222,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @writes_once
     async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
         """Say how far a customer's identity is verified.
 

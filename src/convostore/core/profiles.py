@@ -31,11 +31,19 @@ _FATE = {"status", "superseded_by_id", "superseded_at"}
 
 
 class Stored(NamedTuple):
-    """A profile as it is stored, deleted or not, with those of its past items that were asked for."""
+    """A profile as it is stored, deleted or not, with those of its past items that were asked for.
+
+    Attributes:
+        profile: the profile.
+        past_fields: its fields that are not active.
+        past_assets: its assets that are superseded.
+        write_id: the id of the call that wrote it last, None where no answer can be lost.
+    """
 
     profile: CustomerProfile
     past_fields: list[ProfileField]
     past_assets: list[ProfileAsset]
+    write_id: UUID | None = None
 
 
 class Merge(FrozenModel):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
+from convostore.core.boundary import current_write_id
 from convostore.core.profiles import Change, Merge, Stored
 from convostore.core.stores.profile import BaseProfileStore
 from convostore.errors import StoreError
@@ -49,7 +50,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
         moment = self._clock()
         query = queries("profile")["expire_fields"]
-        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment)
+        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment, current_write_id())
         return count
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
@@ -60,7 +61,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     ) -> dict[UUID, Stored]:
         query = queries("profile")["profiles_by_id"]
         rows = await self._database.fetch(query, tenant_id, list(profile_ids), _ids(item_ids))
-        found = [_stored(row, tenant_id) for row in rows]
+        found = [_stored(row, tenant_id)._replace(write_id=row["write_id"]) for row in rows]
         return {stored.profile.id: stored for stored in found}
 
     async def _final(
@@ -89,7 +90,8 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             {"id": profile_id, "revision": revision, "deleted_at": deleted_at}
             for profile_id, (revision, deleted_at) in change.expected.items()
         ]
-        profiles = (profile.model_dump(exclude=_CHILDREN) for profile in change.profiles)
+        mark = {"write_id": current_write_id()}
+        profiles = (profile.model_dump(exclude=_CHILDREN) | mark for profile in change.profiles)
         fields = ({"profile_id": owner, **item.model_dump()} for owner, item in change.fields)
         assets = ({"profile_id": owner, "position": at, **item.model_dump()} for owner, at, item in change.assets)
         linked = (

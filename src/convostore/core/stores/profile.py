@@ -10,6 +10,8 @@ from uuid import UUID
 
 from convostore.contracts.profile import ProfileStore
 from convostore.core import merging, profiles
+from convostore.core.boundary import current_write_id
+from convostore.core.entities import stamp
 from convostore.core.profiles import Change, Merge, Stored
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import (
@@ -93,6 +95,10 @@ class BaseProfileStore(ProfileStore):
         while True:
             stored = (await self._exact(profile.tenant_id, [profile.id], items)).get(profile.id)
             known = stored.profile if stored else None
+            if stored is not None and stored.write_id == current_write_id():
+                # An attempt before this one did it, and its answer was lost.
+                stamp(profile, **{name: getattr(stored.profile, name) for name in profile.stamps})
+                return profile.id
             if known is not None and known.deleted_at is not None:
                 raise ConflictError("profile: it was deleted or merged", current_revision=known.revision)
             if not overwrite and profile.revision != (known.revision if known else 0):

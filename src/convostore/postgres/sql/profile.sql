@@ -3,7 +3,7 @@
 -- name: profiles_by_id
 -- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
 WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
-SELECT p.tenant_id, convostore.profile_document(p, $3::uuid[]) AS document
+SELECT p.tenant_id, p.write_id, convostore.profile_document(p, $3::uuid[]) AS document
 FROM convostore.profile AS p
 WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
 
@@ -100,7 +100,7 @@ expired AS (
     RETURNING f.profile_id
 ),
 touched AS (
-    UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = $3
+    UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = $3, write_id = $4
     WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM expired)
     RETURNING p.id
 )
@@ -155,7 +155,7 @@ written_profile AS (
         customer_id = excluded.customer_id, consents = excluded.consents,
         verification_level = excluded.verification_level, merged_into = excluded.merged_into,
         last_interaction_at = excluded.last_interaction_at, updated_at = excluded.updated_at,
-        deleted_at = excluded.deleted_at, revision = excluded.revision
+        deleted_at = excluded.deleted_at, revision = excluded.revision, write_id = excluded.write_id
     WHERE CASE
         WHEN p.revision = (SELECT e.revision FROM expected AS e WHERE e.id = p.id) THEN true
         ELSE convostore.refuse('serialization_failure', 'profile_pkey')

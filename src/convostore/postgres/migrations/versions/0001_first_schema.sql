@@ -680,6 +680,7 @@ CREATE TABLE convostore.profile (
     updated_at timestamptz NOT NULL,
     deleted_at timestamptz,
     revision bigint NOT NULL,
+    write_id uuid,
     CONSTRAINT profile_pkey PRIMARY KEY (tenant_id, id)
 );
 
