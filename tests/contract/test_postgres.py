@@ -32,9 +32,11 @@ Pool: TypeAlias = "asyncpg.Pool[Any]"
 # A statement must be right whichever plan is chosen: its tenant must be set before anything is scanned.
 PLANNERS = {
     "18": ("engines", {}),
-    "16, generic plans": ("postgres16", {"plan_cache_mode": "force_generic_plan"}),
-    "hash joins": ("engines", {"enable_nestloop": "off", "enable_mergejoin": "off"}),
-    "merge joins": ("engines", {"enable_nestloop": "off", "enable_hashjoin": "off"}),
+    "18, hash joins": ("engines", {"enable_nestloop": "off", "enable_mergejoin": "off"}),
+    "16, merge joins, generic plans": (
+        "postgres16",
+        {"enable_nestloop": "off", "enable_hashjoin": "off", "plan_cache_mode": "force_generic_plan"},
+    ),
 }
 
 
