@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -167,12 +168,15 @@ def _sentinel(url: str, options: dict[str, Any]) -> aio.Redis:
 
 def _split(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any]]:
     """Return the hosts of a URL with several, its path, and the options that redis-py reads from the rest."""
-    parts = urlsplit(url)
-    user, at, hosts = parts.netloc.rpartition("@")
+    scheme, _, rest = url.partition("://")
+    # Host by host: with several, one in brackets is no URL to newer versions of Python.
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    parts = urlsplit(f"{scheme}://{rest.removeprefix(authority)}")
+    user, at, hosts = authority.rpartition("@")
     found = [urlsplit(f"//{host}") for host in hosts.split(",")]
-    if parts.scheme not in ("redis", "rediss") or not all(each.hostname for each in found):
+    if scheme not in ("redis", "rediss") or not all(each.hostname for each in found):
         raise ValueError("it names no hosts")
-    given: dict[str, Any] = dict(parse_url(f"{parts.scheme}://{user}{at}host?{parts.query}"))
+    given: dict[str, Any] = dict(parse_url(f"{scheme}://{user}{at}host?{parts.query}"))
     del given["host"]
     return [(str(each.hostname), each.port or default_port) for each in found], parts.path, given
 
