@@ -7,7 +7,7 @@ import struct
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pydantic
 import pytest
@@ -163,7 +163,9 @@ def test_other_vectors_are_refused(value: Any, reason: str) -> None:
         ({"fields": {"town": make_field("city")}}, "fields must stand under their own name"),
         ({"fields": {"city": make_field("city", status="superseded")}}, "fields must be active"),
         ({"assets": [make_asset(status="superseded")]}, "assets must not be superseded"),
-        ({"channel_identities": [make_identity(channel_user_id="1")] * 2}, "must not be listed twice"),
+        ({"channel_identities": [make_identity(channel_user_id="1")] * 2}, "identity must not be listed twice"),
+        ({"fields": {name: make_field(name, id=UUID(int=1)) for name in "ab"}}, "id .* must not be listed twice"),
+        ({"assets": [make_asset(id=UUID(int=1)) for _ in range(2)]}, "id .* must not be listed twice"),
     ],
 )
 def test_the_items_of_a_profile_agree(changes: dict[str, Any], reason: str) -> None:

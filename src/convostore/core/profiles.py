@@ -250,12 +250,15 @@ def saved(
         now: the moment of the change.
 
     Raises:
-        ConflictError: a field or asset has the id of a past one.
+        ConflictError: a field or asset has the id of a past one, or a field that of one of another name.
     """
     if past:
         raise ConflictError("profile: a field or asset has the id of a superseded one")
     change = Change()
     before = stored or CustomerProfile(tenant_id=new.tenant_id)
+    known = {item.id: item.name for item in before.fields.values()}
+    if any(known.get(item.id, name) != name for name, item in new.fields.items()):
+        raise ConflictError("profile_field: the id is taken", code="profile_field_pkey")
     identities = {key_of(identity) for identity in new.channel_identities}
     change.unlinked = [(new.id, old) for old in before.channel_identities if key_of(old) not in identities]
     change.identities = [(new.id, position, identity) for position, identity in enumerate(new.channel_identities)]

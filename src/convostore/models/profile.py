@@ -138,6 +138,9 @@ class CustomerProfile(Model):
         identities = [(identity.channel, identity.channel_user_id) for identity in self.channel_identities]
         if len(set(identities)) < len(identities):
             raise ValueError("a channel identity must not be listed twice")
+        for ids in ([field.id for field in self.fields.values()], [asset.id for asset in self.assets]):
+            if len(set(ids)) < len(ids):
+                raise ValueError("the id of a field or asset must not be listed twice")
         return self
 
 

@@ -178,6 +178,19 @@ class ProfileRowContract(StoreContract):
         assert await store.list_profiles(tenant) == [living]
         await store.save_profile(gone.model_copy(update={"revision": 0}))
 
+    async def test_the_id_of_a_field_stays_with_its_name(self, store: ProfileStore) -> None:
+        fields = {"city": make_field(), "town": make_field("town")}
+        (profile,) = await save_profiles(store, uuid4(), {"fields": fields})
+        changed = profile.model_copy(deep=True)
+        changed.fields = {
+            "city": make_field(id=fields["town"].id),
+            "town": make_field("town", id=fields["city"].id),
+        }
+        with pytest.raises(ConflictError) as caught:
+            await store.save_profile(changed)
+        assert caught.value.code == "profile_field_pkey"
+        assert await reread(store, profile) == profile
+
     async def test_what_became_invalid_is_refused(self, store: ProfileStore) -> None:
         profile = full_profile(uuid4())
         profile.fields["city"] = "oops"  # type: ignore[assignment]
@@ -185,6 +198,10 @@ class ProfileRowContract(StoreContract):
             await store.save_profile(profile)
         profile.fields = {}
         profile.channel_identities.append(profile.channel_identities[0])
+        with pytest.raises(ValidationError, match="twice"):
+            await store.save_profile(profile)
+        profile.channel_identities.pop()
+        profile.assets.append(profile.assets[0])
         with pytest.raises(ValidationError, match="twice"):
             await store.save_profile(profile)
         assert await store.get_profile(profile.tenant_id, profile.id) is None
