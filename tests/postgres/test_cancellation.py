@@ -11,14 +11,15 @@ import pytest
 
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
-from convostore.models import Agent
-from convostore.postgres import PostgresConfigStore, PostgresSessionStore, create_pool
-from convostore.testing.factories import make_agent, make_rule, make_session
+from convostore.models import Agent, Episode
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore, create_pool
+from convostore.testing.factories import make_agent, make_episode, make_rule, make_session
 from tests.postgres.blocking import blocking, gone, single, waiting
 from tests.postgres.databases import connected
 
 AGENT = "SELECT FROM convostore.agent WHERE id = $1 FOR UPDATE"
 RULES = "SELECT FROM convostore.rule WHERE agent_id = $1 FOR UPDATE"
+EPISODES = "LOCK TABLE convostore.episode IN SHARE MODE"
 
 
 @pytest.fixture
@@ -110,6 +111,41 @@ async def test_a_deadline_on_a_blocked_call_is_a_connection_error_and_the_pool_g
                 assert isinstance(late.value.__cause__, TimeoutError)
             assert await living(store, agent) == (True, 2)
             assert pool.get_size() == 1
+
+
+@pytest.fixture
+def bulk() -> list[Episode]:
+    """More episodes than a socket takes at once."""
+    tenant, agent = uuid4(), uuid4()
+    return [make_episode(tenant, agent, content="x" * 2_000) for _ in range(3_000)]
+
+
+@pytest.mark.parametrize("ending", ["cancelled", "late", "lost"])
+async def test_a_bulk_write_that_waits_for_the_server_ends_with_its_call_or_its_connection(
+    engines: Embedded, admin: Any, bulk: list[Episode], ending: str
+) -> None:
+    async with single(engines.postgres_dsn) as (pool, pid):
+        store = PostgresMemoryStore(pool)
+        await store.add_episodes(bulk[:1])
+        async with blocking(engines.postgres_dsn, EPISODES) as blocker:
+            call = asyncio.create_task(store.within(0.5 if ending == "late" else 60).add_episodes(bulk))
+            await waiting(admin, pid)
+            if ending == "cancelled":
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            elif ending == "late":
+                with pytest.raises(ConnectionError) as late:
+                    await call
+                assert late.value.code == "timeout"
+            else:
+                assert await admin.fetchval("SELECT pg_terminate_backend($1)", pid)
+                await blocker.let_go()
+                # What is added is found again by its ids, so the call is repeated on another connection.
+                assert await call == [episode.id for episode in bulk]
+        await gone(admin, pid)
+        stored = await store.get_episodes(bulk[0].tenant_id, bulk[0].agent_id, limit=2)
+        assert len(stored) == (2 if ending == "lost" else 1)
 
 
 async def test_a_storm_of_cancellations_leaves_every_connection_usable(engines: Embedded) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -129,6 +132,30 @@ def test_vectors_are_rounded_to_float32(value: list[float]) -> None:
 @pytest.mark.parametrize("value", [[1.0], [1], (0.5, 2), [0.0, 1e-45], [1.0] * 4_000, [-3.4e38]])
 def test_vectors_have_1_to_4000_finite_numbers(value: Any) -> None:
     assert len(VECTORS.validate_python(value)) == len(value)
+
+
+def test_a_vector_that_was_checked_and_changed_since_is_checked_again() -> None:
+    checked: list[Any] = VECTORS.validate_python([1.0, 2.0])
+    assert VECTORS.validate_python(checked) == [1.0, 2.0]
+    assert VECTORS.validate_python(checked) is not checked
+    checked[0] = 0.1
+    assert VECTORS.validate_python(checked) == [struct.unpack("f", struct.pack("f", 0.1))[0], 2.0]
+    for wrong in (math.nan, "1", None, 3.5e38):
+        checked[0] = wrong
+        with pytest.raises(pydantic.ValidationError):
+            VECTORS.validate_python(checked)
+    del checked[0]
+    assert VECTORS.validate_python(checked) == [2.0]
+    checked[0] = 0
+    with pytest.raises(pydantic.ValidationError, match="zero vector"):
+        VECTORS.validate_python(checked)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copy_of_a_vector_is_a_list(copied: Callable[[Any], Any]) -> None:
+    vector = VECTORS.validate_python([1.0, 2.0])
+    assert copied(vector) == vector
+    assert type(copied(vector)) is list
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+class _Checked(list[float]):
+    """A vector that was checked, and what it held then: most are checked twice, and comparing costs the least."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: tuple[float, ...]) -> None:
+        super().__init__(held)
+        self.held = held
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, ([*self],)
+
+
 def _checked_vector(value: Any) -> list[float]:
+    if type(value) is _Checked and tuple(value) == value.held:
+        return _Checked(value.held)
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
         raise ValueError("must be a list of numbers")
     if not 1 <= len(value) <= MAX_DIMENSIONS:
@@ -135,7 +150,7 @@ def _checked_vector(value: Any) -> list[float]:
         raise ValueError("must be a list of numbers")
     try:
         form = f"{len(value)}f"
-        rounded = list(unpack(form, pack(form, *value)))
+        rounded = unpack(form, pack(form, *value))
     except (OverflowError, struct.error):
         raise ValueError("must hold finite numbers in the range of float32") from None
     # In double precision a sum of this many float32 cannot overflow: it is finite if all of them are.
@@ -143,8 +158,7 @@ def _checked_vector(value: Any) -> list[float]:
         raise ValueError("must hold finite numbers in the range of float32")
     if not any(rounded):
         raise ValueError("must not be the zero vector after rounding to float32")
-    # What was rounded before keeps its numbers: most vectors are checked twice, and objects cost more than comparing.
-    return list(value) if kinds == {float} and rounded == value else rounded
+    return _Checked(rounded)
 
 
 LANGUAGES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakSet
@@ -69,3 +69,27 @@ class Database:
         if raw not in self._prepared:
             await prepare(connection)
             self._prepared.add(raw)
+
+
+async def stream(connection: Any, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
+    """Run a statement for each of several parameter lists, taking and encoding the next ones while the server works.
+
+    While the socket is full, asyncpg neither passes a cancellation on nor sees that the connection is lost. So this
+    waits beside it, and stops it when the connection has ended.
+    """
+    raw = connection._con
+    running = asyncio.ensure_future(connection.fetchmany(statement, each))
+
+    def stop(_: Any) -> None:
+        running.cancel()
+
+    def ended(_: Any) -> None:
+        raw.remove_termination_listener(stop)
+        # A call that was cancelled does not ask for what became of this.
+        if not running.cancelled():
+            running.exception()
+
+    raw.add_termination_listener(stop)
+    running.add_done_callback(ended)
+    rows: list[asyncpg.Record] = await asyncio.shield(running)
+    return rows

@@ -27,13 +27,13 @@ from convostore.core.sessions import fenced
 from convostore.core.tables import Table, Where
 from convostore.errors import ConflictError
 from convostore.models.base import Model
-from convostore.postgres.database import Database
+from convostore.postgres.database import Database, stream
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
 
-_BATCH_ROWS = 500
+_BATCH_ROWS = 200
 _BATCH_CHARACTERS = 8 << 20
 
 
@@ -109,10 +109,10 @@ class PostgresTable(Table[M]):
         missing = set(given)
         async with self._database.transaction() as connection:
             # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
-            for rows in _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given)))):
-                lists = self.mapping.lists(rows)
-                added = await connection.fetch(self._statements.insert_all(), tenant_id, *lists, *write_id)
-                missing.difference_update(map(tuple, added))
+            batches = _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given))))
+            each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
+            added = await stream(connection, self._statements.insert_all(), each)
+            missing.difference_update(map(tuple, added))
             for keys in _batches(map(list, _sorted(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
                 for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
