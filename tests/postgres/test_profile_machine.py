@@ -293,5 +293,5 @@ async def _opened(dsn: str) -> Any:
 
 
 def test_any_sequence_of_operations_has_the_same_answers(machine: type[ProfileMachine]) -> None:
-    quick = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    quick = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(machine, settings=quick)
