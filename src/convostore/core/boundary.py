@@ -97,7 +97,8 @@ class Store(ABC):
     def _translate(self, error: Exception) -> StoreError:
         """Return the error of the vocabulary that a driver's error means. Backends extend this."""
         if isinstance(error, TimeoutError):
-            return ConnectionError("The call did not finish in time.", outcome="unknown", code="timeout")
+            late = f"The call did not finish in its {self._timeout:g} s; `within(seconds)` gives it another deadline."
+            return ConnectionError(late, outcome="unknown", code="timeout")
         if isinstance(error, OSError | EOFError):
             return ConnectionError("The backend could not be reached.", outcome="unknown", code=type(error).__name__)
         return StoreError(f"The call failed unexpectedly ({type(error).__name__}).", outcome="unknown")
