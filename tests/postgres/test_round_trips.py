@@ -94,7 +94,7 @@ async def test_memory_takes_one_trip(counted: Counted) -> None:
     assert counts == dict.fromkeys(counts, 1)
 
 
-async def test_many_rows_take_a_transaction_and_one_trip_and_rows_that_are_there_one_for_each_200(counted: Counted) -> None:
+async def test_new_rows_take_one_trip_within_a_transaction_and_others_one_for_each_200(counted: Counted) -> None:
     store, tenant, agent = PostgresMemoryStore(counted.pool), uuid4(), uuid4()
     entities = [make_entity(tenant, agent) for _ in range(600)]
     await store.add_entities(entities)

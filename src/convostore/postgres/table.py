@@ -36,6 +36,12 @@ M = TypeVar("M", bound=Model)
 _BATCH_ROWS = 200
 _BATCH_CHARACTERS = 8 << 20
 
+_RIVALS = 5
+"""How often a save may find another unique key than the first taken by one that inserts the same row at once.
+
+PostgreSQL waits for rivals in the key that a conflict is declared for, and reports what it meets in others.
+"""
+
 
 class PostgresTable(Table[M]):
     """The rows of one entity."""
@@ -136,23 +142,25 @@ class PostgresTable(Table[M]):
         fresh = item.model_copy(update=stamps)
         token = (fence,) if self._declaration.fenced else ()
         if overwrite or expected == 0:
+            rivals = _RIVALS
             values = (*self.mapping.parameters(fresh), write_id, overwrite)
             statement = together + self._statements.save_new()
         else:
+            rivals = 0
             columns = (*self._declaration.key, *self._statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
             statement = together + self._statements.save_next()
-        row, taken = None, False
+        row = None
         while row is None:
             try:
                 row = await self._database.fetchrow(statement, tenant_id, *values, *token)
             except ConflictError:
-                # Of two that insert one row at once, the later may meet the other in a unique key besides the first.
-                if taken:
+                if not rivals or not await self._check_refusal(item, fence, overwrite=overwrite):
                     raise
-                taken = True
-            if row is None:
-                await self._check_refusal(item, fence, overwrite=overwrite)
+                rivals -= 1
+            else:
+                if row is None:
+                    await self._check_refusal(item, fence, overwrite=overwrite)
         stamp(item, **stamps | dict(row))
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
@@ -166,11 +174,15 @@ class PostgresTable(Table[M]):
             item.model_copy(update=stamps[key] | {"revision": item.__dict__["revision"]}) for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_write_id(), overwrite)
-        try:
-            rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
-        except ConflictError:
-            # Somebody was quicker with a key or a unique set, and is there now to be seen.
-            rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
+        rows, rivals = None, _RIVALS
+        while rows is None:
+            try:
+                rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
+            except ConflictError:
+                # Somebody was quicker with a key or a unique set, and is there now to be seen.
+                if not rivals:
+                    raise
+                rivals -= 1
         found = {tuple(row[column] for column in self._declaration.key): row for row in rows}
         for key, row in found.items():
             self._check_saved(given[key], row, overwrite=overwrite)
@@ -205,14 +217,15 @@ class PostgresTable(Table[M]):
         count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
         return count
 
-    async def _check_refusal(self, item: M, fence: int | None, *, overwrite: bool) -> None:
-        """Raise the error that says why a save was refused, unless the reason is gone by now."""
+    async def _check_refusal(self, item: M, fence: int | None, *, overwrite: bool) -> bool:
+        """Raise the error that says why a save was refused, unless the reason is gone by now; return if it is there."""
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
         if state and fence is not None and state["fence"] > fence:
             raise fenced()
         stored = Stored(state["revision"], state["deleted"]) if state else None
         check_save(self._declaration, item, stored, overwrite=overwrite)
+        return stored is not None
 
 
 def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
