@@ -18,12 +18,13 @@ MEETS = """
 CREATE SEQUENCE convostore.meetings;
 GRANT USAGE, SELECT ON convostore.meetings TO PUBLIC;
 CREATE FUNCTION convostore.meet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-    IF NEW.description = 'rival' AND nextval('convostore.meetings') <= {times} THEN
+    IF nextval('convostore.meetings') <= {times} THEN
         RAISE unique_violation USING CONSTRAINT = 'agent_name_key';
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER meet BEFORE INSERT ON convostore.agent FOR EACH ROW EXECUTE FUNCTION convostore.meet();
+CREATE TRIGGER meet BEFORE INSERT ON convostore.agent
+FOR EACH ROW WHEN (NEW.description = 'rival') EXECUTE FUNCTION convostore.meet();
 """
 """The first inserts of a rival meet another one, as they would if it were replaced again and again meanwhile."""
 
