@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
-from convostore.contracts import ConfigStore
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryConfigStore
 from convostore.models import MigrationPlanStatus, Scope
-from convostore.models.base import Model
-from convostore.postgres import PostgresConfigStore, create_pool
+from convostore.postgres import PostgresConfigStore
 from convostore.testing.factories import at, make_scenario
 from convostore.testing.kinds import KINDS, Kind
+from tests.postgres.machines import Machine, check, copied
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))
@@ -53,12 +48,8 @@ pages = st.fixed_dictionaries({"limit": st.integers(1, 3), "offset": st.integers
 values = {kind.name: st.fixed_dictionaries(OF_KIND[kind.name]) for kind in KINDS}
 
 
-class ConfigMachine(RuleBasedStateMachine):
+class ConfigMachine(Machine):
     """Two agents of each store, which must not differ."""
-
-    run: ClassVar[Callable[..., Any]]
-    backend: ClassVar[ConfigStore]
-    moment: ClassVar[datetime]
 
     @initialize()
     def begin(self) -> None:
@@ -69,7 +60,7 @@ class ConfigMachine(RuleBasedStateMachine):
         """Call both stores and compare answers, errors and what the given objects hold afterwards."""
         outcomes = []
         for store in (self.reference, self.backend):
-            given = [_copied(argument) for argument in args]
+            given = [copied(argument) for argument in args]
             try:
                 answer = type(self).run(getattr(store, call)(*given, **kwargs))
             except StoreError as error:
@@ -151,32 +142,5 @@ class ConfigMachine(RuleBasedStateMachine):
         self.both("archive_scenario_version", self.tenant, make_scenario(self.tenant, scenario, **changes))
 
 
-def _copied(argument: Any) -> Any:
-    if isinstance(argument, list):
-        return [_copied(item) for item in argument]
-    return argument.model_copy(deep=True) if isinstance(argument, Model) else argument
-
-
-@pytest.fixture(params=["engines", "postgres16"], ids=["18", "16"])
-def machine(request: pytest.FixtureRequest) -> Iterator[type[ConfigMachine]]:
-    """The machine on each version, in an event loop of its own, as its steps are plain functions."""
-    server: Embedded = request.getfixturevalue(request.param)
-    with asyncio.Runner() as runner:
-        pool = runner.run(_opened(server.postgres_dsn))
-
-        class Machine(ConfigMachine):
-            run = staticmethod(runner.run)
-            moment = at(0)
-            backend = PostgresConfigStore(pool, timeout=30, clock=lambda: Machine.moment)
-
-        yield Machine
-        runner.run(pool.close())
-
-
-async def _opened(dsn: str) -> Any:
-    return await create_pool(dsn, max_size=1)
-
-
-def test_any_sequence_of_operations_has_the_same_answers(machine: type[ConfigMachine]) -> None:
-    quick = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(machine, settings=quick)
+def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
+    check(ConfigMachine, PostgresConfigStore, server, examples=25)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterator
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
-from convostore.contracts import MemoryStore
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryMemoryStore
-from convostore.models.base import Model
-from convostore.postgres import PostgresMemoryStore, create_pool
+from convostore.postgres import PostgresMemoryStore
 from convostore.testing.factories import at, make_entity, make_episode, make_relationship
+from tests.postgres.machines import Machine, check, copied
 
 few = st.integers(1, 4).map(lambda number: UUID(int=number))
 """Ids, of which there are so few that they meet."""
@@ -73,11 +68,10 @@ edges = st.fixed_dictionaries(
 )
 
 
-class MemoryMachine(RuleBasedStateMachine):
+class MemoryMachine(Machine):
     """One tenant and one agent of each store, which must not differ."""
 
-    run: ClassVar[Callable[[Coroutine[Any, Any, Any]], Any]]
-    backend: ClassVar[MemoryStore]
+    moment = at(2)
 
     @initialize()
     def begin(self) -> None:
@@ -88,7 +82,7 @@ class MemoryMachine(RuleBasedStateMachine):
         """Call both stores and compare answers, errors and what the given objects hold afterwards."""
         outcomes = []
         for store in (self.reference, self.backend):
-            given = [_copied(argument) for argument in args]
+            given = [copied(argument) for argument in args]
             try:
                 answer = type(self).run(getattr(store, call)(*given, **kwargs))
             except StoreError as error:
@@ -176,27 +170,5 @@ class MemoryMachine(RuleBasedStateMachine):
         self.both("neighbourhood", self.tenant, starts, **options)
 
 
-def _copied(argument: Any) -> Any:
-    if isinstance(argument, list):
-        return [_copied(item) for item in argument]
-    return argument.model_copy(deep=True) if isinstance(argument, Model) else argument
-
-
-@pytest.fixture(params=["engines", "postgres16"], ids=["18", "16"])
-def machine(request: pytest.FixtureRequest) -> Iterator[type[MemoryMachine]]:
-    """The machine on each version, in an event loop of its own, as its steps are plain functions."""
-    server: Embedded = request.getfixturevalue(request.param)
-    with asyncio.Runner() as runner:
-        pool = runner.run(_opened(server.postgres_dsn))
-        store = PostgresMemoryStore(pool, timeout=30, clock=lambda: at(2))
-        yield type("Machine", (MemoryMachine,), {"run": staticmethod(runner.run), "backend": store})
-        runner.run(pool.close())
-
-
-async def _opened(dsn: str) -> Any:
-    return await create_pool(dsn, max_size=1)
-
-
-def test_any_sequence_of_operations_has_the_same_answers(machine: type[MemoryMachine]) -> None:
-    quick = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(machine, settings=quick)
+def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
+    check(MemoryMachine, PostgresMemoryStore, server, examples=25)

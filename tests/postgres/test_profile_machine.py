@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 from operator import attrgetter
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import initialize, rule
 
-from convostore.contracts import ProfileStore
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryProfileStore
 from convostore.models import Channel, Consent, CustomerProfile, VerificationLevel
 from convostore.models.base import Model
-from convostore.postgres import PostgresProfileStore, create_pool
+from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import at, make_asset, make_field, make_identity, make_profile
+from tests.postgres.machines import Machine, check
 
 # Few values, so that what is done meets what is there.
 slots = st.integers(0, 4)
@@ -87,12 +84,8 @@ def every(value: Any) -> Callable[[int], Any]:
     return lambda _: value.model_copy(deep=True) if isinstance(value, Model) else value
 
 
-class ProfileMachine(RuleBasedStateMachine):
+class ProfileMachine(Machine):
     """Profiles of one tenant of each store, which must not differ but in the ids that they make."""
-
-    run: ClassVar[Callable[..., Any]]
-    backend: ClassVar[ProfileStore]
-    moment: ClassVar[datetime]
 
     @initialize(given=st.tuples(profiles, profiles, profiles))
     def begin(self, given: tuple[dict[str, Any], ...]) -> None:
@@ -272,26 +265,5 @@ class ProfileMachine(RuleBasedStateMachine):
         self.look()
 
 
-@pytest.fixture(params=["engines", "postgres16"], ids=["18", "16"])
-def machine(request: pytest.FixtureRequest) -> Iterator[type[ProfileMachine]]:
-    """The machine on each version, in an event loop of its own, as its steps are plain functions."""
-    server: Embedded = request.getfixturevalue(request.param)
-    with asyncio.Runner() as runner:
-        pool = runner.run(_opened(server.postgres_dsn))
-
-        class Machine(ProfileMachine):
-            run = staticmethod(runner.run)
-            moment = at(10)
-            backend = PostgresProfileStore(pool, timeout=30, clock=lambda: Machine.moment)
-
-        yield Machine
-        runner.run(pool.close())
-
-
-async def _opened(dsn: str) -> Any:
-    return await create_pool(dsn, max_size=1)
-
-
-def test_any_sequence_of_operations_has_the_same_answers(machine: type[ProfileMachine]) -> None:
-    quick = settings(max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-    run_state_machine_as_test(machine, settings=quick)
+def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
+    check(ProfileMachine, PostgresProfileStore, server, examples=10)
