@@ -12,7 +12,7 @@ import pydantic
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from convostore.core.sessions import HOT_TTL
+from convostore.domain.sessions import HOT_TTL
 from convostore.errors import ValidationError
 
 _SCHEMES = {

@@ -118,7 +118,7 @@ def _tiers(settings: Settings) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _swept(stores: Stores, every: float) -> AsyncIterator[None]:
-    from convostore.core.sweeper import sweep_for_ever
+    from convostore.operations.sweeping import sweep_for_ever
 
     sweeping = asyncio.create_task(sweep_for_ever(stores.sessions, every, stores.audit))
     try:

@@ -14,8 +14,9 @@ from uuid import uuid4
 
 import pytest
 
-from convostore import open_stores, verify_export
+from convostore import open_stores
 from convostore.cli.app import REPLAY_TENANT
+from convostore.domain import verify_export
 from convostore.replay import sample
 from convostore.testing.factories import make_session
 from tests.cli.conftest import Run

@@ -11,8 +11,8 @@ from redis.crc import key_slot
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.redis import RedisSessionStore, create_client, keys
-from convostore.redis.copies import HotCopies
 from convostore.testing.factories import make_session
+from convostore.tiered.copies import HotCopies
 from tests.cluster.nodes import Cluster, Node, eventually
 from tests.cluster.test_failover import check_consistency
 from tests.cluster.working import Work, histories_checked, opened, working

@@ -46,5 +46,5 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     await profiles.merge_profiles(tenant, merged.id, kept.id)
     sessions = PostgresSessionStore(pool)
     await sessions.save(factories.full_session(tenant))
-    await sessions.disown_copies(tenant)
+    await sessions.invalidate_copies(tenant)
     return tenant

@@ -9,10 +9,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from convostore.core.sweeper import sweep_for_ever
 from convostore.embedded import Embedded
 from convostore.inmemory import InMemorySessionStore
 from convostore.models.fields import now
+from convostore.operations.sweeping import sweep_for_ever
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.testing.audit_retention import on
 from convostore.testing.factories import make_turn

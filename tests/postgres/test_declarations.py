@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convostore.core.entities import DECLARATIONS, Declaration, Unique
+from convostore.domain.declarations import DECLARATIONS, SESSION, Declaration, Unique
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.postgres.annotations import column_type, is_optional
@@ -44,7 +44,7 @@ GENERATED = {"dimensions": ("smallint", True), "model_hash": ("bigint", True), "
 """The tables that vectors are searched in, and the columns that PostgreSQL computes there."""
 
 AUDIT_TABLES = {"audit_record", "audit_head", "audit_body", "audit_retention"}
-OTHER_TABLES = {"alembic_version", "session_epoch", "episode_embedding", "profile_merge", *AUDIT_TABLES}
+OTHER_TABLES = {"alembic_version", "copy_generation", "episode_embedding", "profile_merge", *AUDIT_TABLES}
 """What does not follow from a declaration."""
 
 INDEXES = """
@@ -91,14 +91,13 @@ async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: 
     expected = expected_columns(declaration.model)
     if declaration.revisioned:
         expected["write_id"] = ("uuid", True)
-    if declaration.fenced:
+    if declaration is SESSION:
         expected |= {
             "fence": ("bigint", True),
             "lock_owner": ("uuid", True),
             "locked_until": ("timestamptz", True),
+            "step_content_hash": ("text", True),
         }
-    if declaration.name == "session":
-        expected["step_content_hash"] = ("text", True)
     if declaration.name == "episode":
         expected["words"] = ("tsvector", False)
     if declaration.name in SEARCHED:

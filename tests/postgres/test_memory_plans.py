@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration
-from convostore.core.tables import valid_at
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
 from convostore.embedded import Embedded
+from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare

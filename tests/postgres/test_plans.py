@@ -14,7 +14,7 @@ from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import GATE, Statements
+from convostore.postgres.statements import BIND_TENANT, Statements
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_audit_plans import SHAPES
@@ -78,9 +78,9 @@ OTHERWISE = {
 
 
 READ_OTHERWISE = [
-    f"SELECT 1 FROM convostore.rule AS t WHERE {GATE} AND t.agent_id = $2::uuid",
-    f"SELECT 1 FROM convostore.session AS t WHERE {GATE} AND t.session_id = $2::uuid",
-    f"INSERT INTO convostore.session AS t (tenant_id, session_id) SELECT $1, $2::uuid WHERE {GATE} "
+    f"SELECT 1 FROM convostore.rule AS t WHERE {BIND_TENANT} AND t.agent_id = $2::uuid",
+    f"SELECT 1 FROM convostore.session AS t WHERE {BIND_TENANT} AND t.session_id = $2::uuid",
+    f"INSERT INTO convostore.session AS t (tenant_id, session_id) SELECT $1, $2::uuid WHERE {BIND_TENANT} "
     "ON CONFLICT (session_id) DO NOTHING",
 ]
 

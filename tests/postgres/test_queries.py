@@ -13,13 +13,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from convostore.core.entities import DECLARATIONS, Declaration
+from convostore.domain.declarations import DECLARATIONS, SESSION, Declaration
 from convostore.postgres.annotations import bare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import EQUAL, GATE, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
+from convostore.postgres.session_table import InvalidatingStatements, SessionStatements
+from convostore.postgres.statements import BIND_TENANT, EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
 from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, numbered
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
@@ -43,7 +44,7 @@ GENERATED = [
         "purge",
     )
     if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "state"))
-    and (not declaration.fenced or statement != "save_all")
+    and (declaration is not SESSION or statement != "save_all")
     and (declaration.soft_delete or statement not in ("restore", "purge"))
 ]
 
@@ -53,7 +54,7 @@ CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1[,)]")
 
 BY_ID_ALONE = {
     ("session", name)
-    for name in ("get_session", "get_session_and_epoch", "delete_session", "acquire_lock", "release_lock")
+    for name in ("get_session", "get_session_and_generation", "delete_session", "acquire_lock", "release_lock")
 }
 """The documented exception: calls by session id name no tenant. These learn it first and then are bound to it."""
 
@@ -92,7 +93,11 @@ def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
 def generated(entity: str, statement: str) -> list[str]:
     """Return the statements of one kind for an entity, for all that may be filtered by."""
     declaration = next(declaration for declaration in DECLARATIONS if declaration.name == entity)
-    statements = Statements(declaration, RowMapping(declaration.name, declaration.model))
+    mapping = RowMapping(declaration.name, declaration.model)
+    statements = (SessionStatements if declaration is SESSION else Statements)(declaration, mapping)
+    if declaration is SESSION and statement in ("save_new", "save_next"):
+        invalidating = InvalidatingStatements(declaration, mapping)
+        return [getattr(each, statement)() for each in (statements, invalidating)]
     if statement == "select_after":
         return [statements.select(shape, after=True) for shape in shapes(declaration)]
     make = getattr(statements, statement)
@@ -155,7 +160,7 @@ def test_a_search_binds_every_table_to_the_tenant(entity: str, filters: tuple[st
         assert unbound(text, "$1") == []
         # Beside every reference stands the gate, except for the embedding joined to its own episode.
         tables = [table for table, function, _ in REFERENCE.findall(text) if not function]
-        assert text.count(GATE) + text.count("LEFT JOIN") == len(tables)
+        assert text.count(BIND_TENANT) + text.count("LEFT JOIN") == len(tables)
 
 
 def test_there_are_statements_to_look_at() -> None:
@@ -199,14 +204,14 @@ def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> 
         assert re.fullmatch(r"SELECT convostore\.\w+\([^()]*\)", statement)
     else:
         assert unbound(statement, "$1") == []
-        assert GATE in statement
+        assert BIND_TENANT in statement
 
 
 @pytest.mark.parametrize(("entity", "statement"), GENERATED)
 def test_a_generated_statement_binds_its_table_to_the_tenant(entity: str, statement: str) -> None:
     for text in generated(entity, statement):
         assert unbound(text, "$1") == []
-        assert GATE in text
+        assert BIND_TENANT in text
 
 
 @pytest.mark.parametrize(

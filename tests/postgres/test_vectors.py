@@ -12,15 +12,15 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from convostore.core.scoring import cosine
+from convostore.domain.scoring import cosine
 from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import Episode
+from convostore.operations.reembedding import reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate, reindexing, spaces, vectors
 from convostore.postgres.hybrid import fused
 from convostore.postgres.reindexing import reindex
 from convostore.postgres.vectors import EPISODES, FIXED, Search, VectorStatements, margin, numbered
-from convostore.reembedding import reembed
 from convostore.replay.embedder import HashingEmbedder
 from convostore.testing.factories import at, make_episode
 from tests.postgres.counting import Counted

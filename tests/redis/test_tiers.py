@@ -10,9 +10,9 @@ from uuid import uuid4
 
 from redis.asyncio import Redis
 
-from convostore.core.sweeper import sweep_for_ever
 from convostore.models import Session
 from convostore.models.fields import now
+from convostore.operations.sweeping import sweep_for_ever
 from convostore.redis import RedisSessionStore, keys
 from convostore.testing.factories import full_session
 from tests.redis.checking import check

@@ -13,9 +13,9 @@ from convostore.errors import ConflictError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import create_client
-from convostore.redis.copies import HotCopies
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore
+from convostore.tiered.copies import HotCopies
 
 
 @pytest.fixture

@@ -21,9 +21,9 @@ from convostore.errors import ConflictError, ConnectionError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import create_client, keys
-from convostore.redis.copies import HotCopies
 from convostore.testing.factories import full_session, make_session
 from convostore.tiered import TieredSessionStore
+from convostore.tiered.copies import HotCopies
 from tests.cluster.nodes import Node, eventually, free_ports
 from tests.sessions.proxying import Proxy, proxy_to
 
@@ -54,10 +54,10 @@ class Truth(PostgresSessionStore):
         self.loads += 1
         return await super().load(session_id, tenant_id)
 
-    async def write(self, session: Session, *, overwrite: bool, fence: int | None, disown_copies: bool) -> None:
+    async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
         await self.before()
         try:
-            await super().write(session, overwrite=overwrite, fence=fence, disown_copies=disown_copies)
+            await super().write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
         finally:
             await self.after()
 
@@ -514,7 +514,7 @@ async def test_a_deletion_that_cannot_be_told_has_an_unknown_outcome_and_is_not_
         raise ConnectionError("too many clients", outcome="not_applied")
 
     monkeypatch.setattr(process.truth, "remove", remove)
-    monkeypatch.setattr(process.truth, "disown_copies", refuse)
+    monkeypatch.setattr(process.truth, "invalidate_copies", refuse)
     with pytest.raises(ConnectionError) as untold:
         await process.store.delete(session.session_id)
     assert untold.value.outcome == "unknown"

@@ -110,7 +110,7 @@ async def test_every_method_takes_the_round_trips_it_must(counted: Counted, kind
     await flush(counted.client)
     lease: dict[str, Any] = {"hot_lease": timedelta(hours=1)} if kind == "tiered" else {}
     store = store_on(kind, counted.client, counted.pool, max_age=timedelta(days=3_650), **lease)
-    await counts(counted, store)  # Connects, prepares statements, loads scripts, learns the tenant's epoch.
+    await counts(counted, store)  # Connects, prepares statements, loads scripts, learns the tenant's generation.
     assert await counts(counted, store) == {name: of_each[kind] for name, of_each in OF_EACH.items()}
 
 

@@ -13,11 +13,11 @@ import pytest
 from convostore import open_stores
 from convostore.contracts import SessionStore
 from convostore.contracts.session import Swept
-from convostore.core.sweeper import sweep_for_ever, sweep_once
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemorySessionStore
 from convostore.models.fields import now
+from convostore.operations.sweeping import sweep_for_ever, sweep_once
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import full_session, make_session

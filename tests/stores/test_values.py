@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from convostore import inmemory, models
+from convostore.call.boundary import Store
 from convostore.contracts import ConfigStore
-from convostore.core.boundary import Store
 from convostore.embedded import Embedded
 from convostore.models.base import Model
 from convostore.postgres import (

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID, uuid4
 
 from convostore import inmemory
+from convostore.call.boundary import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
-from convostore.core.boundary import Store
 from convostore.models import ScopeFilter
 from convostore.models.base import Model
 from tests.unit.examples import EXAMPLES

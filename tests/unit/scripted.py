@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from convostore.core.boundary import current_write_id
+from convostore.call.boundary import current_write_id
 from convostore.errors import ConnectionError, StoreError
 from convostore.inmemory import InMemorySessionStore
 from convostore.models import Session

@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 
 from convostore import testing
+from convostore.call.boundary import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
-from convostore.core.boundary import Store
 from convostore.testing import kinds
 from convostore.testing.base import StoreContract
 from tests.unit.calls import METHODS, Method
@@ -67,7 +67,7 @@ def called_in(module: ModuleType) -> Iterator[str]:
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
             # getattr(store, f"save_{self.name}") stands for one method of each kind of entity.
             pattern = re.sub(r"\{.*?\}", "{}", ast.unparse(node.args[1]).removeprefix("f").strip("'\""))
-            yield from (pattern.format(kind.name) for kind in kinds.KINDS)
+            yield from (pattern.format(kind.name) for kind in kinds.CONFIG_KINDS)
 
 
 @EVERY_SUITE

@@ -40,7 +40,7 @@ PUBLIC = {
     "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
     "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client", "train_dictionary"},
     "convostore.tiered": {"TieredSessionStore"},
-    "convostore.reembedding": {"Embedder", "reembed"},
+    "convostore.operations.reembedding": {"Embedder", "reembed"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
 }
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convostore.core.boundary import Store
+from convostore.call.boundary import Store
 from convostore.errors import ValidationError
 from convostore.models.fields import UtcDatetime
 from tests.unit.calls import METHODS, STORES, Method

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from convostore import verify_export
-from convostore.core.audit import canonical
+from convostore.domain import verify_export
+from convostore.domain.audit import canonical
 from convostore.inmemory import InMemoryAuditStore
 from convostore.testing.factories import full_event, full_turn, make_event, make_turn
 

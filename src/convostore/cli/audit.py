@@ -13,13 +13,13 @@ from uuid import UUID
 import pydantic
 from rich.console import Console
 
-from convostore.core.audit import canonical, plain
+from convostore.domain.audit import canonical, plain
+from convostore.domain.verify_export import described
 from convostore.errors import ValidationError
 from convostore.models import AuditAnchor, AuditVerification
 from convostore.postgres import PostgresAuditStore, create_pool, migrate
 from convostore.postgres.pool import APPLICATION_ROLE, MAINTENANCE_ROLE
 from convostore.settings import load_settings
-from convostore.verify_export import described
 
 
 async def run_verify(

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from convostore.errors import ValidationError
+from convostore.operations.reembedding import Embedder, reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.reindexing import Space, reindex, tenants_with_embeddings
-from convostore.reembedding import Embedder, reembed
 from convostore.settings import load_settings
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from convostore import open_stores
-from convostore.core.sweeper import sweep_once
+from convostore.operations.sweeping import sweep_once
 
 
 async def run(console: Console, every: float | None, given: dict[str, Any]) -> bool:

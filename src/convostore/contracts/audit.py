@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from datetime import date
@@ -12,23 +11,21 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.core.audit import canonical, check_anchors, verified
-from convostore.core.boundary import Store
-from convostore.core.operations import writes, writes_once
-from convostore.core.paging import stream
-from convostore.core.validation import Limit, Offset
+from convostore.call.boundary import Store
+from convostore.call.effects import idempotent, non_idempotent
+from convostore.call.paging import paginate
+from convostore.call.validation import Limit, Offset
+from convostore.domain import audit_trail
 from convostore.models.audit import (
     AuditAnchor,
     AuditBody,
     AuditEvent,
     AuditHead,
-    AuditProblem,
     AuditRecord,
     AuditVerification,
     TurnRecord,
 )
 from convostore.models.fields import TypeName, UtcDatetime
-from convostore.verify_export import END
 
 _MANY = Field(max_length=1_000)
 
@@ -48,7 +45,7 @@ class AuditStore(Store):
     kind = "audit"
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_turn(self, turn: TurnRecord) -> UUID:
         """Record a turn and return its id.
 
@@ -57,7 +54,7 @@ class AuditStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_turns(self, turns: Annotated[list[TurnRecord], _MANY]) -> list[UUID]:
         """Record turns of one tenant in the order given, all or none, and return their ids in that order.
 
@@ -94,7 +91,7 @@ class AuditStore(Store):
 
     def iter_turns_by_session(self, tenant_id: UUID, session_id: UUID) -> AsyncIterator[TurnRecord]:
         """Yield all of a session's turns by `turn_number`."""
-        return stream(partial(self.list_turns_by_session, tenant_id, session_id))
+        return paginate(partial(self.list_turns_by_session, tenant_id, session_id))
 
     @abstractmethod
     async def list_turns_by_tenant(
@@ -128,10 +125,10 @@ class AuditStore(Store):
             since: only turns at or after this moment.
             until: only turns before this moment.
         """
-        return stream(partial(self.list_turns_by_tenant, tenant_id, since=since, until=until))
+        return paginate(partial(self.list_turns_by_tenant, tenant_id, since=since, until=until))
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_event(self, event: AuditEvent) -> UUID:
         """Record an event and return its id.
 
@@ -140,7 +137,7 @@ class AuditStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_events(self, events: Annotated[list[AuditEvent], _MANY]) -> list[UUID]:
         """Record events of one tenant in the order given, all or none, and return their ids in that order.
 
@@ -199,7 +196,7 @@ class AuditStore(Store):
             tenant_id: the tenant.
             event_type: and the four that follow: as in `list_events`.
         """
-        return stream(
+        return paginate(
             partial(
                 self.list_events,
                 tenant_id,
@@ -233,7 +230,7 @@ class AuditStore(Store):
 
     def iter_records(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[AuditRecord]:
         """Yield all of a tenant's records, or those of one session, as `list_records` orders them."""
-        return stream(partial(self.list_records, tenant_id, session_id=session_id))
+        return paginate(partial(self.list_records, tenant_id, session_id=session_id))
 
     @abstractmethod
     async def list_heads(
@@ -287,48 +284,21 @@ class AuditStore(Store):
         Raises:
             ValidationError: an anchor is not of these chains.
         """
-        anchors = check_anchors(tenant_id, session_id, anchor)
-        result = await verified(tenant_id, session_id, anchors, self.iter_records(tenant_id, session_id=session_id))
-        return (
-            result if result.problem else result.model_copy(update={"problem": await self._lost(tenant_id, session_id)})
-        )
+        return await audit_trail.verify(self, tenant_id, session_id, anchor)
 
-    async def _lost(self, tenant_id: UUID, session_id: UUID | None) -> AuditProblem | None:
-        """Return what tells of a record that is not there: the head of a chain, or unless for a session, a body."""
-        async for head in stream(partial(self.list_heads, tenant_id, session_id=session_id)):
-            if head.recorded < head.sequence:
-                return AuditProblem(reason="missing", session_id=head.session_id, sequence=head.recorded + 1)
-        if session_id is None:
-            async for body in stream(partial(self.list_bodies, tenant_id)):
-                if not body.recorded:
-                    return AuditProblem(
-                        reason="unrecorded", session_id=body.session_id, kind=body.kind, record_id=body.record_id
-                    )
-        return None
-
-    async def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
+    def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
         """Yield the end of every chain of a tenant, to be kept elsewhere as anchors of later verifications."""
-        last: AuditRecord | None = None
-        async for record in self.iter_records(tenant_id):
-            if last is not None and last.session_id != record.session_id:
-                yield last.anchor
-            last = record
-        if last is not None:
-            yield last.anchor
+        return audit_trail.anchors_of(self, tenant_id)
 
-    async def export(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[str]:
+    def export(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[str]:
         """Yield a tenant's records, or those of one session, as lines of JSON that `verify_export.py` verifies.
 
         The last line tells how many they are.
         """
-        records = 0
-        async for record in self.iter_records(tenant_id, session_id=session_id):
-            yield canonical(record)
-            records += 1
-        yield json.dumps({"kind": END, "records": records})
+        return audit_trail.exported(self, tenant_id, session_id)
 
     @abstractmethod
-    @writes
+    @idempotent
     async def prepare_months(self) -> int:
         """Make room for what will be recorded in this month and the next three; return for how many there was none.
 
@@ -336,7 +306,7 @@ class AuditStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def drop_bodies(self, *, before: UtcDatetime) -> list[date]:
         """Drop the bodies of all tenants that arrived in months that were over at a moment; return these months.
 

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.core.boundary import Store
-from convostore.core.operations import writes, writes_once
-from convostore.core.paging import stream
-from convostore.core.validation import Limit, Offset, Score, StoredVersion
+from convostore.call.boundary import Store
+from convostore.call.effects import idempotent, non_idempotent
+from convostore.call.paging import paginate
+from convostore.call.validation import Limit, Offset, Score, StoredVersion
 from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
 from convostore.models.enums import MigrationPlanStatus, Scope
 from convostore.models.fields import Identifier, Key, UtcDatetime, Vector
@@ -85,25 +85,25 @@ class ConfigStore(Store):
         async def page(**page: Any) -> list[Agent]:
             return (await self.get_agents(tenant_id, enabled_only=enabled_only, **page))[0]
 
-        return stream(page)
+        return paginate(page)
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_agent(self, agent: Agent, *, overwrite: bool = False) -> UUID:
         """Store an agent and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_agents(self, agents: Annotated[list[Agent], _MANY], *, overwrite: bool = False) -> list[UUID]:
         """Store several agents of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         """Delete an agent softly, with all that belongs to it, at once; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         """Bring back a deleted agent with exactly what was deleted with it; return whether there was one."""
 
@@ -155,27 +155,27 @@ class ConfigStore(Store):
         enabled_only: bool = True,
     ) -> AsyncIterator[Rule]:
         """Yield all of an agent's rules in the order of `get_rules`, with its filters."""
-        return stream(
+        return paginate(
             partial(self.get_rules, tenant_id, agent_id, scope=scope, scope_id=scope_id, enabled_only=enabled_only)
         )
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
         """Store a rule and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_rules(self, rules: Annotated[list[Rule], _MANY], *, overwrite: bool = False) -> list[UUID]:
         """Store several rules of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
         """Delete a rule softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
         """Bring back a deleted rule; return whether there was one."""
 
@@ -236,32 +236,32 @@ class ConfigStore(Store):
 
     def iter_scenarios(self, tenant_id: UUID, agent_id: UUID, *, enabled_only: bool = True) -> AsyncIterator[Scenario]:
         """Yield all of an agent's scenarios in the order of `get_scenarios`, with its filter."""
-        return stream(partial(self.get_scenarios, tenant_id, agent_id, enabled_only=enabled_only))
+        return paginate(partial(self.get_scenarios, tenant_id, agent_id, enabled_only=enabled_only))
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
         """Store a scenario and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_scenarios(
         self, scenarios: Annotated[list[Scenario], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
         """Store several scenarios of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
         """Delete a scenario softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
         """Bring back a deleted scenario; return whether there was one."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def archive_scenario_version(self, tenant_id: UUID, scenario: Scenario) -> None:
         """Keep a version of a scenario for ever. Archiving the same content again does nothing.
 
@@ -307,27 +307,27 @@ class ConfigStore(Store):
         self, tenant_id: UUID, agent_id: UUID, *, scope: Scope | None = None, scope_id: UUID | None = None
     ) -> AsyncIterator[Template]:
         """Yield all of an agent's templates in the order of `get_templates`, with its filters."""
-        return stream(partial(self.get_templates, tenant_id, agent_id, scope=scope, scope_id=scope_id))
+        return paginate(partial(self.get_templates, tenant_id, agent_id, scope=scope, scope_id=scope_id))
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_template(self, template: Template, *, overwrite: bool = False) -> UUID:
         """Store a template and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_templates(
         self, templates: Annotated[list[Template], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
         """Store several templates of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_template(self, tenant_id: UUID, template_id: UUID) -> bool:
         """Delete a template softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_template(self, tenant_id: UUID, template_id: UUID) -> bool:
         """Bring back a deleted template; return whether there was one."""
 
@@ -357,27 +357,27 @@ class ConfigStore(Store):
 
     def iter_variables(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[Variable]:
         """Yield all of an agent's variables, ordered by name."""
-        return stream(partial(self.get_variables, tenant_id, agent_id))
+        return paginate(partial(self.get_variables, tenant_id, agent_id))
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_variable(self, variable: Variable, *, overwrite: bool = False) -> UUID:
         """Store a variable and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_variables(
         self, variables: Annotated[list[Variable], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
         """Store several variables of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
         """Delete a variable softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
         """Bring back a deleted variable; return whether there was one."""
 
@@ -411,27 +411,27 @@ class ConfigStore(Store):
 
     def iter_tool_activations(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[ToolActivation]:
         """Yield all of an agent's tool activations, ordered by `tool_id`."""
-        return stream(partial(self.get_tool_activations, tenant_id, agent_id))
+        return paginate(partial(self.get_tool_activations, tenant_id, agent_id))
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_tool_activation(self, activation: ToolActivation, *, overwrite: bool = False) -> UUID:
         """Store a tool activation and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_tool_activations(
         self, activations: Annotated[list[ToolActivation], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
         """Store several tool activations of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
         """Delete a tool activation softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
         """Bring back a deleted tool activation; return whether there was one."""
 
@@ -440,24 +440,24 @@ class ConfigStore(Store):
         """Return a migration plan, or None."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
         """Store a migration plan and return its id."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_migration_plans(
         self, plans: Annotated[list[MigrationPlan], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
         """Store several migration plans of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
         """Delete a migration plan softly; return whether it was there."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
         """Bring back a deleted migration plan; return whether there was one."""
 
@@ -493,9 +493,9 @@ class ConfigStore(Store):
         self, tenant_id: UUID, *, scenario_id: UUID | None = None, status: MigrationPlanStatus | None = None
     ) -> AsyncIterator[MigrationPlan]:
         """Yield all of a tenant's migration plans, newest first, with the filters of `list_migration_plans`."""
-        return stream(partial(self.list_migration_plans, tenant_id, scenario_id=scenario_id, status=status))
+        return paginate(partial(self.list_migration_plans, tenant_id, scenario_id=scenario_id, status=status))
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
         """Remove for good what was deleted before a moment, of every kind; return how many objects that were."""

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.core.boundary import Store
-from convostore.core.operations import writes, writes_once
-from convostore.core.paging import stream
-from convostore.core.validation import Depth, Limit, Offset, Score
+from convostore.call.boundary import Store
+from convostore.call.effects import idempotent, non_idempotent
+from convostore.call.paging import paginate
+from convostore.call.validation import Depth, Limit, Offset, Score
 from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector
 from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship
 
@@ -38,7 +38,7 @@ class MemoryStore(Store):
     kind = "memory"
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_episode(self, episode: Episode) -> UUID:
         """Store a new episode and return its id.
 
@@ -47,7 +47,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_episodes(self, episodes: Annotated[list[Episode], _MANY]) -> list[UUID]:
         """Store episodes of one tenant, all or none, and return their ids in the order given.
 
@@ -116,7 +116,7 @@ class MemoryStore(Store):
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
         """
-        return stream(
+        return paginate(
             partial(
                 self.get_episodes,
                 tenant_id,
@@ -132,7 +132,7 @@ class MemoryStore(Store):
         )
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_episode(self, tenant_id: UUID, episode_id: UUID) -> bool:
         """Delete an episode for good; return whether it was there."""
 
@@ -195,7 +195,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_embeddings(
         self,
         tenant_id: UUID,
@@ -214,7 +214,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def switch_embeddings(self, tenant_id: UUID, embedding_model: Identifier) -> int:
         """Make the embeddings of a model the episodes' own, all at once, and drop those they had; return how many.
 
@@ -302,7 +302,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_by_group(self, tenant_id: UUID, group_id: UUID) -> int:
         """Delete a group's episodes, entities and relationships for good, at once; return how many that were.
 
@@ -310,7 +310,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
         """Delete a customer's episodes and entities for good, of all agents, at once; return how many rows that were.
 
@@ -318,7 +318,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_entity(self, entity: Entity) -> UUID:
         """Store a new entity and return its id.
 
@@ -327,7 +327,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_entities(self, entities: Annotated[list[Entity], _MANY]) -> list[UUID]:
         """Store entities of one tenant, all or none, and return their ids in the order given.
 
@@ -339,7 +339,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_entity(self, entity: Entity, *, overwrite: bool = False) -> UUID:
         """Store an entity and return its id.
 
@@ -393,7 +393,7 @@ class MemoryStore(Store):
             agent_id: the agent.
             entity_type: and the two that follow: as in `get_entities`.
         """
-        return stream(
+        return paginate(
             partial(
                 self.get_entities,
                 tenant_id,
@@ -440,12 +440,12 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:
         """Delete an entity for good, with the relationships that touch it; return whether it was there."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_relationship(self, relationship: Relationship) -> UUID:
         """Store a new relationship and return its id.
 
@@ -455,7 +455,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_relationships(self, relationships: Annotated[list[Relationship], _MANY]) -> list[UUID]:
         """Store relationships of one tenant, all or none, and return their ids in the order given.
 
@@ -468,7 +468,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_relationship(self, relationship: Relationship, *, overwrite: bool = False) -> UUID:
         """Store a relationship and return its id.
 
@@ -526,7 +526,7 @@ class MemoryStore(Store):
             agent_id: the agent.
             relation_type: and the three that follow: as in `get_relationships`.
         """
-        return stream(
+        return paginate(
             partial(
                 self.get_relationships,
                 tenant_id,
@@ -539,7 +539,7 @@ class MemoryStore(Store):
         )
 
     @abstractmethod
-    @writes
+    @idempotent
     async def invalidate_relationship(
         self, tenant_id: UUID, relationship_id: UUID, *, at: UtcDatetime | None = None
     ) -> bool:
@@ -556,7 +556,7 @@ class MemoryStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_relationship(self, tenant_id: UUID, relationship_id: UUID) -> bool:
         """Delete a relationship for good; return whether it was there."""
 

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from functools import partial
 from uuid import UUID
 
-from convostore.core.boundary import Store
-from convostore.core.operations import writes, writes_once
-from convostore.core.paging import stream
-from convostore.core.validation import Limit, Offset
+from convostore.call.boundary import Store
+from convostore.call.effects import idempotent, non_idempotent
+from convostore.call.paging import paginate
+from convostore.call.validation import Limit, Offset
 from convostore.models.enums import Channel, VerificationLevel
 from convostore.models.fields import ChannelUserId, Json, Key, Text, UtcDatetime
 from convostore.models.profile import (
@@ -47,7 +47,7 @@ class ProfileStore(Store):
         """Return the profile that a channel identity belongs to, or None."""
 
     @abstractmethod
-    @writes
+    @idempotent
     async def get_or_create(self, tenant_id: UUID, channel: Channel, channel_user_id: ChannelUserId) -> CustomerProfile:
         """Return the profile that a channel identity belongs to, creating one with this identity if there is none.
 
@@ -78,7 +78,7 @@ class ProfileStore(Store):
         self, tenant_id: UUID, *, verification_level: VerificationLevel | None = None
     ) -> AsyncIterator[CustomerProfile]:
         """Yield all of a tenant's profiles in the order of `list_profiles`; no connection is held between pages."""
-        return stream(partial(self.list_profiles, tenant_id, verification_level=verification_level))
+        return paginate(partial(self.list_profiles, tenant_id, verification_level=verification_level))
 
     @abstractmethod
     async def find_profiles_by_field(
@@ -137,7 +137,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_profile(self, profile: CustomerProfile, *, overwrite: bool = False) -> UUID:
         """Store a profile with its identities, fields, assets and consents, and return its id.
 
@@ -155,12 +155,12 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
         """Delete a profile softly; return whether it was there. Its channel identities become free."""
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def restore_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
         """Bring back a deleted profile; return whether there was one.
 
@@ -169,7 +169,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def update_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
         """Set a field of a profile. What it replaces is superseded, not lost.
 
@@ -183,7 +183,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None) -> int:
         """Let every active field whose `expires_at` has come expire; return how many did.
 
@@ -195,7 +195,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def add_asset(
         self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset, *, supersedes: UUID | None = None
     ) -> UUID:
@@ -213,7 +213,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
         """Record what a customer decided about one type of consent. What was decided later is kept instead.
 
@@ -222,7 +222,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
         """Say how far a customer's identity is verified.
 
@@ -231,7 +231,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def link_channel(
         self, tenant_id: UUID, profile_id: UUID, channel: Channel, channel_user_id: ChannelUserId
     ) -> ChannelIdentity:
@@ -243,7 +243,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def merge_profiles(self, tenant_id: UUID, source_id: UUID, target_id: UUID) -> CustomerProfile:
         """Move everything of one profile into another, at once, and return the target.
 
@@ -258,7 +258,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def unmerge_profiles(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile:
         """Undo the newest merge into a profile and return the one that lives again.
 
@@ -277,7 +277,7 @@ class ProfileStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
         """Remove for good the profiles deleted before a moment; return how many.
 

@@ -7,10 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from uuid import UUID
 
-from convostore.core.boundary import Store
-from convostore.core.locks import held
-from convostore.core.operations import writes, writes_once
-from convostore.core.validation import FencingToken, Limit, Offset, Seconds, StoredVersion
+from convostore.call.boundary import Store
+from convostore.call.effects import idempotent, non_idempotent
+from convostore.call.locks import locked
+from convostore.call.validation import FencingToken, Limit, Offset, Seconds, StoredVersion
 from convostore.models.enums import Channel, SessionStatus
 from convostore.models.fields import ChannelUserId, Identifier
 from convostore.models.migration import ScopeFilter
@@ -42,7 +42,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def save(self, session: Session, *, overwrite: bool = False, fence: FencingToken | None = None) -> UUID:
         """Store a session in the hot tier and return its id.
 
@@ -60,7 +60,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         """Delete a session for good from every tier and index; return whether it was there.
 
@@ -144,7 +144,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: Seconds = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
@@ -164,7 +164,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes
+    @idempotent
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
         """Free a session's lock if this owner has it; return whether it had.
 
@@ -192,10 +192,10 @@ class SessionStore(Store):
             ConflictError: another worker had the turn all the time (`code` is `"locked"`; retryable).
             NotFoundError: there is no such session.
         """
-        return held(self, session_id, ttl=ttl, tenant_id=tenant_id)
+        return locked(self, session_id, ttl=ttl, tenant_id=tenant_id)
 
     @abstractmethod
-    @writes
+    @idempotent
     async def sweep(self, *, limit: Limit = 1_000) -> Swept:
         """Demote sessions that have been idle for too long and delete those that are too old, of all tenants.
 
@@ -210,7 +210,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         """Move a session from the persistent to the hot tier; return whether it moved.
 
@@ -218,7 +218,7 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    @writes_once
+    @non_idempotent
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         """Move a session from the hot to the persistent tier; return whether it moved.
 

@@ -7,28 +7,28 @@ from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from convostore.core.audit import (
+from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.domain.audit import (
     TURN,
-    Kind,
+    RecordType,
     canonical,
     check_retention,
     month_of,
     next_month,
-    number_taken,
     plain,
-    taken,
+    record_id_conflict,
+    turn_number_conflict,
 )
-from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.entities import tenant_of
-from convostore.core.sessions import check_unbound
-from convostore.core.stores.audit import BodyAuditStore
-from convostore.core.tables import Window
+from convostore.domain.declarations import tenant_of
+from convostore.domain.sessions import check_unbound
+from convostore.domain.verify_export import GENESIS, VERSION, digest_of, hash_of
+from convostore.gateway.audit import BodyAuditStore
+from convostore.gateway.table import Window
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.table import copied, has
 from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
 from convostore.models.fields import now
-from convostore.verify_export import GENESIS, VERSION, digest_of, hash_of
 
 M = TypeVar("M", bound=Model)
 
@@ -122,7 +122,7 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         self._dropped |= over
         return sorted(over)
 
-    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+    async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         added: list[AuditRecord] = []
         moment = self._clock()
         try:
@@ -136,7 +136,7 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
                     self._records[key] = record
                     self._bodies[key] = copied(item), body
                 elif self._records[key].digest != digest_of(body):
-                    raise taken(kind)
+                    raise record_id_conflict(kind)
         except Exception:
             for record in reversed(added):
                 self._chains[record.tenant_id, record.session_id].pop()
@@ -144,12 +144,12 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
                 del self._records[key], self._bodies[key]
             raise
 
-    def _next(self, kind: Kind[M], item: M, digest: str, moment: datetime) -> AuditRecord:
+    def _next(self, kind: RecordType[M], item: M, digest: str, moment: datetime) -> AuditRecord:
         """Return the record that an item becomes at the end of its chain."""
         session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)
         chain = self._chains.get((tenant_of(item), session_id), [])
         if turn_number is not None and any(record.turn_number == turn_number for record in chain):
-            raise number_taken()
+            raise turn_number_conflict()
         record = AuditRecord(
             version=VERSION,
             tenant_id=tenant_of(item),
@@ -165,12 +165,12 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         )
         return record.model_copy(update={"hash": hash_of(plain(record))})
 
-    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+    async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         key = (tenant_id, kind.name, record_id)
         return copied(cast("M", self._bodies[key][0])) if key in self._bodies else None
 
     async def _find(
-        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+        self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
     ) -> list[M]:
         def place(item: Any) -> Any:
             return _END - item.timestamp, kind.id_of(item)
@@ -178,7 +178,7 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         found = sorted(self._items(kind, tenant_id, where), key=place)
         return [copied(item) for item in found if after is None or place(item) > place(after)][offset:][:limit]
 
-    def _items(self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any]) -> Iterable[M]:
+    def _items(self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any]) -> Iterable[M]:
         equal = {name: value for name, value in where.items() if name not in ("since", "until")}
         window = Window(where.get("since"), where.get("until"))
         for (tenant, name, _), (item, _) in self._bodies.items():

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from convostore.core.boundary import DEFAULT_TIMEOUT, Store
-from convostore.core.entities import Declaration
+from convostore.call.boundary import DEFAULT_TIMEOUT, Store
+from convostore.domain.declarations import Declaration
 from convostore.inmemory.table import InMemoryTable
 from convostore.models.base import Model
 from convostore.models.fields import now

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from convostore.core.boundary import current_write_id
-from convostore.core.entities import AGENT, AGENT_OWNED, RULE
-from convostore.core.stores.config import TableConfigStore
+from convostore.call.boundary import current_write_id
+from convostore.domain.declarations import AGENT, AGENT_OWNED, RULE
+from convostore.gateway.config import TableConfigStore
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
 from convostore.models import AgentConfig, Rule

@@ -8,11 +8,12 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration, stamp
-from convostore.core.stores.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
-from convostore.core.tables import Where, valid_at
+from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
+from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.table import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import fused, matching_text, nearest
 from convostore.inmemory.table import copied
@@ -123,7 +124,7 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         if row is None:
             return False
         if row.item.valid_to is None or row.item.valid_to > moment:
-            stamp(row.item, valid_to=moment, revision=row.item.revision + 1)
+            set_managed(row.item, valid_to=moment, revision=row.item.revision + 1)
         return True
 
     async def traverse_from_entities(

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.entities import stamp
-from convostore.core.profiles import Change, Merge, Stored, key_of
-from convostore.core.stores.profile import BaseProfileStore
+from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.domain.profiles import Change, Merge, StoredProfile, key_of
+from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
+from convostore.gateway.profile import BaseProfileStore
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.table import copied
 from convostore.models import (
@@ -37,7 +37,7 @@ class Record:
     assets: dict[UUID, tuple[int, ProfileAsset]] = field(default_factory=dict)
     merges: list[Merge] = field(default_factory=list)
 
-    def stored(self, item_ids: Collection[UUID] | None = ()) -> Stored:
+    def stored(self, item_ids: Collection[UUID] | None = ()) -> StoredProfile:
         """Return the profile as it is read, with those of its past items; None means all."""
         asked = {*self.fields, *self.assets} if item_ids is None else item_ids
         identities = [identity for _, identity in sorted(self.identities.values(), key=lambda pair: pair[0])]
@@ -49,7 +49,7 @@ class Record:
                 "assets": [asset for asset in assets if asset.status is not ItemStatus.SUPERSEDED],
             }
         )
-        return Stored(
+        return StoredProfile(
             copied(profile),
             [
                 copied(item)
@@ -105,7 +105,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
                 item.status = ItemStatus.EXPIRED
             if stale:
                 profile = record.profile
-                stamp(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
+                set_managed(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
             expired += len(stale)
         return expired
 
@@ -122,7 +122,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
-    ) -> dict[UUID, Stored]:
+    ) -> dict[UUID, StoredProfile]:
         records = self._of(tenant_id)
         return {key: records[key].stored(item_ids) for key in profile_ids if key in records}
 
@@ -133,7 +133,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
-    ) -> Stored | None:
+    ) -> StoredProfile | None:
         holders = (
             record.profile
             for record in self._of(tenant_id).values()

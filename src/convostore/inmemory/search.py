@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from convostore.core.scoring import cosine
-from convostore.core.stores.memory import RANK_CONSTANT
+from convostore.domain.scoring import cosine
+from convostore.gateway.memory import RANK_CONSTANT
 from convostore.inmemory.table import copied
 from convostore.models import Entity, Episode, Rule
 

@@ -7,11 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from convostore.call.boundary import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
-from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.entities import SESSION
-from convostore.core.scope import check_supported, matches
-from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there, taken
+from convostore.domain.declarations import SESSION
+from convostore.domain.scopes import check_supported, matches
+from convostore.domain.sessions import (
+    HOT_TTL,
+    MAX_AGE,
+    check_unbound,
+    fence_conflict,
+    no_such_session,
+    session_id_conflict,
+)
 from convostore.inmemory.base import InMemoryStore
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
@@ -64,9 +71,9 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         if self._tenant_of.get(session.session_id, session.tenant_id) != session.tenant_id:
-            raise taken()
+            raise session_id_conflict()
         if fence is not None and fence < self._locks.get(session.session_id, FREE).token:
-            raise fenced()
+            raise fence_conflict()
         await self._table(SESSION).save(session, overwrite=overwrite)
         self._tenant_of[session.session_id] = session.tenant_id
         self._demoted.discard(session.session_id)
@@ -145,7 +152,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
         if self._holder(session_id, tenant_id) is None:
-            raise not_there()
+            raise no_such_session()
         lock, now = self._locks.get(session_id, FREE), self._clock()
         if lock.owner != owner and lock.until > now:
             return None

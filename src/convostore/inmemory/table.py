@@ -8,22 +8,21 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.core.boundary import current_write_id
-from convostore.core.entities import (
-    Declaration,
-    Stored,
-    agrees,
-    check_differ,
+from convostore.call.boundary import current_write_id
+from convostore.domain.declarations import Declaration, tenant_of
+from convostore.domain.revisions import (
+    StoredRevision,
+    check_distinct,
     check_save,
-    next_stamps,
-    not_unique,
-    once_each,
-    stamp,
-    taken,
-    tenant_of,
+    deduplicated,
+    key_conflict,
+    managed_values,
+    same_content,
+    set_managed,
+    unique_conflict,
 )
-from convostore.core.tables import NotEnded, Started, Table, Where, Window
 from convostore.errors import NotFoundError, StoreError
+from convostore.gateway.table import NotEnded, Started, Table, Where, Window
 from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -79,15 +78,15 @@ class InMemoryTable(Table[M]):
             self._check_parents(item)
             self.check_unique(item)
             if self._declaration.revisioned:
-                stamp(item, **next_stamps(item, revision=0, created_at=None, now=self._clock()))
+                set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
             self._put(item)
-        elif row.deleted_at is None and agrees(row.item, item, self._declaration):
-            stamp(item, **{name: getattr(row.item, name) for name in item.stamps})
+        elif row.deleted_at is None and same_content(row.item, item, self._declaration):
+            set_managed(item, **{name: getattr(row.item, name) for name in item.stamps})
         else:
-            raise taken(self._declaration, self._declaration.key_of(item))
+            raise key_conflict(self._declaration, self._declaration.key_of(item))
 
     async def add_all(self, items: Sequence[M]) -> None:
-        once_each(items, self._declaration)
+        deduplicated(items, self._declaration)
         before = dict(self._rows)
         try:
             # What is new first: that a parent is missing is told before that a key is taken.
@@ -101,7 +100,7 @@ class InMemoryTable(Table[M]):
         await self.save_all([item], overwrite=overwrite)
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
-        check_differ(items, self._declaration)
+        check_distinct(items, self._declaration)
         moment = self._clock()
         for item in items:
             self._check_save(item, overwrite=overwrite)
@@ -109,7 +108,7 @@ class InMemoryTable(Table[M]):
             row = self._rows.get(self._key(item))
             revision = 0 if row is None else _revision(row.item)
             created_at = None if row is None else getattr(row.item, "created_at", None)
-            stamp(item, **next_stamps(item, revision=revision, created_at=created_at, now=moment))
+            set_managed(item, **managed_values(item, revision=revision, created_at=created_at, now=moment))
             self._put(item)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
@@ -155,7 +154,7 @@ class InMemoryTable(Table[M]):
 
     def _check_save(self, item: M, *, overwrite: bool) -> None:
         row = self._rows.get(self._key(item))
-        stored = None if row is None else Stored(_revision(row.item), row.deleted_at is not None)
+        stored = None if row is None else StoredRevision(_revision(row.item), row.deleted_at is not None)
         check_save(self._declaration, item, stored, overwrite=overwrite)
         self._check_parents(item)
         self.check_unique(item)
@@ -184,7 +183,7 @@ class InMemoryTable(Table[M]):
             where = dict(zip(unique.columns, unique.values_of(item), strict=True))
             for row in self.living(tenant_of(item), where):
                 if self._key(row.item) != self._key(item) and unique.counts(row.item):
-                    raise not_unique(self._declaration, unique, item)
+                    raise unique_conflict(self._declaration, unique, item)
 
 
 def copied(item: M) -> M:

@@ -78,7 +78,7 @@ RecordKind = Literal["turn", "event"]
 
 
 class AuditRecord(FrozenModel):
-    """That a turn or an event was recorded: one link of a hash chain. `convostore.verify_export` says what is hashed.
+    """That a turn or an event was recorded: one link of a hash chain, as `domain/verify_export.py` says.
 
     Attributes:
         version: of the byte form that is hashed.

@@ -10,15 +10,15 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.core.audit import KINDS, MONTHS_AHEAD, TURN, Kind, canonical, check_retention, misfiled
-from convostore.core.entities import tenant_of
-from convostore.core.sessions import check_unbound
-from convostore.core.stores.audit import BodyAuditStore
+from convostore.domain.audit import MONTHS_AHEAD, RECORD_TYPES, TURN, RecordType, canonical, check_retention, misfiled
+from convostore.domain.declarations import tenant_of
+from convostore.domain.sessions import check_unbound
 from convostore.errors import StoreError, ValidationError
+from convostore.gateway.audit import BodyAuditStore
 from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import GATE
+from convostore.postgres.statements import BIND_TENANT
 from convostore.postgres.store import PostgresStore
 
 M = TypeVar("M", bound=Model)
@@ -105,7 +105,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         check_retention(before, self._clock())
         return [month for (month,) in await self._database.fetch(queries("audit")["drop_months"], before)]
 
-    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+    async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         if not items:
             return
         moment = self._clock()
@@ -128,12 +128,12 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         created: int = await self._database.fetchval(queries("audit")["create_months"], moment, MONTHS_AHEAD)
         return created
 
-    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+    async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         row = await self._database.fetchrow(queries("audit")["body"], tenant_id, kind.name, record_id)
         return _item(kind, row, tenant_id) if row else None
 
     async def _find(
-        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+        self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
     ) -> list[M]:
         filters = {name: value for name, value in where.items() if value is not None}
         place = (after.__dict__["timestamp"], kind.id_of(after)) if after else ()
@@ -149,7 +149,7 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     Parameters: tenant, limit, offset, the place of what it comes after (time and id), values of the filters.
     """
     first = 6 if after else 4
-    conditions = [GATE, "t.tenant_id = $1", f"t.kind = '{kind}'"]
+    conditions = [BIND_TENANT, "t.tenant_id = $1", f"t.kind = '{kind}'"]
     conditions += [_FILTERS[name].format(number) for number, name in enumerate(filters, first)]
     select = f"SELECT t.* FROM convostore.audit_body AS t WHERE {' AND '.join(conditions)}"
     order = 'ORDER BY t."timestamp" DESC, t.record_id LIMIT $2::bigint'
@@ -161,7 +161,7 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     return f"SELECT t.* FROM ({parts}) AS t {order} OFFSET $3::bigint"
 
 
-def _item(kind: Kind[M], row: asyncpg.Record, tenant_id: UUID) -> M:
+def _item(kind: RecordType[M], row: asyncpg.Record, tenant_id: UUID) -> M:
     item = kind.item(row["content"])
     if {row["tenant_id"], tenant_of(item)} != {tenant_id}:
         raise StoreError(f"{kind.name}: a row of another tenant was read")
@@ -176,7 +176,7 @@ def _own(row: asyncpg.Record, tenant_id: UUID) -> dict[str, Any]:
 
 def _record(row: asyncpg.Record, tenant_id: UUID) -> AuditRecord:
     _own(row, tenant_id)
-    kind = KINDS[row["kind"]]
+    kind = RECORD_TYPES[row["kind"]]
     body = None if row["content"] is None else row["content"].decode(errors="replace")
     filed = (row["filed_session_id" if name == "session_id" else name] for name in kind.filed)
     return AuditRecord.model_construct(

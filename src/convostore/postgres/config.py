@@ -9,9 +9,9 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
-from convostore.core.entities import AGENT, AGENT_OWNED
-from convostore.core.stores.config import TableConfigStore
+from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.domain.declarations import AGENT, AGENT_OWNED
+from convostore.gateway.config import TableConfigStore
 from convostore.models import AgentConfig, Rule
 from convostore.models.fields import now
 from convostore.postgres.decoding import constructed

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from convostore.core.entities import EPISODE
-from convostore.core.stores.memory import RANK_CONSTANT, Filter
+from convostore.domain.declarations import EPISODE
+from convostore.gateway.memory import RANK_CONSTANT, Filter
 from convostore.postgres.mapping import RowMapping, quoted
-from convostore.postgres.statements import GATE
+from convostore.postgres.statements import BIND_TENANT
 from convostore.postgres.vectors import Search
 
 _COLUMNS = ", ".join(f"t.{quoted(name)}" for name in RowMapping(EPISODE.name, EPISODE.model).columns)
@@ -32,5 +32,5 @@ def fused(search: Search) -> str:
         "FROM (SELECT id, place FROM matching UNION ALL SELECT id, place FROM near) AS f "
         f"GROUP BY f.id ORDER BY score DESC, f.id LIMIT {limit}::bigint OFFSET {offset}::bigint) "
         f"SELECT {_COLUMNS}, fused.score{large} FROM fused JOIN convostore.episode AS t ON t.tenant_id = $1 "
-        f"AND t.id = fused.id WHERE {GATE} ORDER BY fused.score DESC, t.id"
+        f"AND t.id = fused.id WHERE {BIND_TENANT} ORDER BY fused.score DESC, t.id"
     )

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
-from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP
-from convostore.core.stores.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
-from convostore.core.tables import Where
+from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.errors import ConflictError
+from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.table import Where
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import now
 from convostore.postgres.hybrid import fused

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from convostore.core.boundary import current_write_id
-from convostore.core.profiles import Change, Merge, Stored
-from convostore.core.stores.profile import BaseProfileStore
+from convostore.call.boundary import current_write_id
+from convostore.domain.profiles import Change, Merge, StoredProfile
 from convostore.errors import StoreError
+from convostore.gateway.profile import BaseProfileStore
 from convostore.models import Channel, CustomerProfile, ProfileAsset, ProfileField, VerificationLevel
 from convostore.postgres.decoding import of_document
 from convostore.postgres.queries import queries
@@ -58,7 +58,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
-    ) -> dict[UUID, Stored]:
+    ) -> dict[UUID, StoredProfile]:
         query = queries("profile")["profiles_by_id"]
         rows = await self._database.fetch(query, tenant_id, list(profile_ids), _ids(item_ids))
         found = [_stored(row, tenant_id)._replace(write_id=row["write_id"]) for row in rows]
@@ -71,7 +71,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
-    ) -> Stored | None:
+    ) -> StoredProfile | None:
         query = queries("profile")["final_profile"]
         row = await self._database.fetchrow(query, tenant_id, profile_id, customer_id, _ids(item_ids))
         return _stored(row, tenant_id) if row else None
@@ -130,10 +130,10 @@ def _merge(tenant_id: UUID, change: Change) -> str | None:
     return to_json({**row, "document": change.merge.model_dump()}).decode()
 
 
-def _stored(row: Any, tenant_id: UUID) -> Stored:
+def _stored(row: Any, tenant_id: UUID) -> StoredProfile:
     if row["tenant_id"] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
     document = from_json(row["document"])
     fields = [_field(item) for item in document.pop("past_fields")]
     assets = [_asset(item) for item in document.pop("past_assets")]
-    return Stored(_profile(document), fields, assets)
+    return StoredProfile(_profile(document), fields, assets)

@@ -1,7 +1,8 @@
 """Named queries: every statement that does not follow from a declaration, from `sql/*.sql`.
 
-A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. `{{gate}}` stands
-for the subquery that sets the tenant of row-level security, `{{columns of model}}` for the select list of an entity.
+A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. In it,
+`{{bind_tenant}}` stands for the subquery that sets the tenant of row-level security, and `{{columns of model}}` for the
+select list of an entity.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import re
 from functools import cache
 from importlib.resources import files
 
-from convostore.core.entities import DECLARATIONS
+from convostore.domain.declarations import DECLARATIONS
 from convostore.postgres.mapping import RowMapping, quoted
-from convostore.postgres.statements import GATE
+from convostore.postgres.statements import BIND_TENANT
 
 
 @cache
@@ -27,7 +28,7 @@ def queries(name: str) -> dict[str, str]:
 
 
 def _expanded(statement: str) -> str:
-    statement = statement.replace("{{gate}}", GATE)
+    statement = statement.replace("{{bind_tenant}}", BIND_TENANT)
     for declaration in DECLARATIONS:
         columns = RowMapping(declaration.name, declaration.model).columns
         listed = ", ".join(f"t.{quoted(column)}" for column in columns)

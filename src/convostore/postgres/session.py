@@ -9,14 +9,14 @@ from uuid import UUID
 
 import asyncpg
 
+from convostore.call.boundary import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
-from convostore.core.boundary import DEFAULT_TIMEOUT
-from convostore.core.entities import SESSION
-from convostore.core.scope import check_supported, created_window
-from convostore.core.sessions import check_unbound, not_there
+from convostore.domain.scopes import check_supported, created_window
+from convostore.domain.sessions import check_unbound, no_such_session
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.postgres.queries import queries
+from convostore.postgres.session_table import SessionTable
 from convostore.postgres.store import PostgresStore
 
 
@@ -40,17 +40,18 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     ) -> None:
         super().__init__(pool, timeout=timeout, clock=clock)
         self._max_age = max_age
+        self._sessions = SessionTable(self._database, self._clock)
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         row = await self._database.fetchrow(queries("session")["get_session"], session_id, tenant_id)
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        await self.write(session, overwrite=overwrite, fence=fence, disown_copies=False)
+        await self.write(session, overwrite=overwrite, fence=fence, invalidate_copies=False)
         return session.session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return await self.remove(session_id, tenant_id, disown_copies=False) is not None
+        return await self.remove(session_id, tenant_id, invalidate_copies=False) is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
         query = queries("session")["session_by_channel"]
@@ -67,13 +68,13 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         offset: int = 0,
     ) -> list[Session]:
         where = {"agent_id": agent_id, "status": status}
-        return await self._table(SESSION).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset)
 
     async def list_by_customer(
         self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
     ) -> list[Session]:
         where = {"customer_profile_id": customer_profile_id}
-        return await self._table(SESSION).find(tenant_id, where, limit=limit, offset=offset)
+        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset)
 
     async def find_sessions_by_step_hash(
         self,
@@ -104,7 +105,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         query = queries("session")["acquire_lock"]
         row = await self._database.fetchrow(query, session_id, tenant_id, owner, timedelta(seconds=ttl))
         if row is None:
-            raise not_there()
+            raise no_such_session()
         token: int | None = row["token"]
         return token
 
@@ -125,19 +126,18 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     # What follows is for the tier in front of this store, within calls of its own.
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
-        """Return a session and the epoch of its tenant's hot copies, as they are at one moment."""
-        row = await self._database.fetchrow(queries("session")["get_session_and_epoch"], session_id, tenant_id)
-        return (self._session(row, tenant_id or row["tenant_id"]), row["epoch"]) if row else None
+        """Return a session and the generation of its tenant's hot copies, as they are at one moment."""
+        row = await self._database.fetchrow(queries("session")["get_session_and_generation"], session_id, tenant_id)
+        return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
 
-    async def write(self, session: Session, *, overwrite: bool, fence: int | None, disown_copies: bool) -> None:
-        """Save a session; on request begin the next epoch of its tenant's hot copies in the same statement."""
-        alongside = queries("session")["disown_copies"] if disown_copies else None
-        await self._table(SESSION).save(session, overwrite=overwrite, fence=fence, alongside=alongside)
+    async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
+        """Save a session; on request begin the next generation of its tenant's hot copies in the same statement."""
+        await self._sessions.write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
 
-    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, disown_copies: bool) -> UUID | None:
-        """Delete a session and return its tenant; on request begin the next epoch of its copies as well."""
+    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
+        """Delete a session and return its tenant; on request begin the next generation of its copies as well."""
         query = queries("session")["delete_session"]
-        holder: UUID | None = await self._database.fetchval(query, session_id, tenant_id, disown_copies)
+        holder: UUID | None = await self._database.fetchval(query, session_id, tenant_id, invalidate_copies)
         return holder
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
@@ -148,13 +148,13 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         rows = await self._database.fetch(query, self._clock() - self._max_age, limit)
         return [(row["tenant_id"], row["session_id"]) for row in rows]
 
-    async def epoch(self, tenant_id: UUID) -> int:
-        """Return the epoch of a tenant's hot copies."""
-        return await self._database.fetchval(queries("session")["epoch_of_copies"], tenant_id) or 0
+    async def generation(self, tenant_id: UUID) -> int:
+        """Return the generation of a tenant's hot copies."""
+        return await self._database.fetchval(queries("session")["generation_of_copies"], tenant_id) or 0
 
-    async def disown_copies(self, tenant_id: UUID) -> None:
-        """Begin the next epoch of a tenant's hot copies."""
-        await self._database.fetchval(queries("session")["disown_copies"], tenant_id)
+    async def invalidate_copies(self, tenant_id: UUID) -> None:
+        """Begin the next generation of a tenant's hot copies."""
+        await self._database.fetchval(queries("session")["invalidate_copies"], tenant_id)
 
     def _session(self, row: Any, tenant_id: UUID) -> Session:
-        return self._table(SESSION).mapping.model(row, tenant_id)
+        return self._sessions.mapping.model(row, tenant_id)

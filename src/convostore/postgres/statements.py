@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from convostore.core.entities import Declaration
-from convostore.core.tables import NotEnded, Started, Where, Window
+from convostore.domain.declarations import Declaration
+from convostore.gateway.table import NotEnded, Started, Where, Window
 from convostore.postgres.mapping import RowMapping, quoted
 
-GATE = "(SELECT set_config('convostore.tenants', '{' || $1::uuid || '}', true)) IS NOT NULL"
+BIND_TENANT = "(SELECT set_config('convostore.tenants', '{' || $1::uuid || '}', true)) IS NOT NULL"
 
 Shape = tuple[tuple[str, str], ...]
 """What a statement filters by: columns and comparisons, in the order of their parameters."""
@@ -26,6 +26,9 @@ STARTED, NOT_ENDED = "({0} IS NULL OR {0} <= {1})", "({0} IS NULL OR {0} > {1})"
 
 class Statements:
     """Writes the SQL of one table; the first parameter is always the tenant."""
+
+    _more_state = ""
+    """Further columns of `state`, after a comma."""
 
     def __init__(self, declaration: Declaration[Any], mapping: RowMapping[Any]) -> None:
         self._declaration = declaration
@@ -67,7 +70,7 @@ class Statements:
             f"${number}::{self._mapping.types[column]}[]" for number, column in enumerate(self._declaration.key, 2)
         )
         return (
-            f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {GATE} AND t.tenant_id = $1 "
+            f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {BIND_TENANT} AND t.tenant_id = $1 "
             f"AND ({', '.join(f't.{column}' for column in self._key[1:])}) IN (SELECT * FROM unnest({listed}))"
         )
 
@@ -84,7 +87,7 @@ class Statements:
             values.append(f"${len(columns) + 2}::uuid")
         return (
             f"INSERT INTO {self._table} AS t ({', '.join(names)}) SELECT {', '.join(values)} "
-            f"FROM unnest({', '.join(listed)}) AS given ({', '.join(map(quoted, columns))}) WHERE {GATE} "
+            f"FROM unnest({', '.join(listed)}) AS given ({', '.join(map(quoted, columns))}) WHERE {BIND_TENANT} "
             f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING RETURNING {', '.join(self._key[1:])}"
         )
 
@@ -99,23 +102,20 @@ class Statements:
     def _save_new(self) -> str:
         """INSERT, or replace the living row if the last parameter says so, or if this very call wrote it.
 
-        Parameters: tenant, columns, write id, whether to overwrite, and if fenced the token. Returns what a save may
-        find already there.
+        Parameters: tenant, columns, write id, whether to overwrite. Returns what a save may find already there.
         """
         replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
         return (
             f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
             f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
             f"WHERE {self._living} AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
-            f"{self._unfenced(len(self._mapping.columns) + 4)} "
-            f"RETURNING {self._kept}"
+            f"{self._also(len(self._mapping.columns) + 4)} RETURNING {self._kept}"
         )
 
     def _save_next(self) -> str:
         """UPDATE the living row that has the expected revision, or that this very call wrote.
 
-        Parameters: tenant, key, replaced columns, write id, expected revision, and if fenced the token. Returns what a
-        save finds there.
+        Parameters: tenant, key, replaced columns, write id, expected revision. Returns what a save finds there.
         """
         key = self._equal(self._declaration.key, 2)
         first = 2 + len(self._declaration.key)
@@ -126,9 +126,9 @@ class Statements:
         write_id, expected = f"${first + len(self.replaced)}::uuid", f"${first + len(self.replaced) + 1}::bigint"
         return (
             f"UPDATE {self._table} AS t SET {replaced}, revision = {_next_revision(write_id)}, write_id = {write_id} "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND {key} AND {self._living} "
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {key} AND {self._living} "
             f"AND (t.revision = {expected} OR t.write_id = {write_id})"
-            f"{self._unfenced(first + len(self.replaced) + 2)} RETURNING {self._kept}"
+            f"{self._also(first + len(self.replaced) + 2)} RETURNING {self._kept}"
         )
 
     def _save_all(self) -> str:
@@ -147,7 +147,7 @@ class Statements:
         kept = [column.removeprefix("t.") for column in self._kept.split(", ")]
         found = ", ".join(f"t.{column}" for column in (*key, *kept))
         return (
-            f"WITH context AS MATERIALIZED (SELECT {GATE} AS ready), "
+            f"WITH context AS MATERIALIZED (SELECT {BIND_TENANT} AS ready), "
             f"given AS MATERIALIZED (SELECT {self._cast('given')}, given.place FROM {self._unnested()}), "
             f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, NOT {self._living} AS deleted "
             f"FROM {self._table} AS t WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
@@ -198,10 +198,9 @@ class Statements:
     def state(self) -> str:
         """SELECT what a refused save must know; parameters: tenant, key."""
         deleted = "t.deleted_at IS NOT NULL" if self._declaration.soft_delete else "false"
-        fence = "coalesce(t.fence, 0)" if self._declaration.fenced else "0"
         return (
-            f"SELECT t.revision, {deleted} AS deleted, {fence} AS fence FROM {self._table} AS t "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND {self._equal(self._declaration.key, 2)}"
+            f"SELECT t.revision, {deleted} AS deleted{self._more_state} FROM {self._table} AS t "
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {self._equal(self._declaration.key, 2)}"
         )
 
     def delete(self, shape: Shape) -> str:
@@ -221,7 +220,7 @@ class Statements:
         latest = ", ".join(f"t.{column} DESC" for column in ("deleted_at", *self._key))
         return (
             f"UPDATE {self._table} AS t SET deleted_at = NULL, write_id = ${used + 1} "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND ({key}) = ("
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND ({key}) = ("
             f"SELECT {key} FROM {self._table} AS t WHERE {conditions} AND t.deleted_at IS NOT NULL "
             f"ORDER BY {latest} LIMIT 1) RETURNING t.tenant_id"
         )
@@ -229,8 +228,8 @@ class Statements:
     def purge(self) -> str:
         """DELETE what was deleted before a moment; parameters: tenant, moment. Returns how many rows."""
         return (
-            f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {GATE} AND t.tenant_id = $1 AND t.deleted_at < $2 "
-            "RETURNING t.tenant_id) SELECT count(*) FROM gone"
+            f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {BIND_TENANT} AND t.tenant_id = $1 "
+            "AND t.deleted_at < $2 RETURNING t.tenant_id) SELECT count(*) FROM gone"
         )
 
     @property
@@ -247,10 +246,9 @@ class Statements:
     def _kept(self) -> str:
         return "t.revision, t.created_at" if "created_at" in self._mapping.columns else "t.revision"
 
-    def _unfenced(self, number: int) -> str:
-        return (
-            f" AND (${number}::bigint IS NULL OR coalesce(t.fence, 0) <= ${number})" if self._declaration.fenced else ""
-        )
+    def _also(self, number: int) -> str:
+        """Return what else a save depends on, by parameters from this number on."""
+        return ""
 
     def _insert(self) -> str:
         columns = [*map(quoted, self._mapping.columns)]
@@ -261,11 +259,11 @@ class Statements:
         if self._declaration.revisioned:
             columns.append("write_id")
             values.append(f"${len(values) + 2}::uuid")
-        return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {GATE}"
+        return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {BIND_TENANT}"
 
     def _conditions(self, shape: Shape, *, living: bool = True) -> tuple[str, int]:
         """Return the conditions and the number of the last parameter they use."""
-        parts = [GATE, "t.tenant_id = $1"]
+        parts = [BIND_TENANT, "t.tenant_id = $1"]
         parts += [
             operator.format(f"t.{quoted(column)}", f"${number}::{self._mapping.types[column]}")
             for number, (column, operator) in enumerate(shape, start=2)

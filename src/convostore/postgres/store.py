@@ -8,8 +8,8 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from convostore.core.boundary import DEFAULT_TIMEOUT, Store
-from convostore.core.entities import Declaration
+from convostore.call.boundary import DEFAULT_TIMEOUT, Store
+from convostore.domain.declarations import Declaration
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.postgres.database import Database

@@ -9,23 +9,21 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.core.boundary import current_write_id
-from convostore.core.entities import (
-    Declaration,
-    Stored,
-    agrees,
-    check_differ,
+from convostore.call.boundary import current_write_id
+from convostore.domain.declarations import Declaration, tenant_of
+from convostore.domain.revisions import (
+    StoredRevision,
+    check_distinct,
     check_save,
-    next_stamps,
-    not_unique,
-    once_each,
-    stamp,
-    taken,
-    tenant_of,
+    deduplicated,
+    key_conflict,
+    managed_values,
+    same_content,
+    set_managed,
+    unique_conflict,
 )
-from convostore.core.sessions import fenced
-from convostore.core.tables import Table, Where
 from convostore.errors import ConflictError
+from convostore.gateway.table import Table, Where
 from convostore.models.base import Model
 from convostore.postgres.database import Database, stream
 from convostore.postgres.mapping import RowMapping
@@ -51,7 +49,11 @@ class PostgresTable(Table[M]):
         self._database = database
         self._clock = clock
         self.mapping = RowMapping(declaration.name, declaration.model)
-        self._statements = Statements(declaration, self.mapping)
+        self._statements = self._make_statements(declaration, self.mapping)
+
+    def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:
+        """Return what writes the table's statements. Tables with rules of their own override this."""
+        return Statements(declaration, mapping)
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
         found = await self.find(tenant_id, where, limit=1)
@@ -85,33 +87,33 @@ class PostgresTable(Table[M]):
         parameters: list[Any] = []
         stamps: dict[str, Any] = {}
         if self._declaration.revisioned:
-            stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
+            stamps = managed_values(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_write_id())
         fresh = item.model_copy(update=stamps)
-        refusal = taken(self._declaration, key)
+        refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
                 self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
             ):
-                stamp(item, **stamps)
+                set_managed(item, **stamps)
                 return
         except ConflictError as conflict:
             # Of two that add the same row at once, one may meet the other in another unique key than the first.
             refusal = conflict
         stored = await self.get(tenant_id, **dict(zip(self._declaration.key, key, strict=True)))
-        if stored is None or not agrees(stored, item, self._declaration):
+        if stored is None or not same_content(stored, item, self._declaration):
             raise refusal
-        stamp(item, **{column: getattr(stored, column) for column in item.stamps})
+        set_managed(item, **{column: getattr(stored, column) for column in item.stamps})
 
     async def add_all(self, items: Sequence[M]) -> None:
-        given = once_each(items, self._declaration)
+        given = deduplicated(items, self._declaration)
         if not given:
             return
         tenant_id, write_id = tenant_of(items[0]), tuple[UUID, ...]()
         if self._declaration.revisioned:
             write_id = (current_write_id(),)
             for item in given.values():
-                stamp(item, **next_stamps(item, revision=0, created_at=None, now=self._clock()))
+                set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         missing = set(given)
         async with self._database.transaction() as connection:
             # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
@@ -124,52 +126,53 @@ class PostgresTable(Table[M]):
                 for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
                     stored = self.mapping.model(row, tenant_id)
                     key = self._declaration.key_of(stored)
-                    if agrees(stored, given[key], self._declaration):
-                        stamp(given[key], **{name: getattr(stored, name) for name in stored.stamps})
+                    if same_content(stored, given[key], self._declaration):
+                        set_managed(given[key], **{name: getattr(stored, name) for name in stored.stamps})
                         missing.remove(key)
             if missing:
-                raise taken(self._declaration, _sorted(missing)[0])
+                raise key_conflict(self._declaration, _sorted(missing)[0])
         for item in items if self._declaration.revisioned else ():
             same = given[self._declaration.key_of(item)]
-            stamp(item, **{name: getattr(same, name) for name in item.stamps})
+            set_managed(item, **{name: getattr(same, name) for name in item.stamps})
 
-    async def save(self, item: M, *, overwrite: bool, fence: int | None = None, alongside: str | None = None) -> None:
-        """Save as the waist says; `alongside` is a write whose only parameter is the tenant, for the same statement."""
-        together = f"WITH alongside AS ({alongside}) " if alongside else ""
+    async def save(self, item: M, *, overwrite: bool) -> None:
+        await self._save(item, self._statements, overwrite=overwrite)
+
+    async def _save(self, item: M, statements: Statements, *further: Any, overwrite: bool) -> None:
+        """Save by statements that depend on further parameters."""
         tenant_id, write_id = tenant_of(item), current_write_id()
         expected: int = item.__dict__["revision"]
-        stamps = next_stamps(item, revision=0, created_at=None, now=self._clock())
-        fresh = item.model_copy(update=stamps)
-        token = (fence,) if self._declaration.fenced else ()
+        managed = managed_values(item, revision=0, created_at=None, now=self._clock())
+        fresh = item.model_copy(update=managed)
         if overwrite or expected == 0:
             rivals = _RIVALS
             values = (*self.mapping.parameters(fresh), write_id, overwrite)
-            statement = together + self._statements.save_new()
+            statement = statements.save_new()
         else:
             rivals = 0
-            columns = (*self._declaration.key, *self._statements.replaced)
+            columns = (*self._declaration.key, *statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
-            statement = together + self._statements.save_next()
+            statement = statements.save_next()
         row = None
         while row is None:
             try:
-                row = await self._database.fetchrow(statement, tenant_id, *values, *token)
+                row = await self._database.fetchrow(statement, tenant_id, *values, *further)
             except ConflictError:
-                if not rivals or not await self._check_refusal(item, fence, overwrite=overwrite):
+                if not rivals or not await self._check_refusal(item, *further, overwrite=overwrite):
                     raise
                 rivals -= 1
             else:
                 if row is None:
-                    await self._check_refusal(item, fence, overwrite=overwrite)
-        stamp(item, **stamps | dict(row))
+                    await self._check_refusal(item, *further, overwrite=overwrite)
+        set_managed(item, **managed | dict(row))
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
-        check_differ(items, self._declaration)
+        check_distinct(items, self._declaration)
         if not items:
             return
         tenant_id, given = tenant_of(items[0]), {self._declaration.key_of(item): item for item in items}
         moment = self._clock()
-        stamps = {key: next_stamps(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
+        stamps = {key: managed_values(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
         fresh = [
             item.model_copy(update=stamps[key] | {"revision": item.__dict__["revision"]}) for key, item in given.items()
         ]
@@ -188,7 +191,7 @@ class PostgresTable(Table[M]):
             self._check_saved(given[key], row, overwrite=overwrite)
         for key, item in given.items():
             kept = {name: found[key][name] for name in ("revision", "created_at") if name in item.stamps}
-            stamp(item, **stamps[key] | kept)
+            set_managed(item, **stamps[key] | kept)
 
     def _check_saved(self, item: M, row: asyncpg.Record, *, overwrite: bool) -> None:
         """Raise the error that says why an item was refused, if it was."""
@@ -196,11 +199,11 @@ class PostgresTable(Table[M]):
         if refused is None:
             return
         if refused in ("deleted", "revision"):
-            stored = None if row["revision"] is None else Stored(row["revision"], refused == "deleted")
+            stored = None if row["revision"] is None else StoredRevision(row["revision"], refused == "deleted")
             check_save(self._declaration, item, stored, overwrite=overwrite)
         for unique in self._declaration.unique:
             if refused == self._declaration.constraint(unique):
-                raise not_unique(self._declaration, unique, item)
+                raise unique_conflict(self._declaration, unique, item)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         shape, values = split(where)
@@ -217,15 +220,17 @@ class PostgresTable(Table[M]):
         count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
         return count
 
-    async def _check_refusal(self, item: M, fence: int | None, *, overwrite: bool) -> bool:
+    async def _check_refusal(self, item: M, *further: Any, overwrite: bool) -> bool:
         """Raise the error that says why a save was refused, unless the reason is gone by now; return if it is there."""
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
-        if state and fence is not None and state["fence"] > fence:
-            raise fenced()
-        stored = Stored(state["revision"], state["deleted"]) if state else None
+        self._check_further(state, *further)
+        stored = StoredRevision(state["revision"], state["deleted"]) if state else None
         check_save(self._declaration, item, stored, overwrite=overwrite)
         return stored is not None
+
+    def _check_further(self, state: asyncpg.Record | None, *further: Any) -> None:
+        """Raise the error that says which further parameter a save was refused for."""
 
 
 def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

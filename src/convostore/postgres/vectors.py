@@ -13,12 +13,12 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.core.entities import EPISODE, RULE, Declaration
+from convostore.domain.declarations import EPISODE, RULE, Declaration
 from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.spaces import EXACT_ROWS, Sizes, Spaces, index_name
-from convostore.postgres.statements import GATE
+from convostore.postgres.statements import BIND_TENANT
 
 M = TypeVar("M", bound=Model)
 
@@ -117,7 +117,7 @@ class VectorStatements:
             f"{self._scan(filters, covered=covered, selected='')} OFFSET {EXACT_ROWS})) AS large), "
             "approximate AS MATERIALIZED (SELECT t.id, convostore.distance("
             f"{quoted(schema)}.halfvec(t.direction, {dimensions:d}, true), (SELECT direction FROM query)) AS distance "
-            f"FROM convostore.{quoted(self._searched.declaration.name)} AS t WHERE {GATE} AND {hnsw} "
+            f"FROM convostore.{quoted(self._searched.declaration.name)} AS t WHERE {BIND_TENANT} AND {hnsw} "
             f"AND t.tenant_id = $1 AND t.tenant_id = '{tenant}' AND t.dimensions = {dimensions:d} "
             f"AND (SELECT large FROM large) AND ({self._conditions(numbered(filters))}) IS TRUE "
             f"ORDER BY distance LIMIT {depth:d}), "
@@ -163,7 +163,7 @@ class VectorStatements:
             f"SELECT {columns}, t.score{more} FROM candidate AS c CROSS JOIN LATERAL ("
             f"SELECT t.*, {compared} AS compared, convostore.similarity({compared}, $2) AS score "
             f"FROM convostore.{quoted(self._searched.declaration.name)} AS t{joined} "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND t.id = c.id OFFSET 0) AS t "
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND t.id = c.id OFFSET 0) AS t "
             "WHERE t.score >= $5::double precision ORDER BY t.score DESC, t.id LIMIT $3 OFFSET $4"
         )
 
@@ -181,7 +181,7 @@ class VectorStatements:
             where = f"t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS} AND {self._of_index(given)}"
         return (
             f"SELECT{selected} FROM convostore.{quoted(table or self._searched.declaration.name)} AS t "
-            f"WHERE {GATE} AND t.tenant_id = $1 AND {where}"
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {where}"
         )
 
     def _of_index(self, given: Mapping[str, str]) -> str:

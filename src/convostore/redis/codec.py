@@ -17,7 +17,7 @@ from uuid import UUID
 
 import zstandard
 
-from convostore.core.entities import stamp
+from convostore.domain.revisions import set_managed
 from convostore.errors import StoreError, ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
@@ -101,7 +101,7 @@ class Codec:
         session = Session.model_validate_json(document)
         if session.tenant_id != header.tenant_id:
             raise StoreError("session: header and payload name different tenants")
-        stamp(
+        set_managed(
             session,
             revision=header.revision,
             created_at=header.created_at,

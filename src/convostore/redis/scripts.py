@@ -1,9 +1,9 @@
-"""The scripts of `lua/`, called by hash and loaded when the server does not know them."""
+"""Scripts in files, called by hash and loaded when the server does not know them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from hashlib import sha1
 from importlib.resources import files
 from typing import Any
@@ -26,7 +26,11 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
-    """Return a script by its file's name."""
-    text = files("convostore.redis").joinpath("lua", f"{name}.lua").read_text("utf-8")
+def load_script(package: str, name: str) -> Script:
+    """Return a script by the package whose `lua/` holds it and its file's name."""
+    text = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+script = partial(load_script, "convostore.redis")
+"""Returns a script of the session store by its name."""

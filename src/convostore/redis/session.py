@@ -8,16 +8,23 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.contracts.session import SessionStore, Swept
-from convostore.core.background import Background
-from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
-from convostore.core.entities import stamp
-from convostore.core.scope import check_supported, matches
-from convostore.core.sessions import HOT_TTL, MAX_AGE, check_unbound, fenced, not_there, taken
+from convostore.domain.revisions import set_managed
+from convostore.domain.scopes import check_supported, matches
+from convostore.domain.sessions import (
+    HOT_TTL,
+    MAX_AGE,
+    check_unbound,
+    fence_conflict,
+    no_such_session,
+    session_id_conflict,
+)
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.redis import codec, keys
+from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands
 from convostore.redis.errors import translated
@@ -87,7 +94,7 @@ class RedisSessionStore(SessionStore):
             header = Header.parsed(after)
             if stored is not None and stored.pointer != header.pointer:
                 await self._mend_pointer(stored.pointer, session_id, stored.score)
-            stamp(
+            set_managed(
                 session,
                 revision=header.revision,
                 created_at=header.created_at,
@@ -97,9 +104,9 @@ class RedisSessionStore(SessionStore):
         instead = stored.score if stored is not None and stored.pointer == f"{channel}{state}" else None
         await self._mend_pointer(f"{channel}{state}", session_id, -now, instead)
         if verdict == b"taken":
-            raise taken()
+            raise session_id_conflict()
         if verdict == b"fenced":
-            raise fenced()
+            raise fence_conflict()
         raise ConflictError(
             "session: the stored revision is another", current_revision=stored.revision if stored else None
         )
@@ -178,7 +185,7 @@ class RedisSessionStore(SessionStore):
         milliseconds, tenant = round(ttl * 1_000), str(tenant_id or "")
         token: int = await self._commands.run("acquire", session_id, str(owner), milliseconds, tenant)
         if token < 0:
-            raise not_there()
+            raise no_such_session()
         return token or None
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:

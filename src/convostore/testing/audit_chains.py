@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.contracts import AuditStore
+from convostore.domain.verify_export import Verifier, check_export
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import AuditEvent
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import full_turn, make_event, make_turn
-from convostore.verify_export import Verifier, check_export
 
 NUMBERS = [0, -1, 10**38 - 1, 2**53 + 1, 0.1, 1.0, -0.0, 1e-7, 5e-324, 1.7976931348623157e308, 2.5e15, True]
 

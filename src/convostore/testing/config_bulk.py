@@ -14,12 +14,12 @@ from convostore.models import AgentConfig
 from convostore.testing.base import StoreContract
 from convostore.testing.config import agent_of, every_kind, every_named_kind, like
 from convostore.testing.factories import make_agent
-from convostore.testing.kinds import KINDS, Kind
+from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
 
-OWNED = [kind for kind in KINDS if kind.name not in ("agent", "migration_plan")]
+OWNED = [kind for kind in CONFIG_KINDS if kind.name not in ("agent", "migration_plan")]
 
 
-def made(kind: Kind, count: int) -> list[Any]:
+def made(kind: ConfigKind, count: int) -> list[Any]:
     """Return new items of one tenant and agent."""
     tenant, agent = uuid4(), uuid4()
     return [kind.make(tenant, agent) for _ in range(count)]
@@ -29,7 +29,7 @@ class ConfigBulkContract(StoreContract):
     """Saving many at once, for every kind of entity."""
 
     @every_kind
-    async def test_many_are_saved_in_the_order_given(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_many_are_saved_in_the_order_given(self, store: ConfigStore, kind: ConfigKind) -> None:
         items = [*made(kind, 3), kind.full(uuid4(), uuid4())]
         items[3].__dict__.update(tenant_id=items[0].tenant_id)
         assert await kind.save_all(store, items) == [item.id for item in items]
@@ -38,7 +38,7 @@ class ConfigBulkContract(StoreContract):
         assert await kind.save_all(store, []) == []
 
     @every_kind
-    async def test_new_and_changed_ones_are_saved_together(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_new_and_changed_ones_are_saved_together(self, store: ConfigStore, kind: ConfigKind) -> None:
         old, new = made(kind, 2)
         await kind.save(store, old)
         created_at = old.created_at
@@ -49,7 +49,7 @@ class ConfigBulkContract(StoreContract):
         assert [await kind.get(store, item) for item in (old, new)] == [old, new]
 
     @every_kind
-    async def test_one_stale_copy_refuses_all_and_is_named(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_one_stale_copy_refuses_all_and_is_named(self, store: ConfigStore, kind: ConfigKind) -> None:
         new, other, old = made(kind, 3)
         await kind.save(store, old)
         stale = old.model_copy()
@@ -63,7 +63,7 @@ class ConfigBulkContract(StoreContract):
         assert await kind.list(store, old.tenant_id, agent_of(old)) == [old]
 
     @every_kind
-    async def test_the_first_that_is_refused_is_named(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_the_first_that_is_refused_is_named(self, store: ConfigStore, kind: ConfigKind) -> None:
         first, second, deleted = made(kind, 3)
         first.revision = second.revision = 7
         await kind.save(store, deleted)
@@ -77,7 +77,7 @@ class ConfigBulkContract(StoreContract):
         assert await kind.get(store, first) is None
 
     @every_kind
-    async def test_overwriting_many_ignores_their_revisions(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_overwriting_many_ignores_their_revisions(self, store: ConfigStore, kind: ConfigKind) -> None:
         old, new = made(kind, 2)
         await kind.save(store, old)
         old.revision, new.revision = 9, 9
@@ -86,7 +86,7 @@ class ConfigBulkContract(StoreContract):
         assert [await kind.get(store, item) for item in (old, new)] == [old, new]
 
     @every_named_kind
-    async def test_a_name_in_use_refuses_all(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_a_name_in_use_refuses_all(self, store: ConfigStore, kind: ConfigKind) -> None:
         old, new = made(kind, 2)
         await kind.save(store, old)
         rival, constraint = like(kind, old), kind.declaration.constraint(kind.declaration.unique[0])
@@ -95,14 +95,14 @@ class ConfigBulkContract(StoreContract):
                 await kind.save_all(store, items)
             assert caught.value.code == constraint
         # A name that the same call gives up is in use as well.
-        renamed = old.model_copy(update={name: getattr(new, name) for name in kind.taken})
+        renamed = old.model_copy(update={name: getattr(new, name) for name in kind.unique})
         with pytest.raises(ConflictError, match=str(rival.id)) as caught:
             await kind.save_all(store, [renamed, rival])
         assert caught.value.code == constraint
         assert await kind.list(store, old.tenant_id, agent_of(old)) == [old]
 
     @every_kind
-    async def test_lists_that_make_no_sense_are_refused(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_lists_that_make_no_sense_are_refused(self, store: ConfigStore, kind: ConfigKind) -> None:
         one, other = made(kind, 2)
         wrong = kind.make(one.tenant_id, agent_of(one))
         wrong.__dict__["revision"] = "one"
@@ -118,7 +118,9 @@ class ConfigBulkContract(StoreContract):
         assert await kind.list(store, one.tenant_id, agent_of(one)) == []
 
     @every_kind
-    async def test_concurrent_saves_of_the_same_objects_have_one_winner(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_concurrent_saves_of_the_same_objects_have_one_winner(
+        self, store: ConfigStore, kind: ConfigKind
+    ) -> None:
         items = made(kind, 6)
         for revision in (1, 2):
             tries = [[item.model_copy() for item in items] for _ in range(4)]
@@ -136,7 +138,7 @@ class ConfigReadingContract(StoreContract):
     """Streams, and what a turn needs."""
 
     @every_kind
-    async def test_a_stream_goes_on_behind_what_was_seen(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_a_stream_goes_on_behind_what_was_seen(self, store: ConfigStore, kind: ConfigKind) -> None:
         items = made(kind, 250)
         await kind.save_all(store, items)
         listed = await kind.list(store, items[0].tenant_id, agent_of(items[0]))
@@ -150,7 +152,7 @@ class ConfigReadingContract(StoreContract):
         assert [item async for item in kind.iterate(store, uuid4(), uuid4())] == []
 
     @every_kind
-    async def test_a_list_continues_behind_an_object(self, store: ConfigStore, kind: Kind) -> None:
+    async def test_a_list_continues_behind_an_object(self, store: ConfigStore, kind: ConfigKind) -> None:
         items = made(kind, 5)
         await kind.save_all(store, items)
         tenant, agent = items[0].tenant_id, agent_of(items[0])

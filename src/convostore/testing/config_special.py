@@ -21,9 +21,9 @@ from convostore.testing.factories import (
     make_tool_activation,
     make_variable,
 )
-from convostore.testing.kinds import KINDS
+from convostore.testing.kinds import CONFIG_KINDS
 
-OWNED = [kind for kind in KINDS if kind.name not in ("agent", "migration_plan")]
+OWNED = [kind for kind in CONFIG_KINDS if kind.name not in ("agent", "migration_plan")]
 
 
 async def save_rules(store: ConfigStore, tenant: UUID, agent: UUID, *changes: dict[str, Any]) -> list[Rule]:

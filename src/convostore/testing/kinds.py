@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from convostore.contracts import ConfigStore
-from convostore.core.entities import (
+from convostore.domain.declarations import (
     AGENT,
     MIGRATION_PLAN,
     RULE,
@@ -22,7 +22,7 @@ from convostore.testing import factories
 
 
 @dataclass(frozen=True)
-class Kind:
+class ConfigKind:
     """One kind of configuration entity.
 
     Attributes:
@@ -31,7 +31,7 @@ class Kind:
         full: makes one with every field filled.
         change: a field and another value for it.
         key: the names of the arguments, after `tenant_id`, that say which one is meant.
-        taken: the fields that two living ones must not share, if any.
+        unique: the fields that two living ones must not share, if any.
     """
 
     declaration: Declaration[Any]
@@ -39,7 +39,7 @@ class Kind:
     full: Callable[[UUID, UUID], Any]
     change: tuple[str, Any]
     key: tuple[str, ...] = ("id",)
-    taken: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -96,31 +96,31 @@ def _without_agent(make: Callable[..., Any]) -> Callable[..., Any]:
     return lambda tenant_id, agent_id, **changes: make(tenant_id, **changes)
 
 
-KINDS = (
-    Kind(
+CONFIG_KINDS = (
+    ConfigKind(
         AGENT,
         _without_agent(factories.make_agent),
         _without_agent(factories.full_agent),
         ("description", "new"),
-        taken=("name",),
+        unique=("name",),
     ),
-    Kind(RULE, factories.make_rule, factories.full_rule, ("priority", 5)),
-    Kind(SCENARIO, factories.make_scenario, factories.full_scenario, ("tags", ["new"])),
-    Kind(TEMPLATE, factories.make_template, factories.full_template, ("text", "new")),
-    Kind(VARIABLE, factories.make_variable, factories.full_variable, ("cache_ttl_seconds", 9), taken=("name",)),
-    Kind(
+    ConfigKind(RULE, factories.make_rule, factories.full_rule, ("priority", 5)),
+    ConfigKind(SCENARIO, factories.make_scenario, factories.full_scenario, ("tags", ["new"])),
+    ConfigKind(TEMPLATE, factories.make_template, factories.full_template, ("text", "new")),
+    ConfigKind(VARIABLE, factories.make_variable, factories.full_variable, ("cache_ttl_seconds", 9), unique=("name",)),
+    ConfigKind(
         TOOL_ACTIVATION,
         factories.make_tool_activation,
         factories.full_tool_activation,
         ("status", "disabled"),
         key=("agent_id", "tool_id"),
-        taken=("tool_id",),
+        unique=("tool_id",),
     ),
-    Kind(
+    ConfigKind(
         MIGRATION_PLAN,
         _without_agent(factories.make_migration_plan),
         _without_agent(factories.full_migration_plan),
         ("created_by", "new"),
-        taken=("scenario_id", "from_version", "to_version"),
+        unique=("scenario_id", "from_version", "to_version"),
     ),
 )

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.contracts import MemoryStore
-from convostore.core.scoring import cosine
+from convostore.domain.scoring import cosine
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import Episode
 from convostore.testing.base import StoreContract

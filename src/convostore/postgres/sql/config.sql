@@ -4,7 +4,7 @@
 -- Delete an agent and what belongs to it softly, all marked with one write id; return whether it was there.
 WITH agent AS (
     UPDATE convostore.agent AS t SET deleted_at = $3, write_id = $4
-    WHERE {{gate}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL
+    WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 found AS MATERIALIZED (SELECT EXISTS (SELECT FROM agent) AS found),
@@ -40,7 +40,7 @@ SELECT found FROM found
 WITH deleted AS MATERIALIZED (
     SELECT t.write_id
     FROM convostore.agent AS t
-    WHERE {{gate}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NOT NULL
+    WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NOT NULL
     FOR UPDATE
 ),
 with_id AS MATERIALIZED (SELECT (SELECT write_id FROM deleted) AS write_id),
@@ -83,7 +83,7 @@ SELECT write_id IS NOT NULL FROM with_id
 
 -- name: get_agent_config
 -- All that an agent needs for a turn, each part a list of records; the last column only tells the driver of a type.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready)
 SELECT {{columns of agent}},
     ARRAY(
         SELECT ROW({{columns of rule}}) FROM convostore.rule AS t

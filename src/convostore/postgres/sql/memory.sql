@@ -5,7 +5,7 @@
 SELECT {{columns of episode}}
 FROM convostore.matching_episodes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::bigint + $14::bigint) AS m
 JOIN convostore.episode AS t ON t.tenant_id = $1 AND t.id = m.id
-WHERE {{gate}}
+WHERE {{bind_tenant}}
 ORDER BY m.rank DESC, t.id
 LIMIT $13::bigint OFFSET $14::bigint
 
@@ -15,7 +15,7 @@ SELECT {{columns of entity}}, t.score
 FROM (
     SELECT t.*, convostore.similarity(t.embedding, $3) AS score
     FROM convostore.entity AS t
-    WHERE {{gate}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
+    WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.agent_id = $2 AND t.embedding IS NOT NULL
       AND ($4::text IS NULL OR t.name = $4) AND ($5::text IS NULL OR t.entity_type = $5)
       AND ($6::uuid IS NULL OR t.customer_profile_id = $6) AND ($7::text IS NULL OR t.embedding_model = $7)
       AND ($8::timestamptz IS NULL OR (t.valid_from <= $8 AND (t.valid_to IS NULL OR t.valid_to > $8)))
@@ -26,7 +26,7 @@ LIMIT $10 OFFSET $11
 
 -- name: walk
 -- The relationships within reach of entities along valid edges both ways, nearest first; on request their ends too.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 walk (depth, edges, frontier, behind) AS (
     SELECT 0, '{}'::uuid[], ARRAY(SELECT DISTINCT unnest($2::uuid[])), '{}'::uuid[] WHERE (SELECT ready FROM context)
     UNION ALL
@@ -74,7 +74,7 @@ ORDER BY 1, 2, 3
 
 -- name: invalidate_relationship
 -- End a relationship at a moment, if it has not ended by then; return whether it is there.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 ended AS (
     UPDATE convostore.relationship AS t
     SET valid_to = $3, revision = t.revision + 1, write_id = $4
@@ -87,7 +87,7 @@ SELECT EXISTS (
 
 -- name: delete_entity
 -- Delete an entity and the relationships that touch it; return how many entities that were.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 edges AS (
     DELETE FROM convostore.relationship AS t
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND (t.from_entity_id = $2 OR t.to_entity_id = $2)
@@ -102,7 +102,7 @@ SELECT count(*) FROM entities
 
 -- name: delete_by_group
 -- Delete a group's episodes, entities and relationships, and the relationships that touch its entities; count them.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 episodes AS (
     DELETE FROM convostore.episode AS t
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.group_id = $2
@@ -125,7 +125,7 @@ SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELE
 
 -- name: delete_by_customer
 -- Delete a customer's episodes and entities, and the relationships that touch those entities; count them.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 episodes AS (
     DELETE FROM convostore.episode AS t
     WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.customer_profile_id = $2

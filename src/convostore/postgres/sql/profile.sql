@@ -2,14 +2,14 @@
 
 -- name: profiles_by_id
 -- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready)
 SELECT p.tenant_id, p.write_id, convostore.profile_document(p, $3::uuid[]) AS document
 FROM convostore.profile AS p
 WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
 
 -- name: final_profile
 -- The profile that an id or a customer id leads to in the end, deleted or not, as a document.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 chain AS (
     SELECT p.tenant_id, p.id, p.merged_into
     FROM convostore.profile AS p
@@ -29,7 +29,7 @@ WHERE (SELECT ready FROM context) AND chain.merged_into IS NULL
 
 -- name: linked_profile
 -- The living profile that has a channel identity, as a document.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready)
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready)
 SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
 FROM convostore.channel_identity AS c
 JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = c.profile_id
@@ -37,7 +37,7 @@ WHERE (SELECT ready FROM context) AND c.tenant_id = $1 AND c.channel = $2 AND c.
 
 -- name: list_profiles
 -- A tenant's living profiles, newest first, as documents.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 page AS (
     SELECT p.*
     FROM convostore.profile AS p
@@ -54,7 +54,7 @@ ORDER BY page.created_at DESC, page.id
 
 -- name: profiles_by_field
 -- The living profiles whose active field of a name has a value, newest first, as documents.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 page AS (
     SELECT p.*
     FROM convostore.profile_field AS f
@@ -73,13 +73,13 @@ ORDER BY page.created_at DESC, page.id
 -- What the newest merge into a profile can be undone with.
 SELECT g.tenant_id, g.document
 FROM convostore.profile_merge AS g
-WHERE {{gate}} AND g.tenant_id = $1 AND g.target_id = $2
+WHERE {{bind_tenant}} AND g.tenant_id = $1 AND g.target_id = $2
 ORDER BY g.revision DESC
 LIMIT 1
 
 -- name: expire_fields
 -- Let active fields of living profiles expire whose time has come; return how many did.
-WITH context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 stale AS MATERIALIZED (
     SELECT DISTINCT f.profile_id
     FROM convostore.profile_field AS f
@@ -108,7 +108,7 @@ SELECT count(*) FROM expired
 
 -- name: purge_profiles
 -- Remove the profiles deleted before a moment, and those merged into them, with all their children; return the ids.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{gate}} AS ready),
+WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 doomed AS (
     SELECT p.tenant_id, p.id
     FROM convostore.profile AS p
@@ -124,7 +124,7 @@ RETURNING p.tenant_id, p.id
 -- name: apply_profile_change
 -- Write the rows of a change if every profile is as expected; say `applied` or `changed`.
 WITH
-context AS MATERIALIZED (SELECT {{gate}} AS ready),
+context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
 expected AS MATERIALIZED (
     SELECT * FROM json_to_recordset($2::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
 ),

@@ -13,8 +13,8 @@ FROM convostore.session AS t
 WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
   AND t.session_id = $1
 
--- name: get_session_and_epoch
--- The session with this id, of whichever tenant, with the epoch of that tenant's hot copies.
+-- name: get_session_and_generation
+-- The session with this id, of whichever tenant, with the generation of that tenant's hot copies.
 WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
 context AS MATERIALIZED (
     SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
@@ -22,33 +22,33 @@ context AS MATERIALIZED (
     WHERE tenant_id = coalesce($2::uuid, tenant_id)
 )
 SELECT {{columns of session}}, coalesce(
-    (SELECT e.epoch FROM convostore.session_epoch AS e WHERE e.tenant_id = (SELECT tenant_id FROM context)), 0
-) AS epoch
+    (SELECT e.generation FROM convostore.copy_generation AS e WHERE e.tenant_id = (SELECT tenant_id FROM context)), 0
+) AS generation
 FROM convostore.session AS t
 WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
   AND t.session_id = $1
 
--- name: epoch_of_copies
--- The epoch of a tenant's hot copies; those of an earlier one are not believed.
-SELECT e.epoch FROM convostore.session_epoch AS e WHERE {{gate}} AND e.tenant_id = $1
+-- name: generation_of_copies
+-- The generation of a tenant's hot copies; those of an earlier one are not believed.
+SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = $1
 
--- name: disown_copies
--- Begin the next epoch of a tenant's hot copies.
-INSERT INTO convostore.session_epoch AS e (tenant_id, epoch) SELECT $1::uuid, 1 WHERE {{gate}}
-ON CONFLICT (tenant_id) DO UPDATE SET epoch = e.epoch + 1
-RETURNING e.epoch
+-- name: invalidate_copies
+-- Begin the next generation of a tenant's hot copies.
+INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT $1::uuid, 1 WHERE {{bind_tenant}}
+ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
+RETURNING e.generation
 
 -- name: delete_session
--- Delete the session with this id, of whichever tenant, or only of the one given; on request begin the next epoch.
+-- Delete the session with this id, of whichever tenant, or only of the one given; on request begin the next generation.
 WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
 context AS MATERIALIZED (
     SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
     FROM holder
     WHERE tenant_id = coalesce($2::uuid, tenant_id)
 ),
-disowned AS (
-    INSERT INTO convostore.session_epoch AS e (tenant_id, epoch) SELECT tenant_id, 1 FROM context WHERE $3::boolean
-    ON CONFLICT (tenant_id) DO UPDATE SET epoch = e.epoch + 1
+invalidated AS (
+    INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT tenant_id, 1 FROM context WHERE $3::boolean
+    ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 )
 DELETE FROM convostore.session AS t
 WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
@@ -110,7 +110,7 @@ RETURNING t.tenant_id, t.session_id
 -- The most recently active open session of a channel identity, else the most recent closed one.
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE {{gate}} AND t.tenant_id = $1 AND t.channel = $2 AND t.user_channel_id = $3
+WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.channel = $2 AND t.user_channel_id = $3
 ORDER BY (t.status = 'closed'), t.last_activity_at DESC, t.session_id
 LIMIT 1
 
@@ -118,7 +118,7 @@ LIMIT 1
 -- The active sessions whose last visit was to a step, in a scope, most recently active first.
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE {{gate}} AND t.tenant_id = $1 AND t.status = 'active' AND t.active_scenario_id = $2
+WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.status = 'active' AND t.active_scenario_id = $2
   AND t.active_scenario_version = $3 AND t.step_content_hash = $4
   AND (cardinality($5::text[]) = 0 OR t.channel = ANY ($5)) AND t.channel <> ALL ($6::text[])
   AND (cardinality($7::text[]) = 0 OR t.step_history -> -1 ->> 'step_name' = ANY ($7))

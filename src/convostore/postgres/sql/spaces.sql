@@ -13,7 +13,7 @@ WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_wi
 -- A tenant's episodes that have an embedding but none of a model, by id.
 SELECT {{columns of episode}}
 FROM convostore.episode AS t
-WHERE {{gate}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
   AND ($3::uuid IS NULL OR t.id > $3)
   AND NOT EXISTS (
       SELECT FROM convostore.episode_embedding AS b
@@ -33,10 +33,10 @@ WITH stored AS (
     CROSS JOIN LATERAL (
         SELECT t.*
         FROM convostore.episode AS t
-        WHERE {{gate}} AND t.tenant_id = $1 AND t.id = given.id
+        WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.id = given.id
         OFFSET 0
     ) AS t
-    WHERE {{gate}} AND t.embedding_model IS DISTINCT FROM $2::text
+    WHERE {{bind_tenant}} AND t.embedding_model IS DISTINCT FROM $2::text
     ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
     RETURNING b.id
 )
@@ -47,7 +47,7 @@ SELECT count(*) FROM stored
 WITH lacking AS MATERIALIZED (
     SELECT EXISTS (
         SELECT FROM convostore.episode AS t
-        WHERE {{gate}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+        WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
           AND NOT EXISTS (
               SELECT FROM convostore.episode_embedding AS b
               WHERE b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)

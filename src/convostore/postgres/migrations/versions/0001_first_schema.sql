@@ -334,10 +334,10 @@ CREATE TABLE convostore.session (
     CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
 );
 
-CREATE TABLE convostore.session_epoch (
+CREATE TABLE convostore.copy_generation (
     tenant_id uuid NOT NULL,
-    epoch bigint NOT NULL,
-    CONSTRAINT session_epoch_pkey PRIMARY KEY (tenant_id)
+    generation bigint NOT NULL,
+    CONSTRAINT copy_generation_pkey PRIMARY KEY (tenant_id)
 );
 
 CREATE UNIQUE INDEX agent_name_key ON convostore.agent (tenant_id, name) WHERE deleted_at IS NULL;

@@ -19,10 +19,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Self
 from uuid import UUID, uuid4
 
-from convostore.core.logs import log_failure
-from convostore.core.operations import Effect, effect_of
-from convostore.core.tracing import span
-from convostore.core.validation import ArgumentCheck
+from convostore.call.effects import Effect, effect_of
+from convostore.call.logs import log_failure
+from convostore.call.tracing import span
+from convostore.call.validation import ArgumentCheck
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.models.base import Model
 from convostore.models.fields import now
@@ -142,7 +142,7 @@ def _bounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]
                 arguments = check()(args, kwargs)
                 _bind_tenant(self._tenant, arguments)
                 # Once somebody may have read what it wrote, overwriting again would undo what they have done since.
-                repeated = Effect.ONCE if arguments.get("overwrite") else effect
+                repeated = Effect.NON_IDEMPOTENT if arguments.get("overwrite") else effect
                 result = await _attempt(self, repeated, functools.partial(method, self, **arguments), started)
             except Exception as failure:
                 error = failure if isinstance(failure, StoreError) else self._translate(failure)
@@ -182,7 +182,7 @@ async def _repeat(store: Store, effect: Effect, method: Callable[[], Awaitable[A
             unsure = unsure or error.outcome == "unknown"
             pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             in_time = time.monotonic() - started + pause < store._timeout
-            harmless = effect is not Effect.ONCE or error.outcome == "not_applied"
+            harmless = effect is not Effect.NON_IDEMPOTENT or error.outcome == "not_applied"
             if error.retryable and harmless and in_time and attempt < _ATTEMPTS:
                 await asyncio.sleep(pause)
                 continue

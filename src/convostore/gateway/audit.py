@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from convostore.contracts.audit import AuditStore
-from convostore.core.audit import EVENT, TURN, Kind
+from convostore.domain.audit import EVENT, TURN, RecordType
 from convostore.models import AuditEvent, TurnRecord
 from convostore.models.base import Model
 
@@ -20,7 +20,7 @@ class BodyAuditStore(AuditStore):
     """Turns and events alike; a backend records and finds bodies."""
 
     @abstractmethod
-    async def _record(self, kind: Kind[M], items: Sequence[M]) -> None:
+    async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         """Record items of one tenant in their order, all or none.
 
         Raises:
@@ -28,12 +28,12 @@ class BodyAuditStore(AuditStore):
         """
 
     @abstractmethod
-    async def _get(self, kind: Kind[M], tenant_id: UUID, record_id: UUID) -> M | None:
+    async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         """Return the item with an id, or None."""
 
     @abstractmethod
     async def _find(
-        self, kind: Kind[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+        self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
     ) -> list[M]:
         """Return items by `timestamp`, newest first, then by id.
 

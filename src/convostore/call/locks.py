@@ -1,4 +1,4 @@
-"""A session's lock as a block: waited for, renewed while it is held, released by its owner only."""
+"""The block of a session's lock: acquired within the deadline, renewed while the block runs, released by its owner."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from convostore.errors import ConflictError, StoreError
-
-if TYPE_CHECKING:
-    from convostore.contracts.session import SessionStore
 
 _log = logging.getLogger("convostore.session")
 
@@ -23,8 +20,24 @@ _RENEWALS = 3
 """How many times a lock is renewed within its time to live: two may fail."""
 
 
+class LockStore(Protocol):
+    """What keeps locks: a lease per session with a fencing token."""
+
+    @property
+    def timeout(self) -> float:
+        """The deadline of a call, in seconds."""
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        """Acquire or renew a lock; see `SessionStore.acquire_lock`."""
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        """Release a lock; see `SessionStore.release_lock`."""
+
+
 @asynccontextmanager
-async def held(store: SessionStore, session_id: UUID, *, ttl: float, tenant_id: UUID | None) -> AsyncIterator[int]:
+async def locked(store: LockStore, session_id: UUID, *, ttl: float, tenant_id: UUID | None) -> AsyncIterator[int]:
     """Hold a session's lock during a block. See `SessionStore.lock`."""
     owner = uuid4()
     token = await _acquired(store, session_id, owner, ttl, tenant_id)
@@ -37,7 +50,7 @@ async def held(store: SessionStore, session_id: UUID, *, ttl: float, tenant_id: 
             await store.release_lock(session_id, owner, tenant_id=tenant_id)
 
 
-async def _acquired(store: SessionStore, session_id: UUID, owner: UUID, ttl: float, tenant_id: UUID | None) -> int:
+async def _acquired(store: LockStore, session_id: UUID, owner: UUID, ttl: float, tenant_id: UUID | None) -> int:
     deadline = time.monotonic() + store.timeout
     while True:
         token = await store.acquire_lock(session_id, owner, ttl=ttl, tenant_id=tenant_id)
@@ -50,7 +63,7 @@ async def _acquired(store: SessionStore, session_id: UUID, owner: UUID, ttl: flo
 
 
 async def _renew(
-    store: SessionStore, session_id: UUID, owner: UUID, ttl: float, tenant_id: UUID | None, token: int
+    store: LockStore, session_id: UUID, owner: UUID, ttl: float, tenant_id: UUID | None, token: int
 ) -> None:
     while True:
         await asyncio.sleep(ttl / _RENEWALS)
@@ -59,4 +72,4 @@ async def _renew(
                 _log.warning("lock lost", extra={"store": "session", "entity_id": str(session_id)})
                 return
         except StoreError:
-            continue  # It was logged; the next renewal may still be in time.
+            continue  # The store has logged it; the next renewal may still be in time.

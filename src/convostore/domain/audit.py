@@ -1,26 +1,18 @@
-"""The audit trail in bytes: the canonical form of what is recorded, and what a chain of records proves."""
+"""What is recorded: the record types, the canonical bytes of a body, and the months that bodies are kept by."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.errors import ConflictError, StoreError, ValidationError
-from convostore.models import (
-    AuditAnchor,
-    AuditEvent,
-    AuditProblem,
-    AuditRecord,
-    AuditVerification,
-    TurnRecord,
-)
+from convostore.models import AuditEvent, TurnRecord
 from convostore.models.audit import RecordKind
 from convostore.models.base import Model
-from convostore.verify_export import Problem, Verifier
 
 M = TypeVar("M", bound=Model)
 
@@ -29,7 +21,7 @@ MONTHS_AHEAD = 3
 
 
 @dataclass(frozen=True)
-class Kind(Generic[M]):
+class RecordType(Generic[M]):
     """A kind of thing that is recorded.
 
     Attributes:
@@ -61,9 +53,9 @@ class Kind(Generic[M]):
             raise StoreError(f"audit: the body of a {self.name} cannot be read; verify the trail") from error
 
 
-TURN = Kind("turn", TurnRecord, "turn_id", ("session_id", "timestamp"))
-EVENT = Kind("event", AuditEvent, "id", ("session_id", "turn_id", "event_type", "timestamp"))
-KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
+TURN = RecordType("turn", TurnRecord, "turn_id", ("session_id", "timestamp"))
+EVENT = RecordType("event", AuditEvent, "id", ("session_id", "turn_id", "event_type", "timestamp"))
+RECORD_TYPES: dict[str, RecordType[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
 
 
 def canonical(item: Model) -> str:
@@ -108,7 +100,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"there is no canonical form of a {type(value).__name__}")
 
 
-def misfiled(kind: Kind[Any], body: str, filed: Iterable[Any]) -> bool:
+def misfiled(kind: RecordType[Any], body: str, filed: Iterable[Any]) -> bool:
     """Return whether the values beside a body are not those in it; one that is no JSON has other problems."""
     try:
         said = json.loads(body)
@@ -121,12 +113,12 @@ def _text(value: Any) -> Any:
     return _plain(value) if isinstance(value, UUID | datetime) else value
 
 
-def taken(kind: Kind[Any]) -> ConflictError:
+def record_id_conflict(kind: RecordType[Any]) -> ConflictError:
     """Return the refusal of an id that another record has."""
     return ConflictError(f"{kind.name}: the id is taken by other content", code="audit_record_pkey")
 
 
-def number_taken() -> ConflictError:
+def turn_number_conflict() -> ConflictError:
     """Return the refusal of a turn number that another turn of the session has."""
     return ConflictError("turn: session_id, turn_number is taken", code="turn_session_id_turn_number_key")
 
@@ -139,44 +131,3 @@ def check_retention(before: datetime, now: datetime) -> None:
     """
     if before > now:
         raise ValidationError("before: must not lie in the future")
-
-
-def check_anchors(
-    tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | list[AuditAnchor] | None
-) -> list[AuditAnchor]:
-    """Return the anchors of a verification.
-
-    Raises:
-        ValidationError: one is of another chain than those that are verified, or no anchor.
-    """
-    anchors: list[Any] = anchor if isinstance(anchor, list) else [] if anchor is None else [anchor]
-    for one in anchors:
-        if not isinstance(one, AuditAnchor) or one.tenant_id != tenant_id or session_id not in (None, one.session_id):
-            raise ValidationError("anchor: is not of this chain")
-    return anchors
-
-
-async def verified(
-    tenant_id: UUID, session_id: UUID | None, anchors: list[AuditAnchor], records: AsyncIterator[AuditRecord]
-) -> AuditVerification:
-    """Check the records of one chain, or of all of a tenant."""
-    heads: list[dict[str, Any]] = []
-    asked = session_id and str(session_id)
-    verifier = Verifier(
-        map(plain, anchors),
-        lambda head: heads.append(head) if head["session_id"] == asked else None,
-    )
-    problem: Problem | None = None
-    async for record in records:
-        if problem := verifier.check(plain(record)):
-            break
-    else:
-        problem = verifier.end()
-    return AuditVerification(
-        problem=None if problem is None else AuditProblem.model_validate(problem),
-        chains=verifier.chains,
-        records=verifier.records,
-        bodies=verifier.bodies,
-        months_dropped=sorted(date.fromisoformat(f"{month}-01") for month in verifier.months_dropped),
-        head=AuditAnchor.model_validate(heads[0]) if heads else None,
-    )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from convostore.core.entities import next_stamps, stamp
+from convostore.domain.revisions import managed_values, set_managed
 from convostore.errors import ConflictError, NotFoundError
 from convostore.models import (
     Channel,
@@ -30,7 +30,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _FATE = {"status", "superseded_by_id", "superseded_at"}
 
 
-class Stored(NamedTuple):
+class StoredProfile(NamedTuple):
     """A profile as it is stored, deleted or not, with those of its past items that were asked for.
 
     Attributes:
@@ -95,7 +95,7 @@ class Change:
         """Add a profile with its next revision."""
         self.expected[profile.id] = (profile.revision, profile.deleted_at)
         created_at = profile.created_at if profile.revision else None
-        stamp(profile, **next_stamps(profile, revision=profile.revision, created_at=created_at, now=now))
+        set_managed(profile, **managed_values(profile, revision=profile.revision, created_at=created_at, now=now))
         self.profiles.append(profile)
 
 
@@ -215,7 +215,7 @@ def decided(consent: Consent) -> datetime:
     return max(consent.granted_at or _NEVER, consent.revoked_at or _NEVER)
 
 
-def traced(item_id: UUID, stored: Stored) -> ItemTrace | None:
+def traced(item_id: UUID, stored: StoredProfile) -> ItemTrace | None:
     """Return what an item was derived from and what was derived from it; None if there is no such item."""
     items = {item.id: item for item in (*stored.past_fields, *stored.profile.fields.values())}
     files = {item.id: item for item in (*stored.past_assets, *stored.profile.assets)}
@@ -269,7 +269,7 @@ def saved(
     listed = {asset.id for asset in new.assets}
     change.assets = [(new.id, 0, superseded(old, None, now)) for old in before.assets if old.id not in listed]
     change.assets += [(new.id, position, asset) for position, asset in enumerate(new.assets)]
-    stamp(
+    set_managed(
         new,
         revision=stored.revision if stored else 0,
         created_at=stored.created_at if stored else now,
@@ -282,7 +282,7 @@ def saved(
 def with_deletion(profile: CustomerProfile, deleted_at: datetime | None) -> Change:
     """Return the change that deletes a profile softly, or with None brings it back; its revision stays."""
     change = Change(expected={profile.id: (profile.revision, profile.deleted_at)}, profiles=[profile])
-    stamp(profile, deleted_at=deleted_at)
+    set_managed(profile, deleted_at=deleted_at)
     return change
 
 

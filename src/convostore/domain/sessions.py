@@ -14,17 +14,17 @@ MAX_AGE = timedelta(days=7)
 """How long after its last activity a sweep deletes a session, where sessions live in memory."""
 
 
-def taken() -> ConflictError:
+def session_id_conflict() -> ConflictError:
     """Return the error that says that another tenant's session has the id."""
     return ConflictError("session: the session id is taken", code="session_session_id_key")
 
 
-def fenced() -> ConflictError:
+def fence_conflict() -> ConflictError:
     """Return the refusal of a save whose lock was given to another holder."""
     return ConflictError("session: the lock was given to another holder", code="fenced")
 
 
-def not_there() -> NotFoundError:
+def no_such_session() -> NotFoundError:
     """Return the refusal of a lock on a session that is not there."""
     return NotFoundError("session_id: there is no such session")
 

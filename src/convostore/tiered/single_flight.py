@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
-class Shared(Generic[K, T]):
+class SingleFlight(Generic[K, T]):
     """At most two pieces of work per key: one that has begun, and one that begins after it for all who come meanwhile.
 
     Who comes when the work has begun is not given its answer, which may be older than the question.

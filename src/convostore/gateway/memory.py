@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from convostore.contracts.memory import MemoryStore
-from convostore.core.entities import ENTITY, EPISODE, RELATIONSHIP, Declaration
-from convostore.core.tables import Table, Where, Window, valid_at
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.gateway.table import Table, Where, Window, valid_at
 from convostore.models import Entity, Episode, Relationship
 from convostore.models.base import Model
 

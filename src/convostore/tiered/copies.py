@@ -1,6 +1,6 @@
 """Hot copies of sessions whose truth is elsewhere, and the fences that keep outdated ones from being published.
 
-    convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<epoch>⏎p<JSON>
+    convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
                                     or  F|<server>|<highest revision seen>|<token>@<until ms>,<token>@<until ms>…
 
 Copies and fences count only on the server that they were made on: a restarted server, or a replica that was promoted,
@@ -16,20 +16,23 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from redis.exceptions import RedisError, ResponseError
 
-from convostore.core.breaker import Breaker
-from convostore.core.entities import stamp
+from convostore.domain.revisions import set_managed
 from convostore.models import Session
 from convostore.redis import codec, keys
 from convostore.redis.links import Client, Link, servers_of
-from convostore.redis.scripts import script
+from convostore.redis.scripts import load_script
+from convostore.tiered.breaker import Breaker
 
 T = TypeVar("T")
+
+_script = partial(load_script, "convostore.tiered")
 
 _log = logging.getLogger("convostore.session")
 
@@ -39,7 +42,7 @@ class Copy(NamedTuple):
 
     session: Session
     server: str
-    epoch: int
+    generation: int
 
 
 class HotCopies:
@@ -91,18 +94,18 @@ class HotCopies:
         async def enter(link: Link) -> Copy | bool:
             server, _ = self._identities[link.connection._writer]
             mode = "write" if writing else "read"
-            value = await link.run(script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
+            value = await link.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
             if not value:
                 return True
             found = self._believed(link, value)
             if found is None:
-                await link.run(script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
+                await link.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
             return found or True
 
         return await self._attempt(session_id, enter, False)
 
     async def leave(
-        self, session_id: UUID, token: str, revision: int, session: Session | None = None, epoch: int = 0
+        self, session_id: UUID, token: str, revision: int, session: Session | None = None, generation: int = 0
     ) -> bool:
         """Leave a session's fence and publish a copy if nobody saw a higher revision; return whether one has left.
 
@@ -111,13 +114,13 @@ class HotCopies:
             token: with which it was entered.
             revision: the revision that was seen or written; 0 for none, -1 if the session is gone.
             session: the session to publish.
-            epoch: the tenant's epoch, not newer than the session.
+            generation: the tenant's generation, not newer than the session.
         """
 
         async def leave(link: Link) -> bool:
             server, _ = self._identities[link.connection._writer]
-            value = b"" if session is None else _value(session, server, epoch)
-            await link.run(script("leave"), _key(session_id), token, server, revision, value, self._ttl)
+            value = b"" if session is None else _value(session, server, generation)
+            await link.run(_script("leave"), _key(session_id), token, server, revision, value, self._ttl)
             return True
 
         return await self._attempt(session_id, leave, False)
@@ -126,7 +129,7 @@ class HotCopies:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
 
         async def drop(link: Link) -> bool:
-            return bool(await link.run(script("drop"), _key(session_id), str(tenant_id or "")))
+            return bool(await link.run(_script("drop"), _key(session_id), str(tenant_id or "")))
 
         return await self._attempt(session_id, drop, False)
 
@@ -175,22 +178,22 @@ class HotCopies:
 
 def _copy(value: bytes) -> Copy:
     line, _, payload = value.partition(b"\n")
-    _, revision, tenant, created, activity, server, epoch = line.decode().split("|")
+    _, revision, tenant, created, activity, server, generation = line.decode().split("|")
     session = Session.model_validate_json(payload.removeprefix(codec.PLAIN))
     if str(session.tenant_id) != tenant:
         raise ValueError("the session is of another tenant than its copy")
-    stamp(
+    set_managed(
         session,
         revision=int(revision),
         created_at=codec.moment(int(created)),
         last_activity_at=codec.moment(int(activity)),
     )
-    return Copy(session, server, int(epoch))
+    return Copy(session, server, int(generation))
 
 
-def _value(session: Session, server: str, epoch: int) -> bytes:
+def _value(session: Session, server: str, generation: int) -> bytes:
     created, activity = codec.microseconds(session.created_at), codec.microseconds(session.last_activity_at)
-    line = f"C|{session.revision}|{session.tenant_id}|{created}|{activity}|{server}|{epoch}\n"
+    line = f"C|{session.revision}|{session.tenant_id}|{created}|{activity}|{server}|{generation}\n"
     return line.encode() + codec.payload(session)
 
 

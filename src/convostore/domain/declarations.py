@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.errors import ConflictError, ValidationError
 from convostore.models import (
     Agent,
     Entity,
@@ -57,7 +55,6 @@ class Declaration(Generic[M]):
         parents: the columns that refer to a row of another entity, by its name, which must be there.
         revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
-        fenced: whether a save may have to show the fencing token of a lock.
     """
 
     name: str
@@ -68,7 +65,6 @@ class Declaration(Generic[M]):
     parents: Mapping[str, str] = field(default_factory=dict)
     revisioned: bool = False
     soft_delete: bool = False
-    fenced: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -91,13 +87,6 @@ class Declaration(Generic[M]):
     def constraint(self, unique: Unique) -> str:
         """Return the name of a unique set, which is the `code` of the ConflictError it raises."""
         return f"{self.name}_{'_'.join(unique.columns)}_key"
-
-
-class Stored(NamedTuple):
-    """What a save must know of the row that is there."""
-
-    revision: int
-    deleted: bool
 
 
 _IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
@@ -142,7 +131,7 @@ RELATIONSHIP = Declaration(
     revisioned=True,
 )
 
-SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True, fenced=True)
+SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True)
 
 AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
 """What belongs to an agent and is deleted and restored with it."""
@@ -170,92 +159,3 @@ def tenant_of(item: Model) -> UUID:
     """Return the tenant of an item."""
     tenant: UUID = item.__dict__["tenant_id"]
     return tenant
-
-
-def agrees(one: M, other: M, declaration: Declaration[M]) -> bool:
-    """Return whether two rows of one key have the same content."""
-    return all(getattr(one, name) == getattr(other, name) for name in declaration.content)
-
-
-def once_each(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any, ...], M]:
-    """Return items by key, without repetitions.
-
-    Raises:
-        ConflictError: two have one key and other content.
-    """
-    found: dict[tuple[Any, ...], M] = {}
-    for item in items:
-        key = declaration.key_of(item)
-        first = found.setdefault(key, item)
-        if first is not item and not agrees(first, item, declaration):
-            raise taken(declaration, key)
-    return found
-
-
-def taken(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
-    """Return the error that says that a key is taken."""
-    message = f"{declaration.name}: {', '.join(map(str, key))} is taken by other content"
-    return ConflictError(message, code=f"{declaration.name}_pkey")
-
-
-def check_save(declaration: Declaration[M], item: M, stored: Stored | None, *, overwrite: bool) -> None:
-    """Check that an item may be saved where this is stored.
-
-    Raises:
-        ConflictError: what is stored was deleted, or has another revision than the item.
-    """
-    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
-    current = stored.revision if stored else None
-    if stored and stored.deleted:
-        raise ConflictError(f"{which}: it was deleted", current_revision=current)
-    if not overwrite and item.__dict__["revision"] != (current or 0):
-        raise ConflictError(f"{which}: the stored revision is another", current_revision=current)
-
-
-def check_differ(items: Sequence[M], declaration: Declaration[M]) -> None:
-    """Check that no two items of a list want the same key or the same values of a unique set.
-
-    Raises:
-        ValidationError: two have one key.
-        ConflictError: two want the same values.
-    """
-    if len({declaration.key_of(item) for item in items}) < len(items):
-        raise ValidationError(f"{declaration.name}: an id stands twice in the list")
-    for unique in declaration.unique:
-        wanted: set[tuple[Any, ...]] = set()
-        for item in filter(unique.counts, items):
-            values = unique.values_of(item)
-            if values in wanted:
-                raise not_unique(declaration, unique, item)
-            wanted.add(values)
-
-
-def not_unique(declaration: Declaration[M], unique: Unique, item: M) -> ConflictError:
-    """Return the error that says that another living row has an item's values of a unique set."""
-    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
-    return ConflictError(f"{which}: its {', '.join(unique.columns)} is taken", code=declaration.constraint(unique))
-
-
-def stamp(model: Model, **values: Any) -> None:
-    """Set fields that a store sets, past assignment checks: the values are the store's own."""
-    model.__dict__.update(values)
-
-
-def next_stamps(model: Model, *, revision: int, created_at: datetime | None, now: datetime) -> dict[str, Any]:
-    """Return what a save sets on a model: the next revision after `revision`, and the times it has.
-
-    Args:
-        model: the model that is saved.
-        revision: the stored revision, 0 if there is none.
-        created_at: when the stored one was created, None if there is none.
-        now: the moment of the save.
-    """
-    values = {
-        "revision": revision + 1,
-        "created_at": created_at or now,
-        "updated_at": now,
-        "last_activity_at": now,
-        "deleted_at": None,
-        "merged_into": None,
-    }
-    return {name: values[name] for name in model.stamps}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from convostore.contracts.config import ConfigStore
-from convostore.core.entities import (
+from convostore.domain.declarations import (
     AGENT,
     CONFIG,
     MIGRATION_PLAN,
@@ -21,7 +21,7 @@ from convostore.core.entities import (
     Declaration,
     in_force,
 )
-from convostore.core.tables import Table
+from convostore.gateway.table import Table
 from convostore.models import (
     Agent,
     MigrationPlan,

@@ -11,17 +11,17 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID, uuid4
 
+from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
 from convostore.contracts.session import SessionStore, Swept
-from convostore.core.boundary import DEFAULT_TIMEOUT, current_write_id
-from convostore.core.breaker import Breaker
-from convostore.core.leases import Leases
-from convostore.core.sessions import HOT_TTL, check_unbound
-from convostore.core.sharing import Shared
+from convostore.domain.sessions import HOT_TTL, check_unbound
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
-from convostore.postgres import PostgresSessionStore
-from convostore.redis.copies import Copy, HotCopies
 from convostore.redis.links import Client
+from convostore.tiered.breaker import Breaker
+from convostore.tiered.copies import Copy, HotCopies
+from convostore.tiered.leases import Leases
+from convostore.tiered.record import SystemOfRecord
+from convostore.tiered.single_flight import SingleFlight
 
 HOT_LEASE = timedelta(seconds=2)
 """For how long a process may believe copies without asking whether one was written past their fence."""
@@ -50,7 +50,7 @@ class TieredSessionStore(SessionStore):
     def __init__(
         self,
         hot: Client,
-        persistent: PostgresSessionStore,
+        persistent: SystemOfRecord,
         *,
         hot_ttl: timedelta = HOT_TTL,
         hot_lease: timedelta = HOT_LEASE,
@@ -67,11 +67,11 @@ class TieredSessionStore(SessionStore):
             timeout=min(hot_timeout, _HOT_SHARE * timeout),
             breaker=Breaker(clock=monotonic),
         )
-        self._truth = persistent
+        self._record = persistent
         self._monotonic = monotonic
-        self._epochs: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
-        self._loads: Shared[UUID, Session | None] = Shared(timeout)
-        self._asked: Shared[UUID, int] = Shared(timeout)
+        self._generations: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
+        self._loads: SingleFlight[UUID, Session | None] = SingleFlight(timeout)
+        self._asked: SingleFlight[UUID, int] = SingleFlight(timeout)
 
     @property
     def hot_failures(self) -> int:
@@ -94,10 +94,10 @@ class TieredSessionStore(SessionStore):
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         session_id, tenant_id, token = session.session_id, session.tenant_id, current_write_id().hex
-        epoch = await self._epoch_of(tenant_id)
+        generation = await self._generation_of(tenant_id)
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
         try:
-            await self._truth.write(session, overwrite=overwrite, fence=fence, disown_copies=not fenced)
+            await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=not fenced)
         except ConflictError as conflict:
             if fenced:
                 await self._leave(session_id, tenant_id, token, conflict.current_revision or _GONE)
@@ -108,16 +108,16 @@ class TieredSessionStore(SessionStore):
         finally:
             if not fenced:
                 # What this process wrote past the fence, it reads at once.
-                self._epochs.forget(tenant_id)
+                self._generations.forget(tenant_id)
         if fenced:
-            await self._leave(session_id, tenant_id, token, session.revision, session, epoch)
+            await self._leave(session_id, tenant_id, token, session.revision, session, generation)
         return session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         token = current_write_id().hex
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
         try:
-            holder = await self._truth.remove(session_id, tenant_id, disown_copies=not fenced)
+            holder = await self._record.remove(session_id, tenant_id, invalidate_copies=not fenced)
         except StoreError as error:
             await self._leave_unless_unsure(session_id, token, error)
             raise
@@ -126,11 +126,11 @@ class TieredSessionStore(SessionStore):
         elif fenced:
             await self._hot.leave(session_id, token, _GONE)
         elif holder is not None:
-            self._epochs.forget(holder)
+            self._generations.forget(holder)
         return holder is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
-        return await self._truth.get_by_channel(tenant_id, channel, user_channel_id)
+        return await self._record.get_by_channel(tenant_id, channel, user_channel_id)
 
     async def list_by_agent(
         self,
@@ -141,12 +141,12 @@ class TieredSessionStore(SessionStore):
         limit: int = 100,
         offset: int = 0,
     ) -> list[Session]:
-        return await self._truth.list_by_agent(tenant_id, agent_id, status=status, limit=limit, offset=offset)
+        return await self._record.list_by_agent(tenant_id, agent_id, status=status, limit=limit, offset=offset)
 
     async def list_by_customer(
         self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
     ) -> list[Session]:
-        return await self._truth.list_by_customer(tenant_id, customer_profile_id, limit=limit, offset=offset)
+        return await self._record.list_by_customer(tenant_id, customer_profile_id, limit=limit, offset=offset)
 
     async def find_sessions_by_step_hash(
         self,
@@ -160,23 +160,23 @@ class TieredSessionStore(SessionStore):
         offset: int = 0,
     ) -> list[Session]:
         at_step = (tenant_id, scenario_id, scenario_version, step_content_hash, scope_filter)
-        return await self._truth.find_sessions_by_step_hash(*at_step, limit=limit, offset=offset)
+        return await self._record.find_sessions_by_step_hash(*at_step, limit=limit, offset=offset)
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
-        return await self._truth.acquire_lock(session_id, owner, ttl=ttl, tenant_id=tenant_id)
+        return await self._record.acquire_lock(session_id, owner, ttl=ttl, tenant_id=tenant_id)
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return await self._truth.release_lock(session_id, owner, tenant_id=tenant_id)
+        return await self._record.release_lock(session_id, owner, tenant_id=tenant_id)
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
-        removed = await self._truth.remove_old(limit)
+        removed = await self._record.remove_old(limit)
         token = uuid4().hex
         untold = {tenant for tenant, session_id in removed if not await self._hot.leave(session_id, token, _GONE)}
         for tenant_id in untold:
-            await self._disown(tenant_id)
+            await self._invalidate(tenant_id)
         return Swept(demoted=0, deleted=len(removed))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
@@ -191,25 +191,25 @@ class TieredSessionStore(SessionStore):
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self._hot.drop(session_id, tenant_id)
 
-    async def _ping(self) -> None:
-        await self._truth._ping()
+    async def health_check(self) -> bool:
+        return await self._record.health_check()
 
     async def _believes(self, copy: Copy) -> bool:
         """Return whether no writer has gone past the fences of the copy's tenant since it was published."""
-        return await self._epoch_of(copy.session.tenant_id, at_least=copy.epoch) == copy.epoch
+        return await self._generation_of(copy.session.tenant_id, at_least=copy.generation) == copy.generation
 
-    async def _epoch_of(self, tenant_id: UUID, *, at_least: int = 0) -> int:
-        """Return the epoch of a tenant's copies as it was less than a lease ago."""
-        epoch = self._epochs.get(tenant_id)
-        if epoch is None or epoch < at_least:
-            epoch = await self._asked.run(tenant_id, lambda: self._ask_epoch(tenant_id))
-        return epoch
+    async def _generation_of(self, tenant_id: UUID, *, at_least: int = 0) -> int:
+        """Return the generation of a tenant's copies as it was less than a lease ago."""
+        generation = self._generations.get(tenant_id)
+        if generation is None or generation < at_least:
+            generation = await self._asked.run(tenant_id, lambda: self._ask_generation(tenant_id))
+        return generation
 
-    async def _ask_epoch(self, tenant_id: UUID) -> int:
+    async def _ask_generation(self, tenant_id: UUID) -> int:
         asked_at = self._monotonic()
-        epoch = await self._truth.epoch(tenant_id)
-        self._epochs.note(tenant_id, epoch, asked_at)
-        return epoch
+        generation = await self._record.generation(tenant_id)
+        self._generations.note(tenant_id, generation, asked_at)
+        return generation
 
     async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
         """Read the truth and publish it as a copy."""
@@ -221,7 +221,7 @@ class TieredSessionStore(SessionStore):
             entered = await self._hot.enter(session_id, token, writing=True)
         asked_at = self._monotonic()
         try:
-            found = await self._truth.load(session_id)
+            found = await self._record.load(session_id)
         except Exception:
             if entered:
                 await self._hot.leave(session_id, token, 0)
@@ -230,10 +230,10 @@ class TieredSessionStore(SessionStore):
             if entered:
                 await self._hot.leave(session_id, token, _GONE)
             return None
-        session, epoch = found
-        self._epochs.note(session.tenant_id, epoch, asked_at)
+        session, generation = found
+        self._generations.note(session.tenant_id, generation, asked_at)
         if entered:
-            await self._leave(session_id, session.tenant_id, token, session.revision, session, epoch)
+            await self._leave(session_id, session.tenant_id, token, session.revision, session, generation)
         return session
 
     async def _leave_unless_unsure(self, session_id: UUID, token: str, error: StoreError) -> None:
@@ -248,18 +248,18 @@ class TieredSessionStore(SessionStore):
         token: str,
         revision: int,
         copy: Session | None = None,
-        epoch: int = 0,
+        generation: int = 0,
     ) -> None:
-        """Leave the fence before anybody is told what was seen; if that cannot be done, disown the tenant's copies."""
-        if not await self._hot.leave(session_id, token, revision, copy, epoch):
-            await self._disown(tenant_id)
+        """Leave the guard before the caller is answered; if that fails, invalidate the tenant's copies."""
+        if not await self._hot.leave(session_id, token, revision, copy, generation):
+            await self._invalidate(tenant_id)
 
-    async def _disown(self, tenant_id: UUID) -> None:
+    async def _invalidate(self, tenant_id: UUID) -> None:
         try:
-            await self._truth.disown_copies(tenant_id)
+            await self._record.invalidate_copies(tenant_id)
         except StoreError as error:
             # What was to be told has happened.
             error.outcome = "unknown"
             raise
         finally:
-            self._epochs.forget(tenant_id)
+            self._generations.forget(tenant_id)

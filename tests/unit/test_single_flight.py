@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from convostore.core.leases import Leases
-from convostore.core.sharing import Shared
 from convostore.errors import ConnectionError
+from convostore.tiered.leases import Leases
+from convostore.tiered.single_flight import SingleFlight
 
 
 class Work:
@@ -31,7 +31,7 @@ async def turns() -> None:
 
 
 async def test_who_comes_when_work_has_begun_shares_the_next_with_all_others_who_do() -> None:
-    shared, work = Shared[str, int](60.0, patience=60.0), Work()
+    shared, work = SingleFlight[str, int](60.0, patience=60.0), Work()
     first = [asyncio.create_task(shared.run("key", work)) for _ in range(3)]
     await turns()
     later = []
@@ -50,7 +50,7 @@ async def test_who_comes_when_work_has_begun_shares_the_next_with_all_others_who
 
 
 async def test_keys_do_not_wait_for_each_other() -> None:
-    shared, work = Shared[str, int](60.0), Work()
+    shared, work = SingleFlight[str, int](60.0), Work()
     waiting = asyncio.create_task(shared.run("one", work))
     await turns()
     work.ends[1].set()
@@ -60,7 +60,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
 
 
 async def test_work_that_hangs_holds_up_the_next_only_for_a_while() -> None:
-    shared, work = Shared[str, int](60.0, patience=0.001), Work()
+    shared, work = SingleFlight[str, int](60.0, patience=0.001), Work()
     hanging = asyncio.create_task(shared.run("key", work))
     await turns()
     work.ends[1].set()
@@ -73,7 +73,7 @@ async def test_work_that_hangs_holds_up_the_next_only_for_a_while() -> None:
 
 
 async def test_who_gives_up_leaves_the_work_to_the_others() -> None:
-    shared, work = Shared[str, int](60.0), Work()
+    shared, work = SingleFlight[str, int](60.0), Work()
     calls = [asyncio.create_task(shared.run("key", work)) for _ in range(2)]
     await turns()
     calls[0].cancel()
@@ -86,7 +86,7 @@ async def test_each_who_waits_is_given_an_error_of_its_own() -> None:
     async def fail() -> int:
         raise ConnectionError("lost", outcome="unknown", code="08006")
 
-    shared = Shared[str, int](60.0)
+    shared = SingleFlight[str, int](60.0)
     errors = await asyncio.gather(*(shared.run("key", fail) for _ in range(3)), return_exceptions=True)
     assert len({id(error) for error in errors}) == 3
     for error in errors:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from convostore.core.entities import stamp
-from convostore.core.profiles import Change, Merge, Stored, decided, key_of, same, superseded
+from convostore.domain.profiles import Change, Merge, StoredProfile, decided, key_of, same, superseded
+from convostore.domain.revisions import set_managed
 from convostore.errors import ValidationError
 from convostore.models import (
     Consent,
@@ -38,7 +38,7 @@ def check_mergeable(source: CustomerProfile, target: CustomerProfile) -> None:
             raise ValidationError(f"{name}: the profile is deleted")
 
 
-def merged(source: Stored, target: CustomerProfile, now: datetime) -> Change:
+def merged(source: StoredProfile, target: CustomerProfile, now: datetime) -> Change:
     """Return the change that moves everything of one living profile into another, which becomes the result.
 
     Of two fields of one name the verified one wins, then the higher confidence, then the newer, then the target's.
@@ -82,11 +82,11 @@ def merged(source: Stored, target: CustomerProfile, now: datetime) -> Change:
     theirs.channel_identities, theirs.fields, theirs.assets = [], {}, []
     change.touch(target, now)
     change.touch(theirs, now)
-    stamp(theirs, deleted_at=now, merged_into=target.id)
+    set_managed(theirs, deleted_at=now, merged_into=target.id)
     return change
 
 
-def unmerged(merge: Merge, source: CustomerProfile, target: Stored, now: datetime) -> Change:
+def unmerged(merge: Merge, source: CustomerProfile, target: StoredProfile, now: datetime) -> Change:
     """Return the change that undoes the newest merge into a profile; the first of its profiles is the restored one.
 
     What the source brought goes back as it was. What was written since stays with the target: a field or asset of the
@@ -99,8 +99,8 @@ def unmerged(merge: Merge, source: CustomerProfile, target: Stored, now: datetim
         now: the moment of the change.
     """
     restored, ours = merge.source.model_copy(deep=True), target.profile
-    stamp(restored, revision=source.revision, deleted_at=source.deleted_at)
-    brought = Stored(merge.source.model_copy(deep=True), merge.past_fields, merge.past_assets)
+    set_managed(restored, revision=source.revision, deleted_at=source.deleted_at)
+    brought = StoredProfile(merge.source.model_copy(deep=True), merge.past_fields, merge.past_assets)
     wrote = merged(brought, merge.target.model_copy(deep=True), merge.merged_at)
     change = Change(undone=restored.id)
     _return_identities(change, restored, ours)
@@ -108,7 +108,7 @@ def unmerged(merge: Merge, source: CustomerProfile, target: Stored, now: datetim
     _return_assets(change, merge, target)
     _withdraw(ours, merge.target, wrote.profiles[0])
     change.touch(restored, now)
-    stamp(restored, deleted_at=None)
+    set_managed(restored, deleted_at=None)
     change.touch(ours, now)
     return change
 
@@ -122,7 +122,7 @@ def _return_identities(change: Change, restored: CustomerProfile, ours: Customer
     change.identities = [(ours.id, place, identity) for place, identity in enumerate(ours.channel_identities)]
 
 
-def _return_fields(change: Change, merge: Merge, target: Stored, wrote: dict[UUID, ProfileField]) -> None:
+def _return_fields(change: Change, merge: Merge, target: StoredProfile, wrote: dict[UUID, ProfileField]) -> None:
     ours = target.profile
     current = {item.id: item for item in (*target.past_fields, *ours.fields.values())}
     before = [*merge.past_fields, *merge.source.fields.values()]
@@ -144,7 +144,7 @@ def _return_fields(change: Change, merge: Merge, target: Stored, wrote: dict[UUI
             change.fields.append((ours.id, lost))
 
 
-def _return_assets(change: Change, merge: Merge, target: Stored) -> None:
+def _return_assets(change: Change, merge: Merge, target: StoredProfile) -> None:
     ours = target.profile
     current = {item.id: item for item in (*target.past_assets, *ours.assets)}
     change.assets = [(merge.source.id, 0, item) for item in merge.past_assets]

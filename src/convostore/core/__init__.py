@@ -1,1 +1,0 @@
-"""What every backend stands on: the boundary, entity declarations, scoring and shared method bodies."""

@@ -1,1 +1,0 @@
-"""Contract methods written once above the waist; a backend supplies the tables and what is special."""

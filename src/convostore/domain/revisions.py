@@ -1,0 +1,109 @@
+"""Revisions and uniqueness: what a save must find, what it sets, and the conflicts it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple, TypeVar
+
+from convostore.domain.declarations import Declaration, Unique
+from convostore.errors import ConflictError, ValidationError
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
+
+
+class StoredRevision(NamedTuple):
+    """What a save must know of the stored row."""
+
+    revision: int
+    deleted: bool
+
+
+def same_content(one: M, other: M, declaration: Declaration[M]) -> bool:
+    """Return whether two rows of one key have the same content."""
+    return all(getattr(one, name) == getattr(other, name) for name in declaration.content)
+
+
+def deduplicated(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any, ...], M]:
+    """Return items by key, without repetitions.
+
+    Raises:
+        ConflictError: two have one key and other content.
+    """
+    found: dict[tuple[Any, ...], M] = {}
+    for item in items:
+        key = declaration.key_of(item)
+        first = found.setdefault(key, item)
+        if first is not item and not same_content(first, item, declaration):
+            raise key_conflict(declaration, key)
+    return found
+
+
+def key_conflict(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
+    """Return the error that says that a key is taken."""
+    message = f"{declaration.name}: {', '.join(map(str, key))} is taken by other content"
+    return ConflictError(message, code=f"{declaration.name}_pkey")
+
+
+def check_save(declaration: Declaration[M], item: M, stored: StoredRevision | None, *, overwrite: bool) -> None:
+    """Check that an item may be saved where this is stored.
+
+    Raises:
+        ConflictError: what is stored was deleted, or has another revision than the item.
+    """
+    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
+    current = stored.revision if stored else None
+    if stored and stored.deleted:
+        raise ConflictError(f"{which}: it was deleted", current_revision=current)
+    if not overwrite and item.__dict__["revision"] != (current or 0):
+        raise ConflictError(f"{which}: the stored revision is another", current_revision=current)
+
+
+def check_distinct(items: Sequence[M], declaration: Declaration[M]) -> None:
+    """Check that no two items of a list want the same key or the same values of a unique set.
+
+    Raises:
+        ValidationError: two have one key.
+        ConflictError: two want the same values.
+    """
+    if len({declaration.key_of(item) for item in items}) < len(items):
+        raise ValidationError(f"{declaration.name}: an id stands twice in the list")
+    for unique in declaration.unique:
+        wanted: set[tuple[Any, ...]] = set()
+        for item in filter(unique.counts, items):
+            values = unique.values_of(item)
+            if values in wanted:
+                raise unique_conflict(declaration, unique, item)
+            wanted.add(values)
+
+
+def unique_conflict(declaration: Declaration[M], unique: Unique, item: M) -> ConflictError:
+    """Return the error that says that another living row has an item's values of a unique set."""
+    which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
+    return ConflictError(f"{which}: its {', '.join(unique.columns)} is taken", code=declaration.constraint(unique))
+
+
+def set_managed(model: Model, **values: Any) -> None:
+    """Set fields that a store sets, past assignment checks: the values are the store's own."""
+    model.__dict__.update(values)
+
+
+def managed_values(model: Model, *, revision: int, created_at: datetime | None, now: datetime) -> dict[str, Any]:
+    """Return what a save sets on a model: the next revision after `revision`, and the times it has.
+
+    Args:
+        model: the model that is saved.
+        revision: the stored revision, 0 if there is none.
+        created_at: when the stored one was created, None if there is none.
+        now: the moment of the save.
+    """
+    values = {
+        "revision": revision + 1,
+        "created_at": created_at or now,
+        "updated_at": now,
+        "last_activity_at": now,
+        "deleted_at": None,
+        "merged_into": None,
+    }
+    return {name: values[name] for name in model.stamps}

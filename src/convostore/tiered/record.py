@@ -1,0 +1,82 @@
+"""What the tiered store asks of the system of record in which sessions are persistent."""
+
+from __future__ import annotations
+
+from typing import Protocol
+from uuid import UUID
+
+from convostore.models import Channel, ScopeFilter, Session, SessionStatus
+
+
+class SystemOfRecord(Protocol):
+    """A persistent session store that also counts, per tenant, the generation of the copies made of its sessions.
+
+    The first methods run inside a call of the tiered store; lists, searches and locks are those of `SessionStore`. A
+    copy is valid in the generation in which it was loaded. Whoever writes without a guard increments the generation in
+    the same transaction, so that a copy of the previous revision is found to be invalid.
+    """
+
+    async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
+        """Return a session and its tenant's generation from one snapshot, or None."""
+
+    async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
+        """Save a session as `SessionStore.save` does, in one transaction with the next generation if so asked.
+
+        Raises:
+            ConflictError: as `SessionStore.save`.
+        """
+
+    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
+        """Delete a session, in one transaction with the next generation if so asked; return its tenant, or None."""
+
+    async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
+        """Delete up to `limit` sessions that are older than the store keeps; return their tenants and ids."""
+
+    async def generation(self, tenant_id: UUID) -> int:
+        """Return the generation of a tenant's copies, 0 at first."""
+
+    async def invalidate_copies(self, tenant_id: UUID) -> None:
+        """Increment the generation of a tenant's copies."""
+
+    async def health_check(self) -> bool:
+        """As `Store.health_check`."""
+
+    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
+        """As `SessionStore.get_by_channel`."""
+
+    async def list_by_agent(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        status: SessionStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Session]:
+        """As `SessionStore.list_by_agent`."""
+
+    async def list_by_customer(
+        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+    ) -> list[Session]:
+        """As `SessionStore.list_by_customer`."""
+
+    async def find_sessions_by_step_hash(
+        self,
+        tenant_id: UUID,
+        scenario_id: UUID,
+        scenario_version: int,
+        step_content_hash: str,
+        scope_filter: ScopeFilter | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Session]:
+        """As `SessionStore.find_sessions_by_step_hash`."""
+
+    async def acquire_lock(
+        self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+    ) -> int | None:
+        """As `SessionStore.acquire_lock`."""
+
+    async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
+        """As `SessionStore.release_lock`."""
