@@ -15,7 +15,7 @@ from convostore.inmemory import InMemoryConfigStore
 from convostore.models import MigrationPlanStatus, Scope
 from convostore.postgres import PostgresConfigStore
 from convostore.testing.factories import at, make_scenario
-from convostore.testing.kinds import KINDS, Kind
+from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
 from tests.postgres.machines import Machine, check, copied
 
 # Few values, so that what is done meets what is there.
@@ -43,9 +43,9 @@ OF_KIND: dict[str, dict[str, Any]] = {
 }
 """What the items of each kind may have: strategies by field; the one without a name gives several fields."""
 
-kinds = st.sampled_from(KINDS)
+kinds = st.sampled_from(CONFIG_KINDS)
 pages = st.fixed_dictionaries({"limit": st.integers(1, 3), "offset": st.integers(0, 2)})
-values = {kind.name: st.fixed_dictionaries(OF_KIND[kind.name]) for kind in KINDS}
+values = {kind.name: st.fixed_dictionaries(OF_KIND[kind.name]) for kind in CONFIG_KINDS}
 
 
 class ConfigMachine(Machine):
@@ -69,14 +69,14 @@ class ConfigMachine(Machine):
         assert outcomes[0] == outcomes[1], call
         return outcomes[0][0]
 
-    def item(self, data: st.DataObject, kind: Kind) -> Any:
+    def item(self, data: st.DataObject, kind: ConfigKind) -> Any:
         drawn = data.draw(values[kind.name])
         return kind.make(self.tenant, data.draw(agents), **drawn.pop("", {}), **drawn)
 
-    def owner(self, kind: Kind, agent: UUID) -> tuple[UUID, ...]:
+    def owner(self, kind: ConfigKind, agent: UUID) -> tuple[UUID, ...]:
         return (self.tenant,) if kind.name in ("agent", "migration_plan") else (self.tenant, agent)
 
-    def which(self, data: st.DataObject, kind: Kind) -> tuple[Any, ...]:
+    def which(self, data: st.DataObject, kind: ConfigKind) -> tuple[Any, ...]:
         item = self.item(data, kind)
         return (self.tenant, *(getattr(item, name) for name in kind.key))
 
@@ -85,16 +85,16 @@ class ConfigMachine(Machine):
         type(self).moment += timedelta(seconds=seconds)
 
     @rule(data=st.data(), kind=kinds, overwrite=st.booleans())
-    def save(self, data: st.DataObject, kind: Kind, overwrite: bool) -> None:
+    def save(self, data: st.DataObject, kind: ConfigKind, overwrite: bool) -> None:
         self.both(f"save_{kind.name}", self.item(data, kind), overwrite=overwrite)
 
     @rule(data=st.data(), kind=kinds, overwrite=st.booleans())
-    def save_all(self, data: st.DataObject, kind: Kind, overwrite: bool) -> None:
+    def save_all(self, data: st.DataObject, kind: ConfigKind, overwrite: bool) -> None:
         items = [self.item(data, kind) for _ in range(data.draw(st.integers(0, 3)))]
         self.both(f"save_{kind.name}s", items, overwrite=overwrite)
 
     @rule(data=st.data(), kind=kinds)
-    def change(self, data: st.DataObject, kind: Kind) -> None:
+    def change(self, data: st.DataObject, kind: ConfigKind) -> None:
         """Save what was read, as a careful caller does."""
         found = self.both(f"get_{kind.name}", *self.which(data, kind))
         if found is not None:
@@ -102,7 +102,7 @@ class ConfigMachine(Machine):
             self.both(f"save_{kind.name}", found)
 
     @rule(data=st.data(), kind=kinds, what=st.sampled_from(["get", "delete", "restore"]))
-    def get_delete_or_restore(self, data: st.DataObject, kind: Kind, what: str) -> None:
+    def get_delete_or_restore(self, data: st.DataObject, kind: ConfigKind, what: str) -> None:
         self.both(f"{what}_{kind.name}", *self.which(data, kind))
 
     @rule(agent=agents, what=st.sampled_from(["delete_agent", "restore_agent", "get_agent_config"]))
@@ -114,7 +114,7 @@ class ConfigMachine(Machine):
         self.both("purge_deleted", self.tenant, before=type(self).moment - timedelta(seconds=ago))
 
     @rule(data=st.data(), kind=kinds, agent=agents, page=pages)
-    def lists(self, data: st.DataObject, kind: Kind, agent: UUID, page: dict[str, int]) -> None:
+    def lists(self, data: st.DataObject, kind: ConfigKind, agent: UUID, page: dict[str, int]) -> None:
         options: dict[str, Any] = dict(page)
         if kind.name in ("agent", "rule", "scenario"):
             options["enabled_only"] = data.draw(st.booleans())

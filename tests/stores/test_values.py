@@ -28,7 +28,7 @@ from convostore.postgres import (
 )
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import make_entity
-from convostore.testing.kinds import KINDS, Kind
+from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
 from convostore.tiered import TieredSessionStore
 from tests.unit import strategies
 from tests.unit.limits import examples
@@ -60,11 +60,11 @@ class Way:
         return self.name or self.model.__name__
 
 
-def _config(kind: Kind) -> Way:
+def _config(kind: ConfigKind) -> Way:
     return Way("config", kind.declaration.model, kind.save, kind.get)
 
 
-def _config_in_bulk(kind: Kind) -> Way:
+def _config_in_bulk(kind: ConfigKind) -> Way:
     async def save(store: Any, item: Any) -> None:
         await kind.save_all(store, [item])
 
@@ -78,8 +78,8 @@ async def _save_relationship(store: Any, edge: Any) -> None:
 
 
 WAYS = [
-    *map(_config, KINDS),
-    *(_config_in_bulk(kind) for kind in KINDS if hasattr(ConfigStore, f"save_{kind.name}s")),
+    *map(_config, CONFIG_KINDS),
+    *(_config_in_bulk(kind) for kind in CONFIG_KINDS if hasattr(ConfigStore, f"save_{kind.name}s")),
     Way(
         "config",
         models.Scenario,
