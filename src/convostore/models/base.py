@@ -1,34 +1,41 @@
-"""The base of every model: no unknown fields, checked on assignment, checked again and copied when handed over."""
+"""The base of every model: no unknown fields, validated on assignment, validated again and copied when handed over."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
+from convostore.models.docstrings import attribute_docstrings
+
 
 class Model(BaseModel):
-    """Pure data.
-
-    `stamps` names the fields that a store sets on a save; the caller's object holds their new values afterwards.
-    """
+    """Pure data without I/O. The docstring below a field is its description in JSON schema and OpenAPI."""
 
     stamps: ClassVar[tuple[str, ...]] = ()
+    """Store-managed fields: a save sets them, and the caller's object holds the new values afterwards."""
 
     model_config = ConfigDict(
         extra="forbid",
         validate_assignment=True,
-        # A model inside a model, and one passed to a store, is checked deeply and copied: its lists may have been
-        # changed since it was made.
+        # A nested model, and one passed to a store, is validated deeply and copied: its lists may have been mutated
+        # since it was constructed.
         revalidate_instances="always",
         # Schemas are built on first use, which keeps imports short.
         defer_build=True,
-        # Bounds and reasons are reported, values are not: they are the customer's.
+        # Errors report bounds and reasons; values are customer data.
         hide_input_in_errors=True,
     )
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        descriptions = attribute_docstrings(cls.__module__).get(cls.__qualname__, {})
+        for name in descriptions.keys() & cls.model_fields.keys():
+            cls.model_fields[name].description = descriptions[name]
+
 
 class FrozenModel(Model):
-    """A record of what happened, which nothing may change."""
+    """An immutable model: assignment raises an error."""
 
     model_config = ConfigDict(frozen=True)

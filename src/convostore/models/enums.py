@@ -16,7 +16,7 @@ class Channel(StrEnum):
 
 
 class SessionStatus(StrEnum):
-    """What a session is doing; every status but `CLOSED` counts as open."""
+    """The lifecycle status of a session; every status but `CLOSED` counts as open."""
 
     ACTIVE = "active"
     IDLE = "idle"
@@ -26,7 +26,7 @@ class SessionStatus(StrEnum):
 
 
 class Scope(StrEnum):
-    """Where a rule or template applies."""
+    """Where a rule or template applies: the whole agent, one scenario or one step."""
 
     GLOBAL = "global"
     SCENARIO = "scenario"
@@ -34,7 +34,7 @@ class Scope(StrEnum):
 
 
 class TemplateMode(StrEnum):
-    """How strongly a template binds the response."""
+    """How strictly a response follows a template: adapted, verbatim, or verbatim if no other response is possible."""
 
     SUGGEST = "suggest"
     EXCLUSIVE = "exclusive"
@@ -42,7 +42,7 @@ class TemplateMode(StrEnum):
 
 
 class VariableUpdatePolicy(StrEnum):
-    """When a variable is resolved anew."""
+    """When a variable is resolved again."""
 
     ON_EACH_TURN = "on_each_turn"
     ON_DEMAND = "on_demand"
@@ -51,7 +51,7 @@ class VariableUpdatePolicy(StrEnum):
 
 
 class MigrationPlanStatus(StrEnum):
-    """How far a migration plan has come."""
+    """The lifecycle status of a migration plan."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -61,7 +61,7 @@ class MigrationPlanStatus(StrEnum):
 
 
 class ItemStatus(StrEnum):
-    """Whether a profile field or asset is the one in force."""
+    """The lifecycle status of a profile field or asset; only `ACTIVE` fields are among the fields of a profile."""
 
     ACTIVE = "active"
     SUPERSEDED = "superseded"
@@ -70,7 +70,7 @@ class ItemStatus(StrEnum):
 
 
 class ProfileFieldSource(StrEnum):
-    """Where the value of a profile field came from."""
+    """How the value of a profile field was obtained."""
 
     USER_PROVIDED = "user_provided"
     LLM_EXTRACTED = "llm_extracted"
@@ -81,7 +81,7 @@ class ProfileFieldSource(StrEnum):
 
 
 class VerificationLevel(StrEnum):
-    """How far a customer's identity is established, weakest first."""
+    """How far a customer's identity is verified, lowest first."""
 
     UNVERIFIED = "unverified"
     EMAIL_VERIFIED = "email_verified"

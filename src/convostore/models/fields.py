@@ -30,7 +30,7 @@ def now() -> datetime:
 
 
 def new_id() -> UUID:
-    """Return a UUID of version 7 (RFC 9562, 5.7): ids made later sort later, to the millisecond."""
+    """Return a UUID of version 7 (RFC 9562, 5.7): ids sort by creation time, to the millisecond."""
     value = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(token_bytes(10), "big")
     return UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | (7 << 76) | (2 << 62))
 
@@ -56,7 +56,7 @@ def _checked_size(value: str, most: int) -> str:
 
 
 _MINUS_INFINITY = datetime.min.replace(tzinfo=UTC)
-"""What asyncpg takes for minus infinity, and would return without a time zone."""
+"""asyncpg sends this datetime as -infinity, which it decodes without a time zone."""
 
 
 def _checked_time(value: datetime) -> datetime:
@@ -77,15 +77,15 @@ def _copied_json(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _checked_text(str.__str__(value))
     if isinstance(value, int):
-        # Whole floats beyond 10^38 are kept as the integer they equal, see below.
+        # Whole floats beyond 10^38 are stored as the integer they equal, see below.
         if abs(value) >= MAX_INTEGER and not _is_exact_float(value):
             raise ValueError("integers in JSON must lie below 10^38")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("numbers in JSON must be finite")
-        # A jsonb number has no exponent: 1e23 comes back as the integer 10**23, which the float 1e23 does not equal.
-        # The integer it does equal survives the trip.
+        # A jsonb number has no exponent: 1e23 is read back as the integer 10**23, which does not equal the float 1e23.
+        # The integer that equals the float survives the round trip.
         return int(value) if abs(value) >= _EXACT_FLOAT else float(value)
     if depth >= MAX_JSON_DEPTH:
         raise ValueError(f"JSON must not be nested deeper than {MAX_JSON_DEPTH} levels")
@@ -126,7 +126,7 @@ def _is_number(value: Any) -> bool:
 
 
 class _Checked(list[float]):
-    """A vector that was checked, and what it held then: most are checked twice, and comparing costs the least."""
+    """A validated vector and a copy of its values: most are validated twice, and comparing costs least."""
 
     __slots__ = ("held",)
 
@@ -174,31 +174,31 @@ def _checked_language(value: str) -> str:
     return value
 
 
-type_checked = AfterValidator(_checked_text)
+valid_text = AfterValidator(_checked_text)
 
-Text = Annotated[str, type_checked]
+Text = Annotated[str, valid_text]
 """Text of at most 1 MiB in UTF-8, without NUL and unpaired surrogates."""
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200), type_checked]
-"""An identifier that another system gave: 1 to 200 characters."""
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=200), valid_text]
+"""An external identifier: 1 to 200 characters."""
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100), type_checked]
-"""What people call a configuration entity: 1 to 100 characters."""
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100), valid_text]
+"""A display name: 1 to 100 characters."""
 
 Language = Annotated[str, AfterValidator(_checked_language)]
-"""A text search configuration that every supported PostgreSQL has."""
+"""A text search configuration that every supported version of PostgreSQL has."""
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]*\z", max_length=50)]
-"""A name that code refers to: lower-case letters, digits and underscores, at most 50 characters."""
+"""A name in code: lower-case letters, digits and underscores, not starting with a digit, at most 50 characters."""
 
-ChannelUserId = Annotated[str, StringConstraints(min_length=1, max_length=512), type_checked]
-"""What a channel calls one of its users: 1 to 512 characters."""
+ChannelUserId = Annotated[str, StringConstraints(min_length=1, max_length=512), valid_text]
+"""A channel's identifier of a user: 1 to 512 characters."""
 
-TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100), type_checked]
+TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100), valid_text]
 """A type of event, entity or relationship: 1 to 100 characters."""
 
 UtcDatetime = Annotated[AwareDatetime, AfterValidator(_checked_time)]
-"""An aware datetime in the years 1 to 9998, but not its first moment, kept as UTC with microseconds."""
+"""An aware datetime in the years 1 to 9998, after the first moment of year 1, converted to UTC, with microseconds."""
 
 Json = Annotated[JsonValue, PlainValidator(_checked_json)]
 """Any JSON value: finite numbers, integers below 10^38, string keys, depth at most 64, at most 1 MiB."""
@@ -207,19 +207,19 @@ JsonObject = Annotated[dict[str, JsonValue], PlainValidator(_checked_json_object
 """A JSON object within the bounds of `Json`."""
 
 Body = Annotated[str, AfterValidator(_checked_body)]
-"""A turn or event as JSON, at most 1 GiB in UTF-8, which is the longest value of PostgreSQL."""
+"""A turn or event as JSON, at most 1 GiB in UTF-8, the largest value that PostgreSQL stores."""
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}\z")]
-"""A SHA-256 in lower-case hexadecimal digits."""
+"""A SHA-256 digest: 64 lower-case hexadecimal digits."""
 
 Vector = Annotated[list[float], PlainValidator(_checked_vector)]
-"""An embedding: 1 to 4,000 finite numbers, rounded to float32, not all zero."""
+"""An embedding: 1 to 4,000 finite numbers, rounded to float32, not all of them zero."""
 
 Count = Annotated[int, Field(ge=0, lt=2**63)]
-"""A whole number from 0 to what a 64-bit integer holds."""
+"""A non-negative 64-bit integer."""
 
 Version = Annotated[int, Field(ge=1, lt=2**31)]
-"""A version number, counted from 1."""
+"""A version number: a positive 32-bit integer."""
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""A number from 0 to 1."""
+"""A finite number from 0 to 1, both inclusive."""
