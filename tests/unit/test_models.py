@@ -149,10 +149,10 @@ def test_generated_ids_sort_by_time_to_the_millisecond(monkeypatch: pytest.Monke
 @EVERY_MODEL
 def test_what_a_store_keeps_of_an_object_starts_empty(model: type[Model]) -> None:
     fields = model.model_fields
-    assert set(model.stamps) <= set(fields)
+    assert set(model.store_managed) <= set(fields)
     if "revision" in fields:
         assert fields["revision"].default == 0
-        assert "revision" in model.stamps
+        assert "revision" in model.store_managed
     if "deleted_at" in fields:
         assert fields["deleted_at"].default is None
 

@@ -215,4 +215,4 @@ def _write_back(given: dict[str, Any], checked: dict[str, Any]) -> None:
         pairs = zip(value, checked[name], strict=True) if isinstance(value, list) else ((value, checked[name]),)
         for item, stored in pairs:
             if isinstance(item, Model):
-                item.__dict__.update({stamp: stored.__dict__[stamp] for stamp in item.stamps})
+                item.__dict__.update({name: stored.__dict__[name] for name in item.store_managed})

@@ -74,7 +74,7 @@ class Declaration(Generic[M]):
     @property
     def content(self) -> tuple[str, ...]:
         """The columns that the caller decides: what two writes of one id must agree in to be the same."""
-        return tuple(name for name in self.columns if name not in self.model.stamps)
+        return tuple(name for name in self.columns if name not in self.model.store_managed)
 
     def key_of(self, item: M) -> tuple[Any, ...]:
         """Return the values of an item's key."""

@@ -240,7 +240,7 @@ def traced(item_id: UUID, stored: StoredProfile) -> ItemTrace | None:
 def saved(
     stored: CustomerProfile | None, new: CustomerProfile, past: Collection[ProfileField | ProfileAsset], now: datetime
 ) -> Change:
-    """Return the change that makes a profile what is given; `new` gets its stamps.
+    """Return the change that makes a profile what is given; `new` gets its store-managed values.
 
     Args:
         stored: the profile as it is stored, None if it is not.

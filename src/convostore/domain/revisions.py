@@ -106,4 +106,4 @@ def managed_values(model: Model, *, revision: int, created_at: datetime | None, 
         "deleted_at": None,
         "merged_into": None,
     }
-    return {name: values[name] for name in model.stamps}
+    return {name: values[name] for name in model.store_managed}

@@ -97,7 +97,7 @@ class BaseProfileStore(ProfileStore):
             known = stored.profile if stored else None
             if stored is not None and stored.write_id == current_write_id():
                 # An attempt before this one did it, and its answer was lost.
-                set_managed(profile, **{name: getattr(stored.profile, name) for name in profile.stamps})
+                set_managed(profile, **{name: getattr(stored.profile, name) for name in profile.store_managed})
                 return profile.id
             if known is not None and known.deleted_at is not None:
                 raise ConflictError("profile: it was deleted or merged", current_revision=known.revision)

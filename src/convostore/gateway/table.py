@@ -66,28 +66,28 @@ class Table(Protocol[M]):
         """Return how many rows have these values."""
 
     async def add(self, item: M) -> None:
-        """Insert a row and stamp the item. The same content under the same key does nothing.
+        """Insert a row and set the item's store-managed fields. The same content under the same key does nothing.
 
         Raises:
             ConflictError: the key or a unique set is taken.
         """
 
     async def add_all(self, items: Sequence[M]) -> None:
-        """Insert rows of one tenant, all or none, and stamp the items. What is there already does nothing.
+        """Insert rows of one tenant, all or none, and set their store-managed fields. What is there does nothing.
 
         Raises:
             ConflictError: a key or a unique set is taken; of a key, the message names it.
         """
 
     async def save(self, item: M, *, overwrite: bool) -> None:
-        """Insert a row, or replace it if its revision is the item's (or `overwrite`), and stamp the item.
+        """Insert a row, or replace it if its revision is the item's (or `overwrite`), and set its managed fields.
 
         Raises:
             ConflictError: the revision is another, the row was deleted, or the key or a unique set is taken.
         """
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
-        """Save items of one tenant, all or none, each as if it were saved alone, and stamp them.
+        """Save items of one tenant, all or none, each as if it were saved alone, and set their managed fields.
 
         Raises:
             ValidationError: a key stands twice in the list.

@@ -81,7 +81,7 @@ class InMemoryTable(Table[M]):
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
             self._put(item)
         elif row.deleted_at is None and same_content(row.item, item, self._declaration):
-            set_managed(item, **{name: getattr(row.item, name) for name in item.stamps})
+            set_managed(item, **{name: getattr(row.item, name) for name in item.store_managed})
         else:
             raise key_conflict(self._declaration, self._declaration.key_of(item))
 

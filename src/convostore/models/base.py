@@ -12,7 +12,7 @@ from convostore.models.docstrings import attribute_docstrings
 class Model(BaseModel):
     """Pure data without I/O. The docstring below a field is its description in JSON schema and OpenAPI."""
 
-    stamps: ClassVar[tuple[str, ...]] = ()
+    store_managed: ClassVar[tuple[str, ...]] = ()
     """Store-managed fields: a save sets them, and the caller's object holds the new values afterwards."""
 
     model_config = ConfigDict(

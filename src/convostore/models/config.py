@@ -27,7 +27,7 @@ from convostore.models.fields import (
 class ConfigEntity(Model):
     """The fields of every configuration record."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at")
+    store_managed: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at")
 
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""

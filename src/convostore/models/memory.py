@@ -79,7 +79,7 @@ class Episode(Model):
 class Entity(Model):
     """A person, thing or concept that episodes mention: a node of the graph."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision",)
+    store_managed: ClassVar[tuple[str, ...]] = ("revision",)
 
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""
@@ -114,7 +114,7 @@ class Entity(Model):
 class Relationship(Model):
     """A directed, typed fact about two entities: an edge of the graph."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision",)
+    store_managed: ClassVar[tuple[str, ...]] = ("revision",)
 
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""

@@ -138,7 +138,7 @@ class MigrationSummary(Model):
 class MigrationPlan(Model):
     """A plan that moves open sessions of a scenario from one version to another."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at")
+    store_managed: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at")
 
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""

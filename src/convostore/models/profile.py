@@ -162,7 +162,7 @@ class Consent(Model):
 class CustomerProfile(Model):
     """A customer of a tenant."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at", "merged_into")
+    store_managed: ClassVar[tuple[str, ...]] = ("revision", "created_at", "updated_at", "deleted_at", "merged_into")
 
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""

@@ -62,7 +62,7 @@ class PendingMigration(Model):
 class Session(Model):
     """The state of one conversation."""
 
-    stamps: ClassVar[tuple[str, ...]] = ("revision", "created_at", "last_activity_at")
+    store_managed: ClassVar[tuple[str, ...]] = ("revision", "created_at", "last_activity_at")
 
     session_id: UUID = Field(default_factory=new_id)
     """Primary key, unique across tenants; a UUID of version 7 if omitted."""

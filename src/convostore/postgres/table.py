@@ -85,17 +85,17 @@ class PostgresTable(Table[M]):
         tenant_id = tenant_of(item)
         key = self._declaration.key_of(item)
         parameters: list[Any] = []
-        stamps: dict[str, Any] = {}
+        managed: dict[str, Any] = {}
         if self._declaration.revisioned:
-            stamps = managed_values(item, revision=0, created_at=None, now=self._clock())
+            managed = managed_values(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_write_id())
-        fresh = item.model_copy(update=stamps)
+        fresh = item.model_copy(update=managed)
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
                 self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
             ):
-                set_managed(item, **stamps)
+                set_managed(item, **managed)
                 return
         except ConflictError as conflict:
             # Of two that add the same row at once, one may meet the other in another unique key than the first.
@@ -103,7 +103,7 @@ class PostgresTable(Table[M]):
         stored = await self.get(tenant_id, **dict(zip(self._declaration.key, key, strict=True)))
         if stored is None or not same_content(stored, item, self._declaration):
             raise refusal
-        set_managed(item, **{column: getattr(stored, column) for column in item.stamps})
+        set_managed(item, **{column: getattr(stored, column) for column in item.store_managed})
 
     async def add_all(self, items: Sequence[M]) -> None:
         given = deduplicated(items, self._declaration)
@@ -127,13 +127,13 @@ class PostgresTable(Table[M]):
                     stored = self.mapping.model(row, tenant_id)
                     key = self._declaration.key_of(stored)
                     if same_content(stored, given[key], self._declaration):
-                        set_managed(given[key], **{name: getattr(stored, name) for name in stored.stamps})
+                        set_managed(given[key], **{name: getattr(stored, name) for name in stored.store_managed})
                         missing.remove(key)
             if missing:
                 raise key_conflict(self._declaration, _sorted(missing)[0])
         for item in items if self._declaration.revisioned else ():
             same = given[self._declaration.key_of(item)]
-            set_managed(item, **{name: getattr(same, name) for name in item.stamps})
+            set_managed(item, **{name: getattr(same, name) for name in item.store_managed})
 
     async def save(self, item: M, *, overwrite: bool) -> None:
         await self._save(item, self._statements, overwrite=overwrite)
@@ -172,9 +172,10 @@ class PostgresTable(Table[M]):
             return
         tenant_id, given = tenant_of(items[0]), {self._declaration.key_of(item): item for item in items}
         moment = self._clock()
-        stamps = {key: managed_values(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
+        managed = {key: managed_values(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
         fresh = [
-            item.model_copy(update=stamps[key] | {"revision": item.__dict__["revision"]}) for key, item in given.items()
+            item.model_copy(update=managed[key] | {"revision": item.__dict__["revision"]})
+            for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_write_id(), overwrite)
         rows, rivals = None, _RIVALS
@@ -190,8 +191,8 @@ class PostgresTable(Table[M]):
         for key, row in found.items():
             self._check_saved(given[key], row, overwrite=overwrite)
         for key, item in given.items():
-            kept = {name: found[key][name] for name in ("revision", "created_at") if name in item.stamps}
-            set_managed(item, **stamps[key] | kept)
+            kept = {name: found[key][name] for name in ("revision", "created_at") if name in item.store_managed}
+            set_managed(item, **managed[key] | kept)
 
     def _check_saved(self, item: M, row: asyncpg.Record, *, overwrite: bool) -> None:
         """Raise the error that says why an item was refused, if it was."""

@@ -26,7 +26,7 @@ from convostore.redis.dictionaries import LEVEL, loaded
 PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_STAMPS = set(Session.stamps)
+_STORE_MANAGED = set(Session.store_managed)
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Header:
 
 def payload(session: Session) -> bytes:
     """Return what a session's value holds behind the header, plain."""
-    return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STAMPS)
+    return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STORE_MANAGED)
 
 
 class Codec:

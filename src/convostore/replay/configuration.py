@@ -58,7 +58,7 @@ class Configuration:
             key = (item.agent_id, item.tool_id) if isinstance(item, ToolActivation) else (item.id,)
             stored = await getattr(self._store, f"get_{kind}")(self._tenant_id, *key)
             if stored is not None:
-                item = item.model_copy(update={stamp: getattr(stored, stamp) for stamp in item.stamps})
+                item = item.model_copy(update={name: getattr(stored, name) for name in item.store_managed})
             if item != stored:
                 await getattr(self._store, f"save_{kind}")(item)
             self._written[kind][item.id] = item
