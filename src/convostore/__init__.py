@@ -1,5 +1,7 @@
 """convostore: the persistence layer of a multi-tenant platform for conversational agents."""
 
+from convostore.call.call import Call, Interceptor
+from convostore.call.effects import Effect
 from convostore.stores import Stores, open_stores
 
-__all__ = ["Stores", "open_stores"]
+__all__ = ["Call", "Effect", "Interceptor", "Stores", "open_stores"]

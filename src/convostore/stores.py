@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +14,7 @@ from uuid import UUID
 from convostore.errors import ValidationError
 
 if TYPE_CHECKING:
+    from convostore.call.call import Interceptor
     from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
     from convostore.settings import Settings
 
@@ -42,6 +43,20 @@ class Stores:
             profiles=self.profiles.for_tenant(tenant_id),
         )
 
+    def with_interceptors(self, *interceptors: Interceptor) -> Stores:
+        """Return the stores with interceptors around every call, the first outermost.
+
+        Closing them closes what these stores opened.
+        """
+        return Stores(
+            sessions=self.sessions.with_interceptors(*interceptors),
+            config=self.config.with_interceptors(*interceptors),
+            memory=self.memory.with_interceptors(*interceptors),
+            audit=self.audit.with_interceptors(*interceptors),
+            profiles=self.profiles.with_interceptors(*interceptors),
+            _opened=self._opened,
+        )
+
     async def health(self) -> dict[str, bool]:
         """Return by kind of store whether its backend answers."""
         stores = (self.sessions, self.config, self.memory, self.audit, self.profiles)
@@ -65,6 +80,7 @@ async def open_stores(
     sweep_every: float | None = None,
     timeout: float | None = None,
     pool_size: int | None = None,
+    interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
     """Open the five stores, migrated and ready, and close them afterwards.
 
@@ -82,6 +98,7 @@ async def open_stores(
         sweep_every: how many seconds lie between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
         pool_size: how many connections to each server at most.
+        interceptors: stand around every call of the five stores, the first outermost.
 
     Raises:
         ValidationError: a setting is invalid.
@@ -108,7 +125,7 @@ async def open_stores(
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
         if settings.sweep_every:
             await opened.enter_async_context(_swept(stores, settings.sweep_every))
-        yield stores
+        yield stores.with_interceptors(*interceptors) if interceptors else stores
 
 
 def _tiers(settings: Settings) -> dict[str, Any]:

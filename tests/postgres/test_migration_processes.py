@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import pytest
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.postgres import PostgresSessionStore, create_pool, migrate, schema_version

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic_core import from_json, to_json
 
 from convostore import inmemory, models
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.contracts import ConfigStore
 from convostore.embedded import Embedded
 from convostore.models.base import Model

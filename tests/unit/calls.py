@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID, uuid4
 
 from convostore import inmemory
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.models import ScopeFilter
 from convostore.models.base import Model

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.errors import ConnectionError, StoreError
 from convostore.inmemory import InMemorySessionStore
 from convostore.models import Session
@@ -52,7 +52,7 @@ class ScriptedSessions(InMemorySessionStore):
         await self._step()
 
     async def _attempt(self) -> None:
-        self.write_ids.append(current_write_id())
+        self.write_ids.append(current_call().write_id)
         await self._step()
 
     async def _step(self) -> None:

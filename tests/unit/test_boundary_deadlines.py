@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
 from convostore.inmemory import InMemoryAuditStore
 from convostore.testing.factories import make_session

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
 from convostore.models import Session
 from convostore.testing.factories import make_session
@@ -127,7 +127,7 @@ async def test_the_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch)
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr("convostore.call.boundary.asyncio.sleep", sleep)
+    monkeypatch.setattr("convostore.call.retries.asyncio.sleep", sleep)
     with pytest.raises(ConnectionError):
         await get(ScriptedSessions(*[DriverError("loading")] * 99))
     assert len(pauses) == 4
@@ -136,7 +136,7 @@ async def test_the_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_no_pause_outlasts_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convostore.call.boundary._FIRST_BACKOFF", 60.0)
+    monkeypatch.setattr("convostore.call.retries._FIRST_BACKOFF", 60.0)
     store = ScriptedSessions(*[DriverError("loading")] * 99, timeout=60.0)
     with pytest.raises(ConnectionError, match="The server is loading"):
         await get(store)
@@ -156,9 +156,9 @@ async def test_concurrent_calls_do_not_share_a_write_id() -> None:
     found: list[UUID] = []
 
     async def look() -> None:
-        before = current_write_id()
+        before = current_call().write_id
         await asyncio.sleep(0.001)
-        assert current_write_id() == before
+        assert current_call().write_id == before
         found.append(before)
 
     store = ScriptedSessions(*[look] * 10)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from convostore import open_stores
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.errors import NotFoundError, ValidationError
 from convostore.inmemory import InMemoryConfigStore, InMemorySessionStore
 from convostore.testing.factories import make_agent, make_rule, make_scenario, make_session

@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from convostore import testing
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.testing import kinds
 from convostore.testing.base import StoreContract

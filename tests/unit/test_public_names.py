@@ -32,7 +32,7 @@ ENUMS = {
 }
 
 PUBLIC = {
-    "convostore": {"Stores", "open_stores"},
+    "convostore": {"Call", "Effect", "Interceptor", "Stores", "open_stores"},
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from convostore.call.call import Call, Proceed
 from convostore.errors import ConnectionError, StoreError
 from convostore.models.base import Model
 
@@ -14,9 +16,21 @@ from convostore.models.base import Model
 logging.getLogger("convostore").addHandler(logging.NullHandler())
 
 
-def log_failure(error: StoreError, arguments: Mapping[str, Any], seconds: float) -> None:
+async def log(call: Call, proceed: Proceed) -> Any:
+    """Say in an error which call failed, and log it, once: by the innermost call that it left."""
+    started = time.monotonic()
+    try:
+        return await proceed(call)
+    except StoreError as error:
+        if error.store is None:
+            error.store, error.operation = call.store, call.operation
+            log_failure(error, call.tenant_id, call.arguments, time.monotonic() - started)
+        raise
+
+
+def log_failure(error: StoreError, tenant_id: UUID | None, arguments: Mapping[str, Any], seconds: float) -> None:
     """Log a failed call on `convostore.<store>`: errors of the infrastructure as ERROR, of the caller as INFO."""
-    tenant, entity = _subject(arguments)
+    entity_id = _entity(arguments)
     level = logging.ERROR if isinstance(error, ConnectionError) or type(error) is StoreError else logging.INFO
     logging.getLogger(f"convostore.{error.store}").log(
         level,
@@ -27,8 +41,8 @@ def log_failure(error: StoreError, arguments: Mapping[str, Any], seconds: float)
         extra={
             "store": error.store,
             "operation": error.operation,
-            "tenant_id": tenant and str(tenant),
-            "entity_id": entity and str(entity),
+            "tenant_id": tenant_id and str(tenant_id),
+            "entity_id": entity_id and str(entity_id),
             "code": error.code,
             "outcome": error.outcome,
             "duration": seconds,
@@ -36,15 +50,11 @@ def log_failure(error: StoreError, arguments: Mapping[str, Any], seconds: float)
     )
 
 
-def _subject(arguments: Mapping[str, Any]) -> tuple[UUID | None, UUID | None]:
-    """Return the tenant and the first other id that a call names."""
-    named = arguments.get("tenant_id")
-    tenant: UUID | None = named if isinstance(named, UUID) else None
-    entity: UUID | None = None
+def _entity(arguments: Mapping[str, Any]) -> UUID | None:
+    """Return the first id other than the tenant's that arguments name, themselves or by a model."""
     for name, value in arguments.items():
         if isinstance(value, Model):
-            tenant = tenant or getattr(value, "tenant_id", None)
             value = next((getattr(value, key) for key in ("id", "turn_id", "session_id") if hasattr(value, key)), None)
-        if entity is None and name != "tenant_id" and isinstance(value, UUID):
-            entity = value
-    return tenant, entity
+        if name != "tenant_id" and isinstance(value, UUID):
+            return value
+    return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+
+from convostore.call.call import Call, Proceed
 
 try:
     from opentelemetry import trace
@@ -12,31 +12,44 @@ except ImportError:
     trace = None  # type: ignore[assignment]
 
 
-def span(store: str, system: str, operation: str) -> AbstractContextManager[Any]:
-    """Return the context in which one call runs.
+class Trace:
+    """Runs a call in a span.
 
     Names and attributes are those of OpenTelemetry's "Semantic conventions for database client spans", 1.33.
+
+    Args:
+        system: the backend's name in `db.system.name`.
     """
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Run the call."""
+        if not _collected():
+            return await proceed(call)
+        attributes = {
+            "db.system.name": self._system,
+            "db.operation.name": call.operation,
+            "db.collection.name": call.store,
+        }
+        with trace.get_tracer("convostore").start_as_current_span(
+            f"{call.operation} {call.store}",
+            kind=trace.SpanKind.CLIENT,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            try:
+                return await proceed(call)
+            except BaseException as error:
+                span.set_attribute("error.type", type(error).__name__)
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+
+
+def _collected() -> bool:
+    """Return whether the application collects spans: until it sets a provider, the API only stands in for one."""
     if trace is None:
-        return nullcontext()
-    # Until the application sets a provider, the API only stands in for one.
-    nobody = isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
-    return nullcontext() if nobody else _span(store, system, operation)
-
-
-@contextmanager
-def _span(store: str, system: str, operation: str) -> Iterator[None]:
-    attributes = {"db.system.name": system, "db.operation.name": operation, "db.collection.name": store}
-    with trace.get_tracer("convostore").start_as_current_span(
-        f"{operation} {store}",
-        kind=trace.SpanKind.CLIENT,
-        attributes=attributes,
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as current:
-        try:
-            yield
-        except BaseException as error:
-            current.set_attribute("error.type", type(error).__name__)
-            current.set_status(trace.StatusCode.ERROR)
-            raise
+        return False
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)

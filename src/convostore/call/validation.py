@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import pydantic
@@ -15,7 +16,10 @@ from pydantic import Field
 from pydantic.experimental.arguments_schema import generate_arguments_schema
 from pydantic_core import ArgsKwargs, CoreConfig, SchemaValidator
 
+from convostore.call.call import Call, Proceed
+from convostore.call.effects import Effect
 from convostore.errors import ValidationError
+from convostore.models.base import Model
 
 Limit = Annotated[int, Field(ge=1, le=1_000)]
 """How many results at most: 1 to 1,000."""
@@ -43,38 +47,79 @@ class ArgumentCheck:
     """Checks and copies the arguments of one contract method."""
 
     def __init__(self, method: Callable[..., Any]) -> None:
-        signature = inspect.signature(method)
-        self.names = tuple(signature.parameters)[1:]
-        schema = generate_arguments_schema(method, "arguments", _skip_self)
-        self._validator = SchemaValidator(schema, CoreConfig(strict=True, hide_input_in_errors=True))
+        self._method = method
+        parameters = list(inspect.signature(method).parameters.values())[1:]
+        self._positional = tuple(each.name for each in parameters if each.kind is not each.KEYWORD_ONLY)
 
-    def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments by name, unchecked; those that fit no parameter under names that no parameter has."""
+        names = self._positional
+        if len(args) > len(names):
+            names += tuple(f"argument {number}" for number in range(len(names) + 1, len(args) + 1))
+        arguments = dict(zip(names, args, strict=False))
+        if kwargs:
+            for name, value in kwargs.items():
+                arguments[f"{name} (given twice)" if name in arguments else name] = value
+        return arguments
+
+    def __call__(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Return the checked arguments by name, defaults included.
 
         Raises:
             ValidationError: an argument is missing, unknown or out of bounds; names it, never its value.
         """
         try:
-            values, keywords = self._validator.validate_python(ArgsKwargs(tuple(args), dict(kwargs)))
+            # What is given by keyword comes back by keyword.
+            checked: dict[str, Any] = self._validator.validate_python(ArgsKwargs((), dict(arguments)))[1]
         except pydantic.ValidationError as error:
             raise ValidationError(self._describe(error)) from error
-        return {**dict(zip(self.names, values, strict=False)), **keywords}
+        return checked
 
-    def named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments by name, unchecked, as far as they have one."""
-        return {**dict(zip(self.names, args, strict=False)), **kwargs}
+    @cached_property
+    def _validator(self) -> SchemaValidator:
+        schema = generate_arguments_schema(self._method, "arguments", _skip_self)
+        return SchemaValidator(schema, CoreConfig(strict=True, hide_input_in_errors=True))
 
     def _describe(self, error: pydantic.ValidationError) -> str:
         return "; ".join(
-            f"{'.'.join(self._named(item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
             for item in error.errors(include_url=False, include_context=False, include_input=False)
         )
 
-    def _named(self, location: tuple[int | str, ...]) -> list[str]:
-        first, *rest = location
-        if isinstance(first, int) and first < len(self.names):
-            first = self.names[first]
-        return [str(first), *map(str, rest)]
+
+class Validate:
+    """Hands the backend deep, freshly validated copies, and gives store-managed fields back to the caller's objects.
+
+    Args:
+        check: the check of the called method.
+    """
+
+    def __init__(self, check: ArgumentCheck) -> None:
+        self._check = check
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Run the call with checked arguments.
+
+        Raises:
+            ValidationError: an argument is invalid; nothing was sent.
+        """
+        given = call.arguments
+        if call.effect is Effect.READ:
+            return await proceed(call.with_arguments(self._check(given)))
+        # The caller may change a list during the call.
+        given = {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
+        checked = self._check(given)
+        result = await proceed(call.with_arguments(checked))
+        _write_back(given, checked)
+        return result
+
+
+def _write_back(given: Mapping[str, Any], checked: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        pairs = zip(value, checked[name], strict=True) if isinstance(value, list) else ((value, checked[name]),)
+        for item, stored in pairs:
+            if isinstance(item, Model):
+                item.__dict__.update({field: stored.__dict__[field] for field in item.store_managed})
 
 
 def _skip_self(index: int, name: str, annotation: Any) -> Literal["skip"] | None:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from rich.console import Console
 
-from convostore.cli.measure import measured
+from convostore.cli.measure import Measure
 from convostore.cli.replay import opened, play
 from convostore.cli.tables import show
 from convostore.errors import ConflictError
@@ -18,11 +18,11 @@ async def run(console: Console) -> bool:
     """Run the demonstration, print what came of it, and return whether every check held."""
     console.print("[bold]convostore[/]: a bookshop's support, replayed through five stores on real servers.")
     records, tenant_id = sample(), uuid4()
-    async with opened(console, {"backend": "engines", "ephemeral": True}) as stores:
-        timed, durations = measured(stores)
-        report = await play(console, timed, tenant_id, lambda: records, total=len(records))
+    measure = Measure()
+    async with opened(console, {"backend": "engines", "ephemeral": True}, measure) as stores:
+        report = await play(console, stores, tenant_id, lambda: records, total=len(records))
         await _try_promises(stores, tenant_id, report)
-        well = show(console, report, durations)
+        well = show(console, report, measure)
     if well:
         console.print("[bold green]Everything that was read back equals what was written.[/]")
     return well

@@ -13,8 +13,8 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from convostore import open_stores
-from convostore.cli.measure import measured
+from convostore import Interceptor, open_stores
+from convostore.cli.measure import Measure
 from convostore.cli.tables import show
 from convostore.replay import Record, Replay, Report, read
 from convostore.stores import Stores
@@ -22,21 +22,21 @@ from convostore.stores import Stores
 
 async def run(console: Console, files: Sequence[Path], tenant_id: UUID, settings: dict[str, Any]) -> bool:
     """Replay files into a tenant of the stores, print what came of it, and return whether every check held."""
-    async with opened(console, settings) as stores:
-        stores, durations = measured(stores)
+    measure = Measure()
+    async with opened(console, settings, measure) as stores:
         report = await play(console, stores, tenant_id, lambda: chain.from_iterable(map(read, files)))
-        well = show(console, report, durations)
+        well = show(console, report, measure)
         console.print(f"Everything belongs to tenant {tenant_id}.", highlight=False)
     return well
 
 
 @asynccontextmanager
-async def opened(console: Console, settings: dict[str, Any]) -> AsyncIterator[Stores]:
+async def opened(console: Console, settings: dict[str, Any], *interceptors: Interceptor) -> AsyncIterator[Stores]:
     """Open the stores, and say how long that took."""
     async with AsyncExitStack() as stack:
         started = time.perf_counter()
         with console.status("Opening the stores: starting servers, migrating"):
-            stores = await stack.enter_async_context(open_stores(**settings))
+            stores = await stack.enter_async_context(open_stores(**settings, interceptors=interceptors))
         console.print(f"Stores opened and migrated in {time.perf_counter() - started:.1f} s.", highlight=False)
         yield stores
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median, quantiles
 
 from rich.console import Console
 from rich.table import Table
 
-from convostore.cli.measure import Durations
+from convostore.cli.measure import Measure
 from convostore.replay import Report
 
 _PROBLEMS = 10
 
 
-def show(console: Console, report: Report, durations: Durations) -> bool:
+def show(console: Console, report: Report, measure: Measure) -> bool:
     """Print what was written, what calls took and what was checked; return whether every check held."""
-    console.print(_contents(report), _operations(durations))
+    console.print(_contents(report), _operations(measure.durations))
     for claim, outcomes in report.checks.items():
         failed, held = outcomes[False], outcomes[True]
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
@@ -40,7 +41,7 @@ def _contents(report: Report) -> Table:
     return table
 
 
-def _operations(durations: Durations) -> Table:
+def _operations(durations: Mapping[tuple[str, str], list[float]]) -> Table:
     table = Table("store", "operation", title="Operations", title_justify="left", caption_justify="left")
     table.caption = (
         "Milliseconds, one call at a time, on this machine and now: make bench compares with the bare drivers."

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.call.boundary import Store
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
+from convostore.call.store import Store
 from convostore.call.validation import Limit, Offset
 from convostore.domain import audit_trail
 from convostore.models.audit import (

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.call.boundary import Store
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
+from convostore.call.store import Store
 from convostore.call.validation import Limit, Offset, Score, StoredVersion
 from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
 from convostore.models.enums import MigrationPlanStatus, Scope

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from pydantic import Field
 
-from convostore.call.boundary import Store
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
+from convostore.call.store import Store
 from convostore.call.validation import Depth, Limit, Offset, Score
 from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector
 from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from functools import partial
 from uuid import UUID
 
-from convostore.call.boundary import Store
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
+from convostore.call.store import Store
 from convostore.call.validation import Limit, Offset
 from convostore.models.enums import Channel, VerificationLevel
 from convostore.models.fields import ChannelUserId, Json, Key, Text, UtcDatetime

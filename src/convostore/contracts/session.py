@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 from uuid import UUID
 
-from convostore.call.boundary import Store
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.locks import locked
+from convostore.call.store import Store
 from convostore.call.validation import FencingToken, Limit, Offset, Seconds, StoredVersion
 from convostore.models.enums import Channel, SessionStatus
 from convostore.models.fields import ChannelUserId, Identifier

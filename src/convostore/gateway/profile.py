@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection
 from uuid import UUID
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.contracts.profile import ProfileStore
 from convostore.domain import merging, profiles
 from convostore.domain.profiles import Change, Merge, StoredProfile
@@ -95,7 +95,7 @@ class BaseProfileStore(ProfileStore):
         while True:
             stored = (await self._exact(profile.tenant_id, [profile.id], items)).get(profile.id)
             known = stored.profile if stored else None
-            if stored is not None and stored.write_id == current_write_id():
+            if stored is not None and stored.write_id == current_call().write_id:
                 # An attempt before this one did it, and its answer was lost.
                 set_managed(profile, **{name: getattr(stored.profile, name) for name in profile.store_managed})
                 return profile.id

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.audit import (
     TURN,
     RecordType,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, Store
+from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.store import Store
 from convostore.domain.declarations import Declaration
 from convostore.inmemory.table import InMemoryTable
 from convostore.models.base import Model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.domain.declarations import AGENT, AGENT_OWNED, RULE
 from convostore.gateway.config import TableConfigStore
 from convostore.inmemory.base import InMemoryStore
@@ -20,7 +20,7 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
             return False
         for declaration in AGENT_OWNED:
             for row in list(self._table(declaration).living(tenant_id, {"agent_id": agent_id})):
-                row.deleted_at, row.write_id = self._clock(), current_write_id()
+                row.deleted_at, row.write_id = self._clock(), current_call().write_id
         return True
 
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
@@ -35,7 +35,7 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
         for table, row in rows:
             table.check_unique(row.item)
         for _, row in rows:
-            row.deleted_at, row.write_id = None, current_write_id()
+            row.deleted_at, row.write_id = None, current_call().write_id
         return True
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError

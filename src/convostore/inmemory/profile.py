@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.profiles import Change, Merge, StoredProfile, key_of
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
 from convostore.domain.scopes import check_supported, matches

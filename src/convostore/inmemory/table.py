@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.domain.declarations import Declaration, tenant_of
 from convostore.domain.revisions import (
     StoredRevision,
@@ -114,7 +114,7 @@ class InMemoryTable(Table[M]):
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         for row in self.living(tenant_id, where):
             if self._declaration.soft_delete:
-                row.deleted_at, row.write_id = self._clock(), current_write_id()
+                row.deleted_at, row.write_id = self._clock(), current_call().write_id
             else:
                 del self._rows[self._key(row.item)]
             return True
@@ -125,7 +125,7 @@ class InMemoryTable(Table[M]):
         if row is None:
             return False
         self.check_unique(row.item)
-        row.deleted_at, row.write_id = None, current_write_id()
+        row.deleted_at, row.write_id = None, current_call().write_id
         return True
 
     async def purge(self, tenant_id: UUID, before: datetime) -> int:
@@ -173,7 +173,7 @@ class InMemoryTable(Table[M]):
         return (tenant_of(item), *self._declaration.key_of(item))
 
     def _put(self, item: M) -> None:
-        self._rows[self._key(item)] = Row(copied(item), current_write_id())
+        self._rows[self._key(item)] = Row(copied(item), current_call().write_id)
 
     def check_unique(self, item: M) -> None:
         """Raise ConflictError if another living row has the item's values in a unique set."""

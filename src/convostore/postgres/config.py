@@ -9,7 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.call.call import current_call
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declarations import AGENT, AGENT_OWNED
 from convostore.gateway.config import TableConfigStore
 from convostore.models import AgentConfig, Rule
@@ -30,13 +31,13 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         self._nearest = VectorSearch(RULES, self._database)
 
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
-        marks = (self._clock(), current_write_id())
+        marks = (self._clock(), current_call().write_id)
         found: bool = await self._database.fetchval(queries("config")["delete_agent"], tenant_id, agent_id, *marks)
         return found
 
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         query = queries("config")["restore_agent"]
-        found: bool = await self._database.fetchval(query, tenant_id, agent_id, current_write_id())
+        found: bool = await self._database.fetchval(query, tenant_id, agent_id, current_call().write_id)
         return found
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:

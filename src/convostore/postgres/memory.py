@@ -9,7 +9,8 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.call.call import current_call
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.errors import ConflictError
 from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
@@ -134,7 +135,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     ) -> bool:
         found: bool = await self._database.fetchval(
             queries("memory")["invalidate_relationship"],
-            *(tenant_id, relationship_id, at or self._clock(), current_write_id()),
+            *(tenant_id, relationship_id, at or self._clock(), current_call().write_id),
         )
         return found
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic_core import from_json, to_json
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.domain.profiles import Change, Merge, StoredProfile
 from convostore.errors import StoreError
 from convostore.gateway.profile import BaseProfileStore
@@ -50,7 +50,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
         moment = self._clock()
         query = queries("profile")["expire_fields"]
-        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment, current_write_id())
+        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment, current_call().write_id)
         return count
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
@@ -90,7 +90,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             {"id": profile_id, "revision": revision, "deleted_at": deleted_at}
             for profile_id, (revision, deleted_at) in change.expected.items()
         ]
-        mark = {"write_id": current_write_id()}
+        mark = {"write_id": current_call().write_id}
         profiles = (profile.model_dump(exclude=_CHILDREN) | mark for profile in change.profiles)
         fields = ({"profile_id": owner, **item.model_dump()} for owner, item in change.fields)
         assets = ({"profile_id": owner, "position": at, **item.model_dump()} for owner, at, item in change.assets)

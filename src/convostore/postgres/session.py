@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.scopes import check_supported, created_window
 from convostore.domain.sessions import check_unbound, no_such_session

@@ -8,7 +8,8 @@ from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, Store
+from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.store import Store
 from convostore.domain.declarations import Declaration
 from convostore.models.base import Model
 from convostore.models.fields import now

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.call.boundary import current_write_id
+from convostore.call.call import current_call
 from convostore.domain.declarations import Declaration, tenant_of
 from convostore.domain.revisions import (
     StoredRevision,
@@ -87,9 +87,15 @@ class PostgresTable(Table[M]):
         parameters: list[Any] = []
         managed: dict[str, Any] = {}
         if self._declaration.revisioned:
+<<<<<<< HEAD
             managed = managed_values(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_write_id())
         fresh = item.model_copy(update=managed)
+=======
+            stamps = managed_values(item, revision=0, created_at=None, now=self._clock())
+            parameters.append(current_call().write_id)
+        fresh = item.model_copy(update=stamps)
+>>>>>>> bb099a6 (Call: an explicit Call through an ordered list of interceptors instead of one closure and an ambient write id)
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
@@ -111,7 +117,7 @@ class PostgresTable(Table[M]):
             return
         tenant_id, write_id = tenant_of(items[0]), tuple[UUID, ...]()
         if self._declaration.revisioned:
-            write_id = (current_write_id(),)
+            write_id = (current_call().write_id,)
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         missing = set(given)
@@ -140,7 +146,7 @@ class PostgresTable(Table[M]):
 
     async def _save(self, item: M, statements: Statements, *further: Any, overwrite: bool) -> None:
         """Save by statements that depend on further parameters."""
-        tenant_id, write_id = tenant_of(item), current_write_id()
+        tenant_id, write_id = tenant_of(item), current_call().write_id
         expected: int = item.__dict__["revision"]
         managed = managed_values(item, revision=0, created_at=None, now=self._clock())
         fresh = item.model_copy(update=managed)
@@ -177,7 +183,7 @@ class PostgresTable(Table[M]):
             item.model_copy(update=managed[key] | {"revision": item.__dict__["revision"]})
             for key, item in given.items()
         ]
-        values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_write_id(), overwrite)
+        values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_call().write_id, overwrite)
         rows, rivals = None, _RIVALS
         while rows is None:
             try:
@@ -208,14 +214,14 @@ class PostgresTable(Table[M]):
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         shape, values = split(where)
-        marks = (self._clock(), current_write_id()) if self._declaration.soft_delete else ()
+        marks = (self._clock(), current_call().write_id) if self._declaration.soft_delete else ()
         statement = self._statements.delete(shape)
         return await self._database.fetchval(statement, tenant_id, *values, *marks) is not None
 
     async def restore(self, tenant_id: UUID, **where: Any) -> bool:
         shape, values = split(where)
         statement = self._statements.restore(shape)
-        return await self._database.fetchval(statement, tenant_id, *values, current_write_id()) is not None
+        return await self._database.fetchval(statement, tenant_id, *values, current_call().write_id) is not None
 
     async def purge(self, tenant_id: UUID, before: datetime) -> int:
         count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)

@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelMan
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from convostore.call.boundary import DEFAULT_TIMEOUT
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
 from convostore.redis.errors import translated
 from convostore.redis.links import Client, Link, Servers, servers_of

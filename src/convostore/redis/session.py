@@ -8,7 +8,8 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.call.call import current_call
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.revisions import set_managed
 from convostore.domain.scopes import check_supported, matches
@@ -82,7 +83,7 @@ class RedisSessionStore(SessionStore):
         session_id, channel, state = session.session_id, keys.channel_of(session), codec.state_of(session)
         now = codec.microseconds(self._clock())
         arguments = (
-            *(session.revision, int(overwrite), str(session.tenant_id), str(current_write_id()), now),
+            *(session.revision, int(overwrite), str(session.tenant_id), str(current_call().write_id), now),
             *(codec.header_tail(session), codec.payload(session), "" if fence is None else fence),
         )
         # The pointers live in another slot than the session. They are written before it and checked when they are read,

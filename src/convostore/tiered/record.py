@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self
 from uuid import UUID
 
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
@@ -15,6 +15,9 @@ class SystemOfRecord(Protocol):
     copy is valid in the generation in which it was loaded. Whoever writes without a guard increments the generation in
     the same transaction, so that a copy of the previous revision is found to be invalid.
     """
+
+    def within(self, seconds: float) -> Self:
+        """As `Store.within`."""
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         """Return a session and its tenant's generation from one snapshot, or None."""

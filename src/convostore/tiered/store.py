@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Self
 from uuid import UUID, uuid4
 
-from convostore.call.boundary import DEFAULT_TIMEOUT, current_write_id
+from convostore.call.call import current_call
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.sessions import HOT_TTL, check_unbound
 from convostore.errors import ConflictError, StoreError
@@ -93,7 +94,7 @@ class TieredSessionStore(SessionStore):
         return session.model_copy(deep=True)
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        session_id, tenant_id, token = session.session_id, session.tenant_id, current_write_id().hex
+        session_id, tenant_id, token = session.session_id, session.tenant_id, current_call().write_id.hex
         generation = await self._generation_of(tenant_id)
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
         try:
@@ -114,7 +115,7 @@ class TieredSessionStore(SessionStore):
         return session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        token = current_write_id().hex
+        token = current_call().write_id.hex
         fenced = bool(await self._hot.enter(session_id, token, writing=True))
         try:
             holder = await self._record.remove(session_id, tenant_id, invalidate_copies=not fenced)

@@ -1,0 +1,162 @@
+"""The base of the five contracts: wraps every contract method in the interceptors that surround a call."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import math
+import time
+from abc import ABC
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID, uuid4
+
+from convostore.call.call import Call, Interceptor, Proceed, chain, running
+from convostore.call.deadlines import DEFAULT_TIMEOUT, keep_deadline
+from convostore.call.effects import Effect, effect_of
+from convostore.call.logs import log, log_failure
+from convostore.call.retries import retry
+from convostore.call.tenants import BindTenant, tenant_of
+from convostore.call.tracing import Trace
+from convostore.call.translation import Translate, translated
+from convostore.call.validation import ArgumentCheck, Validate
+from convostore.errors import StoreError, ValidationError
+from convostore.models.fields import now
+
+
+class Store(ABC):
+    """A store. A class that implements a contract writes plain methods; arguments are checked copies there.
+
+    Args:
+        timeout: the deadline of a call, in seconds.
+        clock: returns the current time, aware.
+    """
+
+    kind: ClassVar[str]
+    """What the store keeps, as it stands in errors, logs and traces."""
+    system: ClassVar[str] = "other_sql"
+    """The backend's name in OpenTelemetry's `db.system.name`."""
+
+    def __init__(
+        self,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._timeout = timeout
+        self._clock = clock
+        self._tenant: UUID | None = None
+        self._interceptors: tuple[Interceptor, ...] = ()
+        self._surroundings: dict[str, Proceed] = {}
+
+    @property
+    def timeout(self) -> float:
+        """The deadline of a call, in seconds."""
+        return self._timeout
+
+    def within(self, seconds: float) -> Self:
+        """Return this store with another deadline per call, in seconds above 0, on the same connections."""
+        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
+            raise ValidationError("seconds: must be a number above 0")
+        twin = self._twin()
+        twin._timeout = seconds
+        return twin
+
+    def for_tenant(self, tenant_id: UUID) -> Self:
+        """Return this store bound to one tenant: calls that name another raise ValidationError, others find nothing."""
+        if not isinstance(tenant_id, UUID):
+            raise ValidationError("tenant_id: must be a UUID")
+        if self._tenant not in (None, tenant_id):
+            raise ValidationError("tenant_id: this store is bound to another tenant")
+        twin = self._twin()
+        twin._tenant = tenant_id
+        return twin
+
+    def with_interceptors(self, *interceptors: Interceptor) -> Self:
+        """Return this store with interceptors around every call, the first outermost, outside those it has already."""
+        twin = self._twin()
+        twin._interceptors = (*interceptors, *self._interceptors)
+        return twin
+
+    async def health_check(self) -> bool:
+        """Return whether the backend answers within the deadline; a failure is logged, not raised."""
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._ping()
+        except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
+            error = failure if isinstance(failure, StoreError) else self._translate(failure)
+            error.store, error.operation, error.outcome = self.kind, "health_check", "not_applied"
+            log_failure(error, self._tenant, {}, time.monotonic() - started)
+            return False
+        return True
+
+    async def _ping(self) -> None:  # noqa: B027  (a store in memory has nobody to ask)
+        """Make one round trip to the backend. Backends extend this."""
+
+    def _translate(self, error: Exception) -> StoreError:
+        """Return the error of the vocabulary that a driver's error means. Backends extend this."""
+        return translated(error)
+
+    def _twin(self) -> Self:
+        twin = copy.copy(self)
+        twin._surroundings = {}
+        return twin
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name, method in list(vars(cls).items()):
+            contract = None if name.startswith("_") else _contract_method(cls, name)
+            if contract is not None and not getattr(method, "__isabstractmethod__", False):
+                setattr(cls, name, _surrounded(contract, method))
+
+
+def _contract_method(cls: type, name: str) -> Callable[..., Any] | None:
+    for base in cls.__mro__[1:]:
+        method = vars(base).get(name)
+        if getattr(method, "__isabstractmethod__", False):
+            return method
+    return None
+
+
+def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    operation, declared, check = contract.__name__, effect_of(contract), ArgumentCheck(contract)
+
+    def chain_of(store: Store) -> Proceed:
+        async def run(call: Call) -> Any:
+            token = running.set(call)
+            try:
+                return await method(store, **call.arguments)
+            finally:
+                running.reset(token)
+
+        interceptors: tuple[Interceptor, ...] = (
+            *store._interceptors,
+            Trace(store.system),
+            log,
+            Validate(check),
+            BindTenant(store._tenant),
+            keep_deadline,
+            retry,
+            Translate(store._translate),
+        )
+        return chain(interceptors, run)
+
+    @functools.wraps(contract)
+    async def call(self: Store, *args: Any, **kwargs: Any) -> Any:
+        arguments = check.named(args, kwargs)
+        # Another caller may have acted on what was written: `overwrite` is not idempotent.
+        effect = Effect.NON_IDEMPOTENT if arguments.get("overwrite") else declared
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        if outer := running.get():
+            deadline = min(deadline, outer.deadline)
+        proceed = self._surroundings.get(operation)
+        if proceed is None:
+            proceed = self._surroundings[operation] = chain_of(self)
+        tenant_id = self._tenant or tenant_of(arguments)
+        return await proceed(Call(self.kind, operation, tenant_id, arguments, uuid4(), deadline, effect))
+
+    del call.__isabstractmethod__  # type: ignore[attr-defined]
+    return call

@@ -1,0 +1,60 @@
+"""Tenant binding: all arguments of a call name one tenant, the one its store is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from convostore.call.call import Call, Proceed
+from convostore.errors import ValidationError
+from convostore.models.base import Model
+
+
+def tenant_of(arguments: Mapping[str, Any]) -> UUID | None:
+    """Return the tenant that arguments name, themselves or by their first model; None if they name none."""
+    tenant = arguments.get("tenant_id")
+    if tenant is None:
+        for value in arguments.values():
+            item = value[0] if isinstance(value, list) and value else value
+            if isinstance(item, Model) and (tenant := getattr(item, "tenant_id", None)):
+                break
+    return tenant if isinstance(tenant, UUID) else None
+
+
+class BindTenant:
+    """Refuses a call that names another tenant than its store is bound to, or several; fills in what was left out.
+
+    Args:
+        bound: the tenant that the store is bound to, if any.
+    """
+
+    def __init__(self, bound: UUID | None) -> None:
+        self._bound = bound
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        """Run the call.
+
+        Raises:
+            ValidationError: it names another tenant.
+        """
+        bound, arguments = self._bound, call.arguments
+        if bound is not None and arguments.get("tenant_id", bound) is None:
+            call = call.with_arguments({**arguments, "tenant_id": bound})
+        named = {tenant for tenant in _named(arguments) if tenant is not None}
+        if bound is not None and not named <= {bound}:
+            raise ValidationError("tenant_id: this store is bound to another tenant")
+        if len(named) > 1:
+            raise ValidationError("tenant_id: one call must name one tenant")
+        return await proceed(call)
+
+
+def _named(arguments: Mapping[str, Any]) -> Iterator[UUID | None]:
+    yield arguments.get("tenant_id")
+    for value in arguments.values():
+        if isinstance(value, Model):
+            yield getattr(value, "tenant_id", None)
+        elif isinstance(value, list) and value and isinstance(value[0], Model):
+            # Lists of models are lists of nothing else; vectors are not walked.
+            for item in value:
+                yield getattr(item, "tenant_id", None)
