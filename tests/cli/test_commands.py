@@ -30,7 +30,7 @@ def test_the_demo_shows_every_store_and_every_check_holds(run: Run, home: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().endswith("Everything that was read back equals what was written.")
     rows = re.findall(r"│ (\w+ +│ \w+ +│ +\d+ │ +\d+\.\d\d │ +\d+\.\d\d) │", done.stdout)
-    assert {row.split()[0] for row in rows} == {"config", "profiles", "sessions", "audit", "memory"}
+    assert {row.split()[0] for row in rows} == {"config", "profile", "session", "audit", "memory"}
     assert "✗" not in done.stdout
     assert done.stdout.count("✓") >= 10
     assert not home.exists()

@@ -87,15 +87,9 @@ class PostgresTable(Table[M]):
         parameters: list[Any] = []
         managed: dict[str, Any] = {}
         if self._declaration.revisioned:
-<<<<<<< HEAD
             managed = managed_values(item, revision=0, created_at=None, now=self._clock())
-            parameters.append(current_write_id())
-        fresh = item.model_copy(update=managed)
-=======
-            stamps = managed_values(item, revision=0, created_at=None, now=self._clock())
             parameters.append(current_call().write_id)
-        fresh = item.model_copy(update=stamps)
->>>>>>> bb099a6 (Call: an explicit Call through an ordered list of interceptors instead of one closure and an ambient write id)
+        fresh = item.model_copy(update=managed)
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
