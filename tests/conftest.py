@@ -15,6 +15,10 @@ from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-round-trips", action="store_true", help="rewrite tests/round_trips/table.md as measured")
+
+
 @pytest.fixture(scope="session")
 async def engines() -> AsyncIterator[Embedded]:
     """PostgreSQL 18, migrated, and Valkey, which is listened to."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import quote, unquote
 
 import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool
-from tests.postgres.counting import Counted, counting
 from tests.postgres.databases import connected
-from tests.processes import private_directory
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
@@ -39,16 +34,3 @@ async def admin(server: Embedded) -> AsyncIterator[Any]:
     """A superuser's connection to each version, above row-level security."""
     async with connected(server.postgres_dsn) as connection:
         yield connection
-
-
-@pytest.fixture(scope="module")
-async def counted(engines: Embedded) -> AsyncIterator[Counted]:
-    """A pool whose round trips are counted."""
-    found = re.search(r"host=([^&]+)", engines.postgres_dsn)
-    assert found is not None
-    server = Path(unquote(found[1]), ".s.PGSQL.5432")
-    with private_directory() as folder:
-        async with counting(folder / server.name, server) as trips:
-            dsn = engines.postgres_dsn.replace(found[1], quote(str(folder), safe=""))
-            async with await create_pool(dsn, max_size=1) as pool:
-                yield Counted(pool, dsn, trips)

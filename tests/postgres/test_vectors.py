@@ -23,7 +23,6 @@ from convostore.postgres.reindexing import reindex
 from convostore.postgres.vectors import EPISODES, FIXED, Search, VectorStatements, margin, numbered
 from convostore.replay.embedder import HashingEmbedder
 from convostore.testing.factories import at, make_episode
-from tests.postgres.counting import Counted
 from tests.postgres.databases import connected, fresh_database
 
 BIG, AGENT, CUSTOMER, SESSION, GROUP = (UUID(int=n) for n in range(1, 6))
@@ -269,18 +268,6 @@ async def test_searches_beside_inserts_and_deletes_find_all_that_stays(
     finally:
         stop.set()
         await asyncio.gather(*tasks)
-
-
-async def test_a_search_takes_one_trip_and_now_and_then_another_for_the_catalogue(counted: Counted) -> None:
-    store = PostgresMemoryStore(counted.pool)
-    for _ in range(3):
-        await store.vector_search_episodes([1.0], uuid4(), uuid4())
-    counted.trips.taken()
-    await store.vector_search_episodes([1.0], uuid4(), uuid4(), limit=3)
-    assert counted.trips.taken() == 1
-    store._nearest._spaces._expires = 0.0  # type: ignore[union-attr]
-    await store.vector_search_episodes([1.0], uuid4(), uuid4(), limit=3)
-    assert counted.trips.taken() == 2
 
 
 async def test_a_tenant_moves_to_another_model_while_it_is_searched_and_goes_on_after_a_stop(server: Embedded) -> None:

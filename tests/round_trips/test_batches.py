@@ -1,0 +1,42 @@
+"""A batch costs round trips by the hundreds of its items, not one for each."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from convostore.postgres import PostgresAuditStore, PostgresConfigStore, PostgresMemoryStore
+from convostore.testing.factories import make_entity, make_episode, make_rule, make_turn
+from tests.round_trips.conftest import Counted
+
+
+async def test_configuration_is_saved_in_one_round_trip(counted: Counted) -> None:
+    store, tenant, agent = PostgresConfigStore(counted.pool), uuid4(), uuid4()
+    rules = [make_rule(tenant, agent) for _ in range(100)]
+    await store.save_rules(rules)
+    assert await counted.round_trips(lambda: store.save_rules(rules)) == (1, 0)
+    new = [make_rule(tenant, agent) for _ in range(100)]
+    assert await counted.round_trips(lambda: store.save_rules(new)) == (1, 0)
+
+
+async def test_records_are_saved_in_one_round_trip(counted: Counted) -> None:
+    store, tenant = PostgresAuditStore(counted.pool), uuid4()
+    turns = [make_turn(tenant) for _ in range(100)]
+    await store.save_turns(turns)
+    assert await counted.round_trips(lambda: store.save_turns(turns)) == (1, 0)
+    new = [make_turn(tenant) for _ in range(100)]
+    assert await counted.round_trips(lambda: store.save_turns(new)) == (1, 0)
+
+
+async def test_memory_is_added_in_one_round_trip_within_a_transaction_and_read_back_in_one_for_each_200(
+    counted: Counted,
+) -> None:
+    store, tenant, agent = PostgresMemoryStore(counted.pool), uuid4(), uuid4()
+    entities = [make_entity(tenant, agent) for _ in range(600)]
+    episodes = [make_episode(tenant, agent, embedding=[1.0, 2.0, 3.0]) for _ in range(601)]
+    await store.add_entities(entities)
+    await store.add_episodes([episodes.pop()])
+    # BEGIN and COMMIT are a round trip each.
+    assert await counted.round_trips(lambda: store.add_episodes(episodes)) == (3, 0)
+    # What is stored already is read and compared; the first repetition prepares the statements for that.
+    await store.add_entities(entities)
+    assert await counted.round_trips(lambda: store.add_entities(entities)) == (6, 0)
