@@ -1,4 +1,4 @@
-"""Homes for the tests of the embedded servers, and the ways in which root runs them."""
+"""Homes for the tests of the embedded servers, and the modes in which root runs them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ async def _used_home() -> AsyncIterator[Path]:
 
 @pytest.fixture
 async def home(area: Path, _used_home: Path) -> AsyncIterator[Path]:
-    """A home that has been used before, by other tests too: for tests that treat it as a user would."""
+    """A home that other tests have used before, for tests that leave it valid."""
     yield _used_home
     await until(lambda: not alive_in(_used_home), "all processes have ended")
 
 
 @pytest.fixture
 def make_home(area: Path, _used_home: Path) -> Callable[[str], Path]:
-    """Makes a home that has been used before at a path in the area, for tests that tamper with it."""
+    """Copies a used home to a path in the area, for tests that damage it."""
 
     def make(name: str) -> Path:
         shutil.copytree(_used_home, area / name, symlinks=True)
@@ -57,12 +57,12 @@ def as_account(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["namespace", "account"])
 def as_root(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Each of the ways in which root runs the servers."""
+    """Each of the modes in which root runs the servers."""
     return _force(request.param, monkeypatch)
 
 
 def _force(mode: str, monkeypatch: pytest.MonkeyPatch) -> str:
     if os.geteuid() != 0:
-        pytest.skip("only root runs the servers as somebody else")
+        pytest.skip("only root runs the servers as another user")
     monkeypatch.setenv("CONVOSTORE_EMBEDDED_IDENTITY", mode)
     return mode

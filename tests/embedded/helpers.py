@@ -1,4 +1,4 @@
-"""Other processes that open the embedded servers, and simple questions to the servers."""
+"""Processes that hold a lease on the embedded servers, and queries to the servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOLDER = Path(__file__).with_name("holder.py")
 
 @dataclass
 class Holder:
-    """Another process that has the servers open until it is let go or killed."""
+    """Another process that holds a lease until it is released or killed."""
 
     process: asyncio.subprocess.Process
     facts: dict[str, Any]
@@ -31,8 +31,8 @@ class Holder:
         """Supervisor, PostgreSQL and Valkey."""
         return [self.facts[name] for name in ("supervisor_pid", "postgres_pid", "valkey_pid")]
 
-    async def let_go(self) -> None:
-        """Leave the block and end, in the ordinary way."""
+    async def release(self) -> None:
+        """End the lease and exit."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         assert await self.process.wait() == 0
@@ -45,7 +45,7 @@ class Holder:
 
 
 async def start_holder(home: Path | None = None, *, wait: bool = True, **options: Any) -> Holder:
-    """Start a process that opens the servers; with `wait`, return when it has them."""
+    """Start a process that opens the servers; with `wait`, return once it holds a lease."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(HOLDER),
@@ -64,7 +64,7 @@ async def start_holder(home: Path | None = None, *, wait: bool = True, **options
 
 @asynccontextmanager
 async def holding(home: Path | None = None, **options: Any) -> AsyncIterator[Holder]:
-    """A holder that is gone after the block."""
+    """A holder that is killed after the block."""
     holder = await start_holder(home, **options)
     try:
         yield holder
@@ -73,7 +73,7 @@ async def holding(home: Path | None = None, **options: Any) -> AsyncIterator[Hol
 
 
 async def query(dsn: str, statement: str) -> Any:
-    """The single value a statement returns."""
+    """Return the single value of a statement."""
     connection = await asyncpg.connect(dsn=dsn)
     try:
         return await connection.fetchval(statement)

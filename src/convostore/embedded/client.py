@@ -1,4 +1,4 @@
-"""`open_embedded` and what it gives: the addresses of running servers, for as long as the block lasts."""
+"""`open_embedded`: a lease on running servers, and their addresses."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from convostore.embedded.supervisor.protocol import Request, from_text, receive,
 _log = logging.getLogger("convostore.embedded")
 
 _STOP_TIMEOUT = 90.0
-"""Seconds the last client waits for the servers' end: longer than the supervisor gives them before it kills them."""
+"""Seconds that the last client waits for the shutdown; longer than the supervisor waits before it sends SIGKILL."""
 
 _ABORT_TIMEOUT = 10.0
-"""The same where the start failed: there is little to stop."""
+"""The same after a failed start, where little is to be stopped."""
 
 
 class Embedded:
-    """Running servers. The addresses stay the same when a server crashes and is restarted; the pids change."""
+    """Running servers. Their addresses are stable across restarts; their pids are not."""
 
     def __init__(self, connection: Connection, *, postgres: bool, valkey: bool) -> None:
         self.home: Path = connection.home
@@ -43,35 +43,35 @@ class Embedded:
 
     @property
     def postgres_dsn(self) -> str:
-        """For `asyncpg.connect(dsn=…)`: superuser `postgres`, database `convostore`, Unix socket, no password."""
+        """The DSN for asyncpg: superuser `postgres`, database `convostore`, Unix socket, no password."""
         self._check("postgres")
         return f"postgresql://postgres@/convostore?host={quote(self._servers, safe='')}&port=5432&sslmode=disable"
 
     @property
     def redis_url(self) -> str:
-        """For `redis.asyncio.from_url(…)`: Unix socket, no password."""
+        """The URL for redis-py: Unix socket, no password."""
         self._check("valkey")
         return f"unix://{quote(self._servers)}/valkey.sock"
 
     @property
     def postgres_pid(self) -> int | None:
-        """The postmaster's pid; `None` while it does not run."""
+        """The pid of the postmaster; None while it is down."""
         return self._pids.get("postgres")
 
     @property
     def valkey_pid(self) -> int | None:
-        """The Valkey server's pid; `None` while it does not run."""
+        """The pid of the Valkey server; None while it is down."""
         return self._pids.get("valkey")
 
     async def wait_ready(self, *, without: int | None = None, timeout: float = 60.0) -> None:
-        """Return when all servers asked for are up.
+        """Return when all requested servers accept connections.
 
         Args:
-            without: a pid that must no longer be among them: of a server that was just killed, say.
-            timeout: seconds.
+            without: a pid that does not count, such as that of a server just killed.
+            timeout: in seconds.
 
         Raises:
-            EmbeddedError: not up in time, or the supervisor has gone.
+            EmbeddedError: a server is not up in time, or the supervisor has exited.
         """
 
         def ready() -> bool:
@@ -85,7 +85,7 @@ class Embedded:
                 f"not all servers are up after {timeout:g} s: {self._pids}; see {self.home}/log"
             ) from None
         if self._lost:
-            raise EmbeddedError(f"the supervisor of {self.home} has gone, and its servers with it")
+            raise EmbeddedError(f"the supervisor of {self.home} has exited, and its servers with it")
 
     def _check(self, name: str) -> None:
         if name not in self._wanted:
@@ -106,12 +106,12 @@ class Embedded:
         self._lost = True
         await self._set_pids({})
         if not self._started.done():
-            self._started.set_result(f"the supervisor ended during the start; see {self.home}/log/supervisor.log")
+            self._started.set_result(f"the supervisor exited during the start; see {self.home}/log/supervisor.log")
         elif not self._leaving:
             _log.error("embedded supervisor lost", extra={"home": str(self.home), "pid": self.supervisor_pid})
 
     async def _leave(self, timeout: float) -> None:
-        """End the lease, and if it was the last wait until the supervisor has stopped the servers and gone."""
+        """End the lease; after the last one, wait until the supervisor has stopped the servers and exited."""
         self._leaving = True
         try:
             with contextlib.suppress(OSError):
@@ -137,15 +137,15 @@ async def open_embedded(
     postgres_version: int = 18,
     start_timeout: float = 60.0,
 ) -> AsyncIterator[Embedded]:
-    """Start the servers of a home, or share those that run, and stop them when the last user has left.
+    """Start the servers of a home, or share those that run, and stop them when the last client leaves.
 
     Args:
-        home: directory of the data, made if it is not there; for convostore alone. Any path will do.
-        ephemeral: instead of `home`, a private temporary directory that is removed afterwards, also if this process is
-            killed. Without fsync: its data survives a crash of a server, not one of the machine.
-        postgres, valkey: which servers; at least one.
-        postgres_version: major version, 16 or 18. A home keeps the one it was made with.
-        start_timeout: seconds for everything until both serve.
+        home: the data directory, created if missing, used by convostore alone. Any path is valid.
+        ephemeral: use a private temporary home, removed afterwards even if this process is killed. Without fsync: the
+            data survive a crash of a server, not of the machine.
+        postgres, valkey: which servers to start; at least one.
+        postgres_version: the major version, 16 or 18. A home keeps the version it was created with.
+        start_timeout: the deadline, in seconds, until every server accepts connections.
 
     Raises:
         EmbeddedError: the extra `convostore[embedded]` is missing, or a server does not start; quotes its log.
@@ -163,7 +163,7 @@ async def open_embedded(
     patience = _ABORT_TIMEOUT
     try:
         try:
-            # The supervisor gives up first, with a better text, when it is a server that does not start.
+            # A server that does not start is reported by the supervisor, whose deadline is earlier.
             async with asyncio.timeout(start_timeout + 1.0):
                 engines = Embedded(await connect(request), postgres=postgres, valkey=valkey)
                 await engines._start()
@@ -193,4 +193,4 @@ def _too_late(request: Request, timeout: float, *, answered: bool) -> str:
     text = f"the embedded servers are not ready after {timeout:g} s"
     if answered or request.home is None:
         return text
-    return f"{text}: no supervisor of {from_text(request.home)} answered; if one hangs, supervisor.json there names it"
+    return f"{text}: no supervisor of {from_text(request.home)} answered; if one hangs, its pid is in supervisor.json"

@@ -1,4 +1,4 @@
-"""What goes wrong with embedded servers."""
+"""The error of the embedded servers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from convostore.errors import ConnectionError
 
 
 class EmbeddedError(ConnectionError):
-    """The embedded servers are missing, cannot be started, or are gone.
+    """The embedded servers are not installed, do not start, or have ended.
 
-    The text says what to do about it and, where a server said something, quotes its last log lines. Not retryable: a
-    start has already been tried until its timeout.
+    The message names the remedy and quotes the last log lines of the server, if any. Not retryable: a start has been
+    retried until its deadline.
     """
 
     retryable = False

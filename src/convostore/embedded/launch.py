@@ -1,4 +1,4 @@
-"""Gets a client to the supervisor of a home: the one that runs, or a new one."""
+"""Connects a client to the supervisor of a home, and starts one if none runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _BOOTSTRAP = "import sys; sys.path.insert(0, sys.argv[1]); from supervisor.main 
 
 
 class Connection:
-    """A lease that a supervisor has welcomed."""
+    """A lease that a supervisor has accepted."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, welcome: Message) -> None:
         self.reader = reader
@@ -40,10 +40,10 @@ class Connection:
 
 
 async def connect(request: Request) -> Connection:
-    """A lease on the home that the request names.
+    """Return a lease on the home of a request.
 
-    A new supervisor is started unless one already answers. It waits its turn for the home's lock while we keep asking
-    the record in the home, so whichever of several parallel starts wins, all end up with the winner.
+    A supervisor is started unless one answers. It waits for the home's lock while this client polls the record in the
+    home, so that of several concurrent starts exactly one wins and every client joins it.
     """
     for _ in range(_ATTEMPTS):
         joined = await _join(request)
@@ -67,11 +67,11 @@ async def connect(request: Request) -> Connection:
             first.cancel()
             if started is None:
                 writer.close()
-    raise EmbeddedError(f"the supervisor ended {_ATTEMPTS} times before it said anything{_where_to_look(request)}")
+    raise EmbeddedError(f"the supervisor exited {_ATTEMPTS} times before it answered{_where_to_look(request)}")
 
 
 async def _join(request: Request) -> Connection | None:
-    """A lease with the supervisor that already owns the home, if there is one that answers."""
+    """Return a lease from the supervisor that owns the home, or None if none answers."""
     if request.home is None:
         return None
     try:
@@ -90,12 +90,12 @@ async def _join(request: Request) -> Connection | None:
 
 
 def _read_record(request: Request, home: str) -> tuple[str, Request]:
-    """Where the home's supervisor listens, and the request with what proves that this home is meant."""
+    """Return where the home's supervisor listens, and the request with the home's token and identity."""
     record = json.loads(Path(home, RECORD_NAME).read_bytes())
     found = os.stat(home)
     control = from_text(str(record["control"]))
     directory = os.lstat(os.path.dirname(control))
-    # Somebody else may have taken the name after ours was gone; a supervisor of ours will then say so, or get along.
+    # After a crash another user may have taken the directory's name. A new supervisor then chooses another one.
     ours = {found.st_uid, directory.st_uid} == {os.geteuid()}
     if not ours or not stat.S_ISDIR(directory.st_mode) or directory.st_mode & stat.S_IRWXO:
         raise ValueError("not private to this user")
@@ -103,7 +103,7 @@ def _read_record(request: Request, home: str) -> tuple[str, Request]:
 
 
 async def _start(request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Start a supervisor whose first lease is the returned connection: it never lives without one."""
+    """Start a supervisor whose first lease is the returned connection, so that it never runs without a lease."""
     ours, theirs = socket.socketpair()
     try:
         await asyncio.to_thread(_spawn, theirs, request.home or "ephemeral")
@@ -116,7 +116,7 @@ async def _start(request: Request) -> tuple[asyncio.StreamReader, asyncio.Stream
 
 
 def _spawn(theirs: socket.socket, label: str) -> None:
-    # Closed here and not by the caller, who may be cancelled while this thread still needs it.
+    # Closed here, not by the caller, which may be cancelled while this thread runs.
     with theirs:
         folder = os.path.dirname(os.path.abspath(__file__))
         command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", _BOOTSTRAP, folder, str(theirs.fileno())]
@@ -133,19 +133,17 @@ def _spawn(theirs: socket.socket, label: str) -> None:
             raise EmbeddedError(f"the supervisor cannot be started with {sys.executable!r}: {error}") from error
     if result.returncode != 0:
         said = result.stderr.decode("utf-8", "replace").strip()
-        raise EmbeddedError(
-            f"the supervisor did not start (exit code {result.returncode}): {said or 'it said nothing'}"
-        )
+        raise EmbeddedError(f"the supervisor did not start (exit code {result.returncode}): {said or 'no output'}")
 
 
 def temporary_roots() -> list[str]:
-    """Where ephemeral homes may go, best first; the supervisor takes the first that its servers can enter."""
-    short = ("/tmp", "/var/tmp")  # noqa: S108  what is made there is checked to be ours and private
+    """Return candidates for the parent of an ephemeral home; the supervisor takes the first its servers can enter."""
+    short = ("/tmp", "/var/tmp")  # noqa: S108  what is created there is checked to be private to this user
     return list(dict.fromkeys((os.path.abspath(tempfile.gettempdir()), *short)))
 
 
 def runtime_roots() -> list[str]:
-    """Where the directory for sockets may go, best first; the supervisor takes the first that is short and plain."""
+    """Return candidates for the parent of the socket directory; the supervisor takes the first that is short enough."""
     return list(dict.fromkeys(filter(None, (os.environ.get("XDG_RUNTIME_DIR"), *temporary_roots()))))
 
 

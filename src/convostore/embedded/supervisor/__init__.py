@@ -1,5 +1,5 @@
 """The supervisor process: parent of the embedded servers. Standard library only, and no import from convostore.
 
-It runs as `python -I -S` on this folder alone (see `launch.py` next to it), because importing convostore would cost
-more than starting the servers. So modules in here import only each other, relatively; clients import `protocol`.
+`launch.py` runs this folder alone as `python -I -S`, because importing convostore takes longer than starting the
+servers. So these modules import only each other, relatively. Clients import `protocol`.
 """

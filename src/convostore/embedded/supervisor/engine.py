@@ -1,4 +1,4 @@
-"""What both servers have in common: start, readiness, restart after a crash, stop."""
+"""The life cycle of a server: start, readiness, restart after a crash, stop."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .processes import Process, Processes
 from .runtime import RuntimeDirectory
 
 _PROBE_INTERVALS = (0.02, 0.25)
-"""Seconds between the first two questions to a starting server, and at most; its death ends the wait at once."""
+"""First and longest interval between readiness probes, in seconds; the end of the process ends the wait at once."""
 
 _BACKOFF = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
-"""Seconds before the first, second, … restart in a row; the last one repeats."""
+"""Seconds before each restart in a row; the last value repeats."""
 
 _STABLE_AFTER = 30.0
-"""Seconds of service after which a crash counts as the first again."""
+"""Uptime in seconds after which the backoff starts over."""
 
 ENVIRONMENT = {"PATH": os.defpath, "LANG": "C", "TZ": "UTC"}
-"""All that the servers inherit: PGDATA, LD_PRELOAD or LC_ALL of the caller must not change what they do."""
+"""The servers' whole environment: PGDATA, LD_PRELOAD or LC_ALL of the caller must not reach them."""
 
 
 class EngineError(Exception):
-    """A server cannot be started; the text is for the person who asked."""
+    """A server cannot be started; the message is for the user."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where servers run and as whom."""
+    """Where the servers run, and as which user."""
 
     home: Home
     runtime: RuntimeDirectory
@@ -44,11 +44,11 @@ class Place:
     processes: Processes
     supervisor_log: BoundedLog
     changed: Callable[[], None]
-    """Called when a server came or went."""
+    """Called when a server has started or ended."""
 
 
 class Engine:
-    """One server, kept running from the first `ready()` until `stop()`."""
+    """A server that is kept running from the first `ready()` until `stop()`."""
 
     name: str
     death_signal: int = signal.SIGKILL
@@ -61,19 +61,19 @@ class Engine:
         self._task: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
-        """Bring the data directory into a state from which the server starts."""
+        """Prepare the data directory for a start."""
         raise NotImplementedError
 
     def argv(self) -> list[str]:
-        """Program and arguments of the server."""
+        """Return the server's program and arguments."""
         raise NotImplementedError
 
     async def answers(self) -> bool:
-        """Whether the server serves requests now."""
+        """Return whether the server answers requests."""
         raise NotImplementedError
 
     async def end(self, process: Process) -> None:
-        """Stop the running server without losing data."""
+        """Shut down the running server without loss of data."""
         raise NotImplementedError
 
     async def abort(self, process: Process) -> None:
@@ -82,7 +82,7 @@ class Engine:
 
     @property
     def is_active(self) -> bool:
-        """Whether the server runs, starts or will be restarted."""
+        """Whether the server runs, starts or awaits a restart."""
         return self._task is not None and not self._task.done()
 
     @property
@@ -91,7 +91,7 @@ class Engine:
         return self.place.home.join(self.name)
 
     async def ready(self, timeout: float) -> None:
-        """Start the server if it does not run and return when it serves; `EngineError` if that fails."""
+        """Start the server unless it runs, and return when it is ready; `EngineError` if that fails."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._keep_running())
         running = self._task
@@ -103,7 +103,7 @@ class Engine:
         if running.done():
             running.result()
         if not self._up.is_set():
-            raise EngineError(f"{self.name} is not ready after {timeout:.1f} s; its last words were\n{self.log.tail()}")
+            raise EngineError(f"{self.name} is not ready after {timeout:.1f} s; its log ends with\n{self.log.tail()}")
 
     async def stop(self) -> None:
         """Stop the server, or its start."""
@@ -121,7 +121,7 @@ class Engine:
             except (EngineError, OSError) as error:
                 if failures == 0:
                     raise
-                self.place.supervisor_log.note(f"{self.name} did not come back: {error}")
+                self.place.supervisor_log.note(f"{self.name} did not restart: {error}")
             else:
                 try:
                     self._announce(process.pid)
@@ -146,15 +146,15 @@ class Engine:
         ended = asyncio.create_task(process.wait())
         interval, longest = _PROBE_INTERVALS
         try:
-            # No deadline here: recovery after a crash takes what it takes, and a client that gives up ends its lease.
+            # No deadline: crash recovery may take long, and a client that gives up ends its lease.
             while not await self._answers_soon():
                 if process.returncode is not None:
                     raise EngineError(
-                        f"{self.name} ended with {describe(process.returncode)} while it started; its last words were\n"
+                        f"{self.name} ended with {describe(process.returncode)} during its start; its log ends with\n"
                         f"{self.log.tail()}\n    ({self.log.path})"
                     )
                 await asyncio.wait({ended}, timeout=interval)
-                interval = min(interval * 1.3, longest)  # PostgreSQL logs each question while it recovers
+                interval = min(interval * 1.3, longest)  # PostgreSQL logs every probe during recovery
             await self.finish()
             return process
         except BaseException:
@@ -164,10 +164,10 @@ class Engine:
             ended.cancel()
 
     async def finish(self) -> None:
-        """What has to be done once the server answers, before anybody is told."""
+        """Complete the start, after the first answer and before clients are notified."""
 
     def spawn(self, argv: Sequence[str], *, cwd: str, death_signal: int) -> Process:
-        """Start a program as the servers' identity, its output in this engine's log."""
+        """Start a program under the servers' identity, with its output in this engine's log."""
         try:
             return self.place.processes.start(
                 argv,
@@ -182,7 +182,7 @@ class Engine:
 
     async def _answers_soon(self) -> bool:
         try:
-            # Not wait_for: until Python 3.12 it loses a cancellation that arrives together with the answer.
+            # Not wait_for: before Python 3.12 it loses a cancellation that coincides with the result.
             async with asyncio.timeout(5.0):
                 return await self.answers()
         except TimeoutError:
@@ -198,5 +198,5 @@ class Engine:
 
 
 def describe(code: int) -> str:
-    """An exit code in words."""
+    """Describe an exit code."""
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"

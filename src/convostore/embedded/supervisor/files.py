@@ -1,4 +1,4 @@
-"""Locks, private directories and whole-file writes: the file system operations the rest relies on."""
+"""File system operations: locks, private directories, atomic writes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from collections.abc import Iterator
 
 
 class UnsafePath(Exception):
-    """A path that is not ours alone; the text says which and why."""
+    """A path that is not private to this user; the message says which and why."""
 
 
 def try_lock(path: str) -> int | None:
-    """A descriptor that holds the exclusive lock on the file `path`, or `None` while another process holds it.
+    """Return a descriptor that holds the exclusive flock on a file, or None if another process holds it.
 
-    The kernel releases it when the process ends, however it ends. The descriptor must stay open as long as the lock is
-    wanted.
+    The lock lasts until the descriptor is closed or the process ends, even by SIGKILL.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     if _hold(descriptor, path):
@@ -28,17 +27,17 @@ def try_lock(path: str) -> int | None:
 
 
 def own_directory(path: str) -> int:
-    """Make a private directory, or take over one that a dead owner left; a descriptor that holds its lock.
+    """Create a private directory, or take over one whose owner has died; return a descriptor that holds its flock.
 
-    The lock is on the directory itself, which systemd-tmpfiles respects: it cleans nothing in there however old. What
-    is there must be a real directory and ours; `UnsafePath` if it is not, or if somebody holds it.
+    systemd-tmpfiles respects a lock on the directory itself and cleans nothing in it, whatever its age. `UnsafePath` if
+    the path is no directory of this user or is locked.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise UnsafePath(f"{path} is not a directory of ours: {error.strerror}") from None
+        raise UnsafePath(f"{path} is not a directory of this user: {error.strerror}") from None
     try:
         owner = os.fstat(descriptor).st_uid
         if owner != os.geteuid():
@@ -53,13 +52,13 @@ def own_directory(path: str) -> int:
 
 
 def remove_abandoned(root: str, prefix: str) -> None:
-    """Remove the directories of this user in `root` that `own_directory` made and whose owners are dead."""
+    """Remove this user's directories in `root` that `own_directory` created and no process holds."""
     for entry in _entries(root, prefix):
         try:
             held = own_directory(entry)
         except (OSError, UnsafePath):
             continue
-        # Renamed first, so that nobody takes over what is being removed.
+        # Renamed first, so that no process takes over a directory that is being removed.
         gone = f"{os.path.join(root, prefix)}gone-{os.urandom(8).hex()}"
         with contextlib.suppress(OSError):
             os.rename(entry, gone)
@@ -76,7 +75,7 @@ def _entries(root: str, prefix: str) -> Iterator[str]:
 
 
 def _hold(descriptor: int, path: str) -> bool:
-    """Lock what the descriptor stands for. A lock on something that `path` no longer names would exclude nobody."""
+    """Lock an open file, provided that `path` still names it: any other lock would exclude no one."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
@@ -85,7 +84,7 @@ def _hold(descriptor: int, path: str) -> bool:
 
 
 def is_trustworthy(parent: str) -> bool:
-    """Whether nobody but us and root can replace a directory we make in this one."""
+    """Return whether only this user and root can replace a directory that is created in this one."""
     try:
         found = os.stat(parent)
     except OSError:
@@ -95,17 +94,17 @@ def is_trustworthy(parent: str) -> bool:
 
 
 def give(path: str, uid: int, gid: int) -> None:
-    """Make a tree of ours belong to the servers; links are changed themselves, not followed."""
+    """Change the owner of a tree to the servers' user; symbolic links are not followed."""
     if os.lstat(path).st_uid == uid:
         return
     for folder, folders, names in os.walk(path):
         for name in (*folders, *names):
             os.lchown(os.path.join(folder, name), uid, gid)
-    os.lchown(path, uid, gid)  # last: whoever finds it changed may rely on the rest
+    os.lchown(path, uid, gid)  # last: its owner tells that the tree is complete
 
 
 def write_whole(path: str, data: bytes) -> None:
-    """Replace a file in one step, so that a reader sees the old content or the new."""
+    """Replace a file atomically."""
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "wb") as file:
         file.write(data)
@@ -113,5 +112,5 @@ def write_whole(path: str, data: bytes) -> None:
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory with what is in it; what cannot be removed stays."""
+    """Remove a directory tree; entries that cannot be removed stay."""
     shutil.rmtree(path, ignore_errors=True)

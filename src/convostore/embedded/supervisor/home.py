@@ -1,9 +1,9 @@
-"""The home: the directory that holds the data, who owns it now, and where its supervisor listens.
+"""The home: the directory of the data, its lock, and the record of where its supervisor listens.
 
-supervisor.lock   held (flock) by the one supervisor; never removed, so that it always means the same thing
+supervisor.lock   flock of the one supervisor; never removed, so that all processes lock the same inode
 supervisor.json   where that supervisor listens
-postgres/ valkey/ the data, each mode 0700
-log/              what the servers and the supervisor said
+postgres/ valkey/ the data directories, mode 0700
+log/              the logs of the servers and of the supervisor
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STAGING_SUFFIX = ".new-"
 
 
 class Home:
-    """An existing home directory. It stays open, so that its inode number cannot be given to another directory."""
+    """An existing home directory. Its descriptor stays open, so that its inode number is not reused."""
 
     def __init__(self, path: str, *, ephemeral: bool, directory: int) -> None:
         self.path = path
@@ -35,7 +35,7 @@ class Home:
         self.id = [found.st_dev, found.st_ino]
         if found.st_uid != os.geteuid():
             raise files.UnsafePath(
-                f"the home {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()} who opens it; "
+                f"the home {path} belongs to uid {found.st_uid}, not to uid {os.geteuid()}, which opens it; "
                 "use a directory of your own, for example one below it"
             )
         if found.st_mode & stat.S_IWOTH:
@@ -43,8 +43,8 @@ class Home:
 
     @classmethod
     def open(cls, path: str) -> Home:
-        """The home at `path`, made (and its parents) if it is not there. Modes of what exists are not changed."""
-        umask = os.umask(0o022)  # new parents are ordinary directories; only the home is private
+        """Open the home at `path`; create it and its parents if missing. Existing directories keep their modes."""
+        umask = os.umask(0o022)  # new parents get ordinary modes; only the home is private
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with contextlib.suppress(FileExistsError):
@@ -55,7 +55,7 @@ class Home:
 
     @classmethod
     def make_ephemeral(cls, roots: Sequence[str], identity: Identity) -> Home:
-        """A new private home in the first of `roots` that will do; removes those that dead supervisors left there."""
+        """Create a private home in the first suitable of `roots`; remove those of dead supervisors there."""
         for root in roots:
             if files.is_trustworthy(root) and identity.can_enter(root):
                 files.remove_abandoned(root, EPHEMERAL_PREFIX)
@@ -64,33 +64,33 @@ class Home:
         raise files.UnsafePath(f"no directory for an ephemeral home: the servers cannot enter {', '.join(roots)}")
 
     def try_own(self) -> bool:
-        """Become the one owner; `False` while another supervisor is."""
+        """Take the home's lock; return False while another supervisor holds it."""
         self._lock = files.try_lock(self.join(LOCK_NAME))
         return self._lock is not None
 
     def publish(self, token: str, control: str) -> None:
-        """Tell clients where to find this supervisor."""
+        """Write the record that leads clients to this supervisor."""
         record = {"token": token, "control": control, "home_id": self.id, "pid": os.getpid()}
         files.write_whole(self.join(RECORD_NAME), json.dumps(record).encode("ascii"))
 
     def withdraw(self) -> None:
-        """Remove what `publish` wrote."""
+        """Remove the record."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.join(RECORD_NAME))
 
     def join(self, *names: str) -> str:
-        """A path inside the home."""
+        """Return a path inside the home."""
         return os.path.join(self.path, *names)
 
     def let_pass(self, identity: Identity) -> None:
-        """Let servers that are not of our uid enter the home, and nobody else."""
+        """Grant servers of another uid, and no one else, access to the home."""
         if identity.owns_files_of_caller or identity.blocked_at([self.path]) != self.path:
             return
         os.fchown(self._directory, -1, identity.gid)
         os.fchmod(self._directory, 0o710)
 
     def make_staging(self, name: str, identity: Identity) -> str:
-        """An empty directory of the servers in which to prepare `name`; what a crash left of earlier ones goes."""
+        """Create an empty directory of the servers in which to prepare `name`; remove those that crashes left."""
         for entry in os.listdir(self.path):
             if entry.startswith(name + _STAGING_SUFFIX):
                 files.remove_tree(self.join(entry))
@@ -100,10 +100,10 @@ class Home:
         return path
 
     def adopt(self, staging: str, name: str) -> None:
-        """Make the prepared directory the one called `name`, durably and in one step."""
+        """Rename the prepared directory to `name`, atomically and durably."""
         os.rename(staging, self.join(name))
         os.fsync(self._directory)
 
     def remove(self) -> None:
-        """Remove an ephemeral home with everything in it."""
+        """Remove an ephemeral home."""
         files.remove_tree(self.path)

@@ -1,13 +1,13 @@
-"""As whom the servers run, and how a forked child becomes that.
+"""The user that the servers run as, and how a forked child becomes that user.
 
-PostgreSQL refuses to run as root. Three ways, in this order of preference:
+PostgreSQL refuses to run as root. Three modes, in order of preference:
 
 - `self`: an ordinary user runs the servers as itself.
-- `namespace`: root, or a uid without an account, which initdb refuses too. The child enters a user namespace in which
-  its own uid has the number of an ordinary account and no capabilities. Outside, files stay the caller's; nothing is
-  chowned and no account is made.
-- `account`: root where user namespaces are not allowed (most containers). The child becomes `nobody` with a group of
-  its own that nobody else is in; directories above the data are entered through that group.
+- `namespace`: for root, and for a uid without an account, which initdb refuses too. The child enters a user namespace
+  that maps its uid to that of an ordinary account, without capabilities. Outside, the files keep the caller's uid:
+  nothing is chowned and no account is created.
+- `account`: for root where user namespaces are forbidden, as in most containers. The child becomes `nobody` with a
+  group that has no other member; that group grants access to the directories above the data.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _ON_LINUX = sys.platform == "linux"
-# Loaded before any fork: a forked child should do as little as possible. macOS needs none of it.
+# Loaded before any fork, as a forked child should do as little as possible. Not needed on macOS.
 _libc = ctypes.CDLL(None, use_errno=True) if _ON_LINUX else None
 
 _PRIVATE_GID = 60706
-"""First of the group ids that Debian and systemd leave unassigned (60706 to 61183)."""
+"""The first of the group ids that Debian and systemd leave unassigned, 60706 to 61183."""
 
 
 class IdentityError(Exception):
-    """The servers cannot run as anybody who can reach their files; the text says what to do."""
+    """No available user can run the servers and reach their files; the message names the remedy."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Who runs the servers. `uid` and `gid` own their files; `inner_*` are what they see themselves as."""
+    """The user of the servers. `uid` and `gid` own their files; `inner_*` are the ids inside the namespace."""
 
     mode: str
     uid: int
@@ -48,15 +48,15 @@ class Identity:
 
     @property
     def owns_files_of_caller(self) -> bool:
-        """Whether files the supervisor creates already belong to the servers."""
+        """Whether files that the supervisor creates belong to the servers."""
         return self.mode != "account"
 
     def preexec(self, parent: int, death_signal: int) -> Callable[[], None]:
-        """The function a child of `parent` runs before exec: become this identity, then die with the parent."""
+        """Return what a child of `parent` runs before exec: assume this identity and die with the parent."""
 
         def run() -> None:
             self._become()
-            # After the change of credentials, which would reset it.
+            # Last, as a change of credentials resets it.
             if _libc is not None:
                 _call("prctl", _PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
                 if os.getppid() != parent:
@@ -67,7 +67,7 @@ class Identity:
     def _become(self) -> None:
         if self.mode == "namespace":
             _call("unshare", _CLONE_NEWUSER)
-            # Without this the kernel lets nobody unprivileged write a gid_map.
+            # The kernel requires this before an unprivileged process may write gid_map.
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"{self.inner_uid} {self.uid} 1")
             _write("/proc/self/gid_map", f"{self.inner_gid} {self.gid} 1")
@@ -77,18 +77,18 @@ class Identity:
             os.setresuid(self.uid, self.uid, self.uid)
 
     def is_possible(self) -> bool:
-        """Whether a child can become this identity here; tried, because nothing that can be read tells."""
+        """Return whether a child can assume this identity; tried, as no setting tells reliably."""
         return _in_child(self._try_to_become) is None
 
     def _try_to_become(self) -> None:
         self._become()
 
     def can_enter(self, directory: str) -> bool:
-        """Whether the servers can reach what is in this directory."""
+        """Return whether the servers can traverse a directory."""
         return self.mode == "self" or self.blocked_at([directory]) is None
 
     def blocked_at(self, paths: Sequence[str]) -> str | None:
-        """The first of `paths`, or of the directories above it, that this identity cannot enter or execute."""
+        """Return the first of `paths`, or of their parents, that this identity cannot traverse or execute."""
         return _in_child(lambda: self._first_blocked(paths))
 
     def _first_blocked(self, paths: Sequence[str]) -> str | None:
@@ -103,20 +103,20 @@ class Identity:
 
 
 def choose(forced: str | None = None) -> Identity:
-    """The identity for this process. `forced` names a mode for tests; `IdentityError` when it is not possible."""
+    """Return the identity for this process; tests force a mode. `IdentityError` if none is possible."""
     uid, gid = os.geteuid(), os.getegid()
     own = Identity("self", uid, gid, uid, gid)
     if forced is None and uid != 0 and _has_account(uid):
         return own
     if forced in (None, "namespace") and _ON_LINUX:
-        # Not `nobody`: it is also what files of everybody outside the namespace seem to belong to.
+        # Not `nobody`, to which all unmapped files of other users seem to belong.
         account = _ordinary_account("daemon", "bin")
         if account is not None:
             inside = Identity("namespace", uid, gid, account.pw_uid, account.pw_gid)
             if inside.is_possible():
                 return inside
     if uid != 0 and forced is None:
-        return own  # initdb will say that the account is missing
+        return own  # initdb reports the missing account
     if uid == 0 and forced in (None, "account"):
         account = _ordinary_account("nobody", "daemon")
         if account is None:
@@ -132,7 +132,7 @@ def choose(forced: str | None = None) -> Identity:
 
 
 def adopt_orphans() -> None:
-    """Make this process the parent of its descendants' orphans (Linux), so that it can end and reap them."""
+    """Make this process a subreaper (Linux): orphaned descendants become its children, which it can kill and reap."""
     if _libc is not None:
         _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -152,14 +152,14 @@ def _write(path: str, text: str) -> None:
 
 
 def _in_child(question: Callable[[], str | None]) -> str | None:
-    """The answer of a forked child; its error text if it failed."""
+    """Return the answer of a forked child, or the text of its error."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             answer = question()
             data = b"-" if answer is None else b"=" + os.fsencode(answer)
-        except BaseException as error:  # noqa: BLE001  whatever happens, a forked child must end here
+        except BaseException as error:  # noqa: BLE001  a forked child must not return
             data = f"={type(error).__name__}: {error}".encode()
         os.write(writing, data[:4096])
         os._exit(0)
@@ -179,7 +179,7 @@ def _has_account(uid: int) -> bool:
 
 
 def _ordinary_account(*preferred: str) -> pwd.struct_passwd | None:
-    """An account that is not root; initdb wants a name for its uid."""
+    """Return an account other than root; initdb requires a name for its uid."""
     for name in preferred:
         try:
             account = pwd.getpwnam(name)

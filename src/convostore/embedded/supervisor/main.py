@@ -1,4 +1,4 @@
-"""Entry of the supervisor process: detach from the client that started it, then supervise."""
+"""Entry point of the supervisor process: daemonise, then supervise."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .service import supervise
 
 
 def main(lease: int) -> None:
-    """Run as the supervisor whose first client is on the other side of the socket with this descriptor.
+    """Run as the supervisor whose first client is the peer of the socket with this descriptor.
 
-    Forks, so that the client has no child to wait for, and becomes the leader of its own session, so that signals to
-    the client's terminal or process group do not reach it.
+    Forks, so that the client has no child to reap, and starts a session, so that signals to the client's terminal or
+    process group do not reach it.
     """
     if os.fork() != 0:
         os._exit(0)
-    os.dup2(0, 2)  # /dev/null; the client reads the other end until everybody has closed it
+    os.dup2(0, 2)  # /dev/null; the client reads the other end until it is closed
     os.setsid()
     os.chdir("/")
     os.umask(0o077)
@@ -32,9 +32,9 @@ async def _run(connection: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=connection, limit=LINE_LIMIT)
     try:
         await supervise(reader, writer)
-    except Exception:  # noqa: BLE001  the client is told what it was, then this process ends
+    except Exception:  # noqa: BLE001  the client gets the traceback, then this process exits
         send(writer, {"event": "failed", "message": f"the supervisor failed\n{traceback.format_exc()}"})
         with contextlib.suppress(OSError):
             await writer.drain()
-    # At once, connections still open: their end tells the last client that this process has gone, not that it will.
+    # With connections open: their end tells the last client that this process has exited, not that it is about to.
     os._exit(0)

@@ -1,4 +1,4 @@
-"""Just enough of PostgreSQL's protocol to ask whether it serves and to run a statement without parameters."""
+"""The part of PostgreSQL's protocol that probes need: connect, and run a simple query."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import struct
 
 
 class Refused(Exception):
-    """The server answered with an error; the text is its message."""
+    """The server answered with an error; the message is the server's."""
 
 
 async def run(socket_path: str, database: str, statement: str) -> int:
-    """Run a statement as user postgres over a Unix socket; the number of rows it returned.
+    """Run a statement as user postgres over a Unix socket and return its number of rows.
 
-    Raises `Refused` for an error from the server and `OSError` or `EOFError` when there is no server.
+    Raises `Refused` for an error of the server, and `OSError` or `EOFError` without a server.
     """
     reader, writer = await asyncio.open_unix_connection(socket_path)
     try:

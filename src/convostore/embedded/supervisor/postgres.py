@@ -1,4 +1,4 @@
-"""PostgreSQL: makes the cluster, and starts it with what must not be changed as arguments."""
+"""PostgreSQL: creates the cluster, and passes the settings that must not change as arguments."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .strays import can_see, wait_for_strays
 
 SOCKET_NAME = ".s.PGSQL.5432"
 
-# Ordering by code point. 18 has it built in, with case mapping for all of Unicode; 16 takes the C library's.
+# Collation by code point: built in from 18 on, with case mapping for all of Unicode; 16 uses the C library's.
 _LOCALE = {
     16: ["--locale-provider=libc"],
     18: ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"],
 }
 
-# Written to postgresql.conf when the cluster is made; a user may change them there.
+# Written to postgresql.conf by initdb; a user may change them there.
 _DEFAULTS = {
     "shared_buffers": "128MB",
     "max_connections": "200",
@@ -37,7 +37,7 @@ class Postgres(Engine):
     """The PostgreSQL server of a home."""
 
     name = "postgres"
-    # Immediate shutdown: unlike SIGKILL it takes the backends along, at whatever they are, and removes shared memory.
+    # Immediate shutdown: unlike SIGKILL, it ends busy backends too and removes shared memory.
     death_signal = signal.SIGQUIT
 
     def __init__(self, place: Place, programs: str, version: int) -> None:
@@ -47,13 +47,13 @@ class Postgres(Engine):
         self.socket = os.path.join(place.runtime.servers, SOCKET_NAME)
 
     async def prepare(self) -> None:
-        """Make the cluster if there is none, and make sure that nobody uses it."""
-        if not os.path.lexists(self.data):  # noqa: ASYNC240  this process has nothing better to do
+        """Create the cluster if there is none, and ensure that no process uses it."""
+        if not os.path.lexists(self.data):  # noqa: ASYNC240  one system call
             await self._initialise()
         found = self._found_version()
         if found != str(self.version):
             raise EngineError(
-                f"{self.data} was made by PostgreSQL {found} and cannot be opened by {self.version}; pass "
+                f"{self.data} was created by PostgreSQL {found} and cannot be opened by {self.version}; pass "
                 f"postgres_version={found}, or dump it with that version and load it into a new home"
             )
         files.give(self.data, self.place.identity.uid, self.place.identity.gid)
@@ -61,8 +61,8 @@ class Postgres(Engine):
         stray = await wait_for_strays(self.data, "postgres", mark=self.socket_directory)
         if stray is not None:
             raise EngineError(f"another PostgreSQL (pid {stray}), not started by convostore, uses {self.data}")
-        # We hold the home's lock and no server is at work in there, so these name a dead server or somebody else's
-        # process that got its number; PostgreSQL would believe them.
+        # This process holds the home's lock and no server uses the directory, so these files are stale: their pid is
+        # dead or reused, and a reused pid would keep PostgreSQL from starting.
         if can_see():
             for path in (os.path.join(self.data, "postmaster.pid"), self.socket, self.socket + ".lock"):
                 with contextlib.suppress(FileNotFoundError):
@@ -70,11 +70,11 @@ class Postgres(Engine):
 
     @property
     def socket_directory(self) -> str:
-        """The directory of the socket."""
+        """The directory of the Unix socket."""
         return self.place.runtime.servers
 
     def argv(self) -> list[str]:
-        """The settings on which safety rests, where neither postgresql.conf nor ALTER SYSTEM can change them."""
+        """Return program and settings; as arguments they take precedence over postgresql.conf and ALTER SYSTEM."""
         settings = {
             "listen_addresses": "",
             "port": "5432",
@@ -84,13 +84,13 @@ class Postgres(Engine):
             "log_destination": "stderr",
         }
         if self.place.home.ephemeral:
-            # Nothing has to survive a power failure. A crash of the server is survived all the same.
+            # No durability against a power failure. A crash of the server still loses nothing.
             settings |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return [os.path.join(self._programs, "postgres"), "-D", self.data, *arguments]
 
     async def answers(self) -> bool:
-        """Whether it accepts a connection and runs a statement."""
+        """Return whether it accepts a connection and runs a statement."""
         try:
             await self._run("SELECT 1")
         except (pgwire.Refused, OSError, EOFError):
@@ -98,23 +98,23 @@ class Postgres(Engine):
         return True
 
     async def finish(self) -> None:
-        """Create the database; looked up at every start, so that a crash in between does no harm."""
+        """Create the database unless it exists; checked at every start, as a crash may have come in between."""
         try:
             if not await self._run("SELECT 1 FROM pg_database WHERE datname = 'convostore' AND datconnlimit <> -2"):
-                # -2 marks what a crash left of a DROP DATABASE.
+                # -2 marks a database whose DROP was interrupted.
                 await self._run("DROP DATABASE IF EXISTS convostore")
                 await self._run("CREATE DATABASE convostore")
         except (pgwire.Refused, OSError, EOFError) as error:
             raise EngineError(f"the database convostore cannot be created: {error}") from error
 
     async def end(self, process: Process) -> None:
-        """Fast shutdown: sessions are ended and a checkpoint written. Immediate where nothing is to be kept."""
+        """Fast shutdown, which ends connections and writes a checkpoint; immediate shutdown of an ephemeral home."""
         if not self.place.home.ephemeral:
             await process.stop((signal.SIGINT, 60.0), _IMMEDIATE)
         await self.abort(process)
 
     async def abort(self, process: Process) -> None:
-        """Immediate shutdown, which removes shared memory; SIGKILL would leave it."""
+        """Immediate shutdown, which unlike SIGKILL removes shared memory."""
         await process.stop(_IMMEDIATE)
 
     async def _run(self, statement: str) -> int:
@@ -128,13 +128,13 @@ class Postgres(Engine):
             raise EngineError(f"{self.data} is not a PostgreSQL data directory: {error.strerror}") from error
 
     async def _initialise(self) -> None:
-        """Run initdb beside the data directory and rename: what carries the name is complete."""
+        """Run initdb in a staging directory and rename it, so that the data directory is complete or absent."""
         staging = self.place.home.make_staging(self.name, self.place.identity)
         argv = [
             os.path.join(self._programs, "initdb"),
             f"--pgdata={staging}",
             "--username=postgres",
-            # No passwords: the socket directory is closed to everybody else. TCP is off and stays closed if turned on.
+            # No passwords: only this user can enter the socket directory. TCP is off, and rejected if turned on.
             "--auth-local=trust",
             "--auth-host=reject",
             "--encoding=UTF8",
@@ -152,17 +152,17 @@ class Postgres(Engine):
         finally:
             process.send(signal.SIGKILL)
             await process.wait()
-            # What it ran ends when nobody feeds it any more, and unlike when killed leaves no shared memory behind.
+            # The bootstrap backend ends at the end of its input and then, unlike after SIGKILL, removes shared memory.
             await self.place.processes.end_orphans(self.place.supervisor_log, grace=5.0)
             if process.returncode != 0:
                 files.remove_tree(staging)
         if code != 0:
-            raise EngineError(f"initdb ended with {describe(code)}; its last words were\n{self.log.tail()}")
+            raise EngineError(f"initdb ended with {describe(code)}; its log ends with\n{self.log.tail()}")
         self.place.home.adopt(staging, self.name)
 
 
 def _unicode_ctype() -> str:
-    """The C library's name for character classes of Unicode in no language; without one, only ASCII has case."""
+    """Return the C library's language-neutral locale with Unicode character classes; "C", with ASCII only, if none."""
     kept = locale.setlocale(locale.LC_CTYPE)
     try:
         for name in ("C.UTF-8", "C.utf8", "en_US.UTF-8"):

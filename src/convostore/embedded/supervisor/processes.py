@@ -1,4 +1,4 @@
-"""Child processes: started so that they die with us, their output logged, reaped without threads."""
+"""Child processes: they die with the supervisor, their output is logged, and they are reaped without threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _READ_AT_ONCE = 1 << 16
 
 
 class Process:
-    """A child of the supervisor. `returncode` is `None` while it runs, negative when a signal ended it."""
+    """A child of the supervisor. `returncode` is None while it runs, negative after a signal."""
 
     def __init__(self, popen: subprocess.Popen[bytes], log: BoundedLog) -> None:
         self.pid = popen.pid
@@ -31,21 +31,21 @@ class Process:
         asyncio.get_running_loop().add_reader(self._output, self._read)
 
     async def wait(self) -> int:
-        """Wait for the end; the exit code as in `returncode`."""
+        """Wait for the end and return `returncode`."""
         await self._ended.wait()
         assert self.returncode is not None
         return self.returncode
 
     def send(self, number: int) -> None:
-        """Send a signal, unless it has ended. It cannot hit another process: only we reap it."""
+        """Send a signal, unless it has ended. The pid cannot be reused before this process has reaped it."""
         if self.returncode is None:
             os.kill(self.pid, number)
 
     async def stop(self, *steps: tuple[int, float]) -> None:
-        """Send each signal and wait that many seconds, until it has ended; at last SIGKILL."""
+        """Send each signal and wait that many seconds for the end; finally send SIGKILL."""
         for number, seconds in steps:
             self.send(number)
-            self.send(signal.SIGCONT)  # a frozen process takes the signal only then
+            self.send(signal.SIGCONT)  # a stopped process handles the signal only then
             try:
                 async with asyncio.timeout(seconds):
                     await self._ended.wait()
@@ -69,14 +69,17 @@ class Process:
 
     def _end(self, status: int) -> None:
         if self._popen.stdout is not None:
-            self._read()  # what it said last, for the error message
+            self._read()  # its last output, for the error message
         self.returncode = self._popen.returncode = os.waitstatus_to_exitcode(status)
         self._ended.set()
 
 
 class Processes:
-    """All children of the supervisor. One thread and one SIGCHLD handler: PR_SET_PDEATHSIG follows the thread that
-    forked, and code between fork and exec is only safe without threads."""
+    """All children of the supervisor.
+
+    One thread and one SIGCHLD handler: PR_SET_PDEATHSIG is tied to the thread that forked, and code between fork and
+    exec is safe only in a process without other threads.
+    """
 
     def __init__(self) -> None:
         self._running: dict[int, Process] = {}
@@ -93,7 +96,7 @@ class Processes:
         death_signal: int,
         environment: Mapping[str, str],
     ) -> Process:
-        """Start a program in its own session as `identity`; it gets `death_signal` if the supervisor dies (Linux)."""
+        """Start a program as `identity` in its own session; Linux sends it `death_signal` if the supervisor dies."""
         popen = subprocess.Popen(
             argv,
             cwd=cwd,
@@ -109,7 +112,7 @@ class Processes:
         return process
 
     async def end_orphans(self, log: BoundedLog, *, grace: float = 0.0) -> None:
-        """Wait so many seconds for the children of a dead child of ours to end, then kill them.
+        """Wait up to `grace` seconds for adopted orphans to end, then kill them.
 
         A busy backend of a crashed server would notice only at the end of its query.
         """

@@ -1,8 +1,8 @@
-"""What clients and the supervisor say to each other: one JSON object a line over a Unix socket.
+"""The protocol between clients and the supervisor: one JSON object per line over a Unix socket.
 
-A client sends one `Request` and nothing more; its open connection is the lease. The supervisor answers `welcome`, then
-`state` whenever a pid changes, and once `ready` or `failed`. It closes the connection when the client has left, and for
-the last client only when the servers have stopped and it is about to exit.
+A client sends one `Request`; its open connection is the lease. The supervisor answers `welcome`, then `state` whenever
+a pid changes, and once `ready` or `failed`. It closes a connection when the client has left, and the last one only when
+it exits, after the servers have stopped.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 RECORD_NAME = "supervisor.json"
-"""File in the home that says where the running supervisor listens."""
+"""The file in the home that tells where the supervisor listens."""
 
 LINE_LIMIT = 1 << 20
-"""Longest message in bytes."""
+"""The longest message, in bytes."""
 
 Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client wants. Paths are strings made by `to_text`; `timeout` is in seconds and covers the start.
+    """The request of a client. Paths are encoded by `to_text`; `timeout` is in seconds and covers the start.
 
-    Without a home it is a new ephemeral one. `identity` forces a mode of `identity.py` in tests. `token` and `home_id`
-    (device and inode) are what the home's record says and what the client sees, where it joins a running supervisor.
+    A request without a home asks for a new ephemeral one. Tests force a mode of `identity.py` by `identity`. To join a
+    running supervisor, `token` is that of the home's record, and `home_id` the device and inode that the client sees.
     """
 
     home: str | None
@@ -42,33 +42,33 @@ class Request:
     home_id: list[int] | None = None
 
     def message(self) -> Message:
-        """This request as a message."""
+        """Return this request as a message."""
         return asdict(self)
 
     @classmethod
     def parse(cls, message: Message) -> Request:
-        """The request in a message; `TypeError` when it is not one."""
+        """Return the request in a message; `TypeError` if it is none."""
         return cls(**message)
 
 
 def to_text(path: str | os.PathLike[str]) -> str:
-    """A path as text that survives JSON and two processes with different locales."""
+    """Encode a path for JSON, whatever the locales of both processes."""
     return os.fsencode(path).decode("utf-8", "surrogateescape")
 
 
 def from_text(text: str) -> str:
-    """The path that `to_text` made into text, in this process's own file system encoding."""
+    """Decode a path from `to_text`, into this process's file system encoding."""
     return os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def send(writer: asyncio.StreamWriter, message: Message) -> None:
-    """Queue one message; nothing happens when the other side has gone."""
+    """Queue one message; no-op if the connection is closed."""
     if not writer.is_closing():
         writer.write(json.dumps(message).encode("ascii") + b"\n")
 
 
 async def receive(reader: asyncio.StreamReader) -> Message | None:
-    """The next message, or `None` when the other side has gone or did not send one."""
+    """Return the next message, or None at the end of the stream or on malformed input."""
     try:
         line = await reader.readline()
     except (OSError, ValueError):

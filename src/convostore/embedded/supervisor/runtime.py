@@ -1,7 +1,7 @@
-"""The runtime directory: where the sockets are, because a home may have any path and a socket's is short and plain.
+"""The runtime directory, which holds the sockets: a home may have any path, but a socket's path must be short.
 
-It is private (0700 and ours, checked without following links) and has the same name at every start of one home, so that
-addresses stay valid across a restart. In it: `control.sock` for clients of the supervisor, and `s/` for the servers.
+It is private (mode 0700, owned by this user, checked without following links) and has the same name at every start of a
+home, so that addresses stay valid across restarts. In it: `control.sock` of the supervisor, and `s/` of the servers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from .identity import Identity
 
 _PREFIX = "convostore-run-"
 _LONGEST = 103
-"""Bytes of a socket path that every system takes (macOS 103, Linux 107)."""
+"""The longest socket path, in bytes, that every system accepts (macOS 103, Linux 107)."""
 _LONGEST_SUFFIX = len(f"/{_PREFIX}{'0' * 16}-{'0' * 8}/s/.s.PGSQL.5432")
 _PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
 class RuntimeDirectory:
-    """A runtime directory held by this process until it ends."""
+    """A runtime directory that this process holds until it ends."""
 
     def __init__(self, path: str, lock: int) -> None:
         self.path = path
@@ -32,18 +32,18 @@ class RuntimeDirectory:
 
     @classmethod
     def make(cls, roots: Sequence[str], home_id: list[int], identity: Identity) -> RuntimeDirectory:
-        """The runtime directory of a home, in the first of `roots` that will do; `UnsafePath` if none does."""
+        """Create the runtime directory of a home in the first suitable of `roots`; `UnsafePath` if none is."""
         name = _PREFIX + hashlib.sha256(repr((os.geteuid(), home_id)).encode()).hexdigest()[:16]
         reasons = []
         for root in roots:
             if len(os.fsencode(root)) + _LONGEST_SUFFIX > _LONGEST or not _PLAIN.fullmatch(root):
                 reasons.append(f"{root}: too long or with special characters")
             elif not files.is_trustworthy(root):
-                reasons.append(f"{root}: others could replace what we make there")
+                reasons.append(f"{root}: other users could replace what is created there")
             elif not identity.can_enter(root):
                 reasons.append(f"{root}: the servers cannot enter it")
             else:
-                # The second name is for when somebody else took the first one.
+                # The second name is used if another user has taken the first.
                 for candidate in (name, f"{name}-{os.urandom(4).hex()}"):
                     path = os.path.join(root, candidate)
                     try:
@@ -56,7 +56,7 @@ class RuntimeDirectory:
         raise files.UnsafePath("no directory for sockets: " + "; ".join(reasons))
 
     def prepare(self, identity: Identity) -> None:
-        """Make `s/` for servers of this identity and let them enter, nobody else. Sockets of dead servers go."""
+        """Recreate `s/`, without the sockets of dead servers, accessible to servers of this identity alone."""
         files.remove_tree(self.servers)
         os.mkdir(self.servers, 0o700)
         if not identity.owns_files_of_caller:
@@ -65,5 +65,5 @@ class RuntimeDirectory:
             os.chmod(self.path, 0o710)
 
     def remove(self) -> None:
-        """Remove the directory; the lock lasts until the process ends."""
+        """Remove the directory; its lock lasts until the process ends."""
         files.remove_tree(self.path)

@@ -1,4 +1,4 @@
-"""The supervisor's life: own a home, serve leases, stop the servers when the last one ends."""
+"""The supervisor's main loop: own a home, serve leases, stop the servers when the last lease ends."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _HELLO_TIMEOUT = 10.0
 
 
 class Lease:
-    """One client's claim on the servers, as long as its connection stands."""
+    """A client's claim on the servers, as long as its connection is open."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request) -> None:
         self.request = request
         self.writer = writer
-        # A client says nothing after its request: whatever ends this read ends the lease.
+        # A client sends nothing after its request: whatever ends this read ends the lease.
         self.ended = asyncio.create_task(reader.read(1))
 
 
@@ -45,7 +45,7 @@ class Service:
         self._terminated = asyncio.Event()
 
     async def run(self, first: Lease) -> None:
-        """Serve until the last lease has ended, then stop the servers."""
+        """Serve until the last lease ends, then stop the servers."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._terminate)
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
@@ -68,7 +68,7 @@ class Service:
                 self.place.home.remove()
 
     def tell_pids(self) -> None:
-        """Send every client the pids of the servers."""
+        """Send the pids of the servers to every client."""
         for lease in self.leases:
             send(lease.writer, self._state())
 
@@ -85,7 +85,7 @@ class Service:
             async with asyncio.timeout(_HELLO_TIMEOUT):
                 message = await receive(reader)
             request = Request.parse(message) if message else None
-        # A client that means another home, or an earlier supervisor of this one, must not get these servers.
+        # A client of another home, or of an earlier supervisor of this one, must not get these servers.
         expected = (self.token, self.place.home.id)
         if self.stopping or request is None or (request.token, request.home_id) != expected:
             writer.close()
@@ -108,7 +108,7 @@ class Service:
             self.leases.discard(lease)
             self._lease_ended.set()
             if self.leases:
-                lease.writer.close()  # the last client instead waits for our end
+                lease.writer.close()  # the last client waits for the exit instead
 
     async def _start_wanted(self, request: Request) -> Message:
         try:
@@ -155,7 +155,7 @@ def _check_access(place: Place, program: str) -> None:
 
 
 async def supervise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Serve the client on the other side of this connection, and all that join it, until the last has gone."""
+    """Serve the client at the other end of this connection, and all that join, until the last has left."""
     message = await receive(reader)
     if message is None:
         return
@@ -171,7 +171,7 @@ async def supervise(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 async def _found(lease: Lease) -> Service | None:
-    """A service that owns the home, or `None` when the client went away before it was this one's turn."""
+    """Return a service that owns the home, or None if the client left before the lock was free."""
     request = lease.request
     adopt_orphans()
     identity = choose(request.identity)

@@ -1,4 +1,4 @@
-"""Processes that still use a data directory although their supervisor is gone, found through /proc (Linux only)."""
+"""Finds, through /proc on Linux, processes that use a data directory after their supervisor has died."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 _POLL_INTERVAL = 0.02
 _GRACE = 6.0
-"""Seconds an orphaned server gets to end by itself; PostgreSQL kills its own children after 5."""
+"""Seconds that an orphaned server has to end by itself; PostgreSQL kills its children after 5."""
 
 
 def can_see() -> bool:
-    """Whether this system lets us look at processes at all."""
+    """Return whether this system has /proc."""
     return os.path.isdir("/proc/self/fd")
 
 
 async def wait_for_strays(data: str, program: str, *, mark: str) -> int | None:
-    """Wait until no `program` works in the directory `data`; the pid of one that is none of ours.
+    """Wait until no `program` runs in the directory `data`; return the pid of a foreign one, if any.
 
-    An orphan of ours was told to end when its supervisor died; `mark` in its arguments tells that it is ours. If it is
-    frozen, or too slow, it is killed. A server that somebody else started is never touched. Its children, who replace
-    their arguments by a title, end when it does.
+    An orphan of an earlier supervisor, recognised by `mark` in its arguments, was sent a signal when that supervisor
+    died; if it is stopped or too slow, it is killed. A foreign server is left alone. The children of a server, which
+    replace their arguments by a title, end with it.
     """
     patience = time.monotonic() + _GRACE
     while found := list(_working_in(data, program)):
@@ -60,7 +60,7 @@ def _working_in(data: str, program: str) -> Iterator[int]:
                 if name.split(" ")[0] == program:
                     yield pid
         except OSError:
-            continue  # it ended, or is another user's and so cannot be in our directory
+            continue  # it has ended, or is another user's, which cannot enter the directory
 
 
 def _arguments(pid: int) -> str:
@@ -72,7 +72,7 @@ def _arguments(pid: int) -> str:
 
 
 def children_of(parent: int) -> Iterator[int]:
-    """Pids of the living children of a process."""
+    """Yield the pids of the living children of a process."""
     for pid in _processes():
         state, its_parent = _status(pid)
         if int(its_parent) == parent and state != b"Z":
@@ -80,7 +80,7 @@ def children_of(parent: int) -> Iterator[int]:
 
 
 def _status(pid: int) -> tuple[bytes, bytes]:
-    """State letter and parent pid; a dead one's for a process that is not there."""
+    """Return state letter and parent pid; X and 0 for a process that does not exist."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

@@ -1,4 +1,4 @@
-"""Valkey: appends every write to a file before it answers, and syncs that file every second."""
+"""Valkey: an append-only file, written before each answer and synced every second."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Valkey(Engine):
         self.socket = os.path.join(place.runtime.servers, SOCKET_NAME)
 
     async def prepare(self) -> None:
-        """Make the data directory."""
+        """Create the data directory."""
         with contextlib.suppress(FileExistsError):
             os.mkdir(self.data, 0o700)
         files.give(self.data, self.place.identity.uid, self.place.identity.gid)
         await self.place.processes.end_orphans(self.place.supervisor_log)
 
     def argv(self) -> list[str]:
-        """Settings as arguments and the data directory as working directory: a path is never parsed."""
+        """Return settings as arguments; the data directory is the working directory, so that no path is parsed."""
         settings = {
             "port": "0",
             "unixsocket": self.socket,
@@ -48,7 +48,7 @@ class Valkey(Engine):
         return [self._program, *(part for name, value in settings.items() for part in (f"--{name}", value))]
 
     async def answers(self) -> bool:
-        """Whether it says PONG; while it loads its data it says LOADING."""
+        """Return whether it answers PONG; while it loads its data it answers LOADING."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.socket)
         except OSError:
@@ -62,5 +62,5 @@ class Valkey(Engine):
             writer.close()
 
     async def end(self, process: Process) -> None:
-        """SIGTERM lets it write out its file; an ephemeral home has no use for that."""
+        """SIGTERM, at which it flushes its file; SIGKILL for an ephemeral home."""
         await process.stop(*(() if self.place.home.ephemeral else ((signal.SIGTERM, 15.0),)))

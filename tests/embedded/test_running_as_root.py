@@ -1,6 +1,6 @@
-"""Root: PostgreSQL refuses to run as root, so the servers run in a user namespace or as an unprivileged account."""
+"""PostgreSQL refuses to run as root: the servers of root run in a user namespace or as an unprivileged account."""
 
-# ruff: noqa: ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ async def test_root_owns_the_files_in_a_namespace_and_nothing_is_chowned(area: P
                 assert os.lstat(os.path.join(folder, name)).st_uid == os.geteuid(), name
 
 
-async def test_only_the_data_directories_change_hands_for_an_account(area: Path, as_account: None) -> None:
+async def test_only_the_data_directories_change_owner_for_an_account(area: Path, as_account: None) -> None:
     above = area / "above"
     async with open_embedded(above / "home") as engines:
         assert (above.stat().st_uid, above.stat().st_mode & 0o777) == (0, 0o755)
         assert (engines.home.stat().st_uid, engines.home.stat().st_mode & 0o777) == (0, 0o710)
         owners = {entry.name: entry.stat().st_uid for entry in engines.home.iterdir()}
         assert {name for name, owner in owners.items() if owner != 0} == {"postgres", "valkey"}
-        # Others with the same uid are kept out by the group, which nobody is in.
+        # The group, which has no other member, excludes other processes of the same uid.
         assert os.stat(engines.home).st_gid == os.stat(engines.home / "postgres").st_gid > 60000
 
 
-async def test_no_account_is_made(make_home: Callable[[str], Path], as_root: str) -> None:
+async def test_no_account_is_created(make_home: Callable[[str], Path], as_root: str) -> None:
     before = [Path(name).read_bytes() for name in ("/etc/passwd", "/etc/group")]
     async with open_embedded(make_home("home"), valkey=False):
         pass
@@ -63,7 +63,7 @@ async def test_the_servers_die_with_a_killed_supervisor(make_home: Callable[[str
         assert await query(engines.postgres_dsn, "SELECT 1") == 1
 
 
-async def test_a_home_made_one_way_opens_the_other_way(
+async def test_a_home_created_in_one_mode_opens_in_the_other(
     make_home: Callable[[str], Path], as_account: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = make_home("home")
@@ -77,7 +77,7 @@ async def test_a_home_made_one_way_opens_the_other_way(
         assert await client.get("openings") == b"3"
 
 
-async def test_a_home_that_the_account_cannot_reach_is_an_error_that_names_the_obstacle(
+async def test_a_home_that_the_account_cannot_reach_is_an_error_that_names_the_directory(
     area: Path, as_account: None
 ) -> None:
     closed = area / "closed"
@@ -88,7 +88,7 @@ async def test_a_home_that_the_account_cannot_reach_is_an_error_that_names_the_o
     assert closed.stat().st_mode & 0o777 == 0o700
 
 
-async def test_temporary_directories_that_the_account_cannot_reach_are_passed_over(
+async def test_temporary_directories_that_the_account_cannot_reach_are_skipped(
     area: Path, as_account: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed = area / "closed"
@@ -102,7 +102,7 @@ async def test_temporary_directories_that_the_account_cannot_reach_are_passed_ov
     assert not engines.home.exists()
 
 
-async def test_a_closed_directory_of_root_is_no_obstacle_in_a_namespace(
+async def test_a_private_directory_of_root_is_accessible_in_a_namespace(
     area: Path, in_namespace: None, make_home: Callable[[str], Path]
 ) -> None:
     closed = area / "closed"

@@ -1,6 +1,6 @@
-"""Paths of any kind, and who may come near the data and the sockets."""
+"""A home may have any path; data and sockets are accessible to this user alone."""
 
-# ruff: noqa: ASYNC221, ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC221, ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_the_environment_of_the_caller_does_not_reach_the_servers(
         assert await query(engines.postgres_dsn, "SHOW timezone") == "UTC"
 
 
-async def test_data_and_sockets_are_closed_to_everybody_else(home: Path, area: Path) -> None:
+async def test_data_and_sockets_are_private(home: Path, area: Path) -> None:
     async with open_embedded(home) as engines:
         runtime = _runtime_directory(area)
         for private in (engines.home, engines.home / "postgres", engines.home / "valkey", engines.home / "log"):
@@ -71,7 +71,7 @@ async def test_no_port_is_open(home: Path) -> None:
             assert not sockets & inodes
 
 
-async def test_directories_above_the_home_stay_as_they_are(area: Path) -> None:
+async def test_parents_of_the_home_are_not_changed(area: Path) -> None:
     above = area / "above"
     above.mkdir(mode=0o755)
     before = [
@@ -89,7 +89,7 @@ async def test_an_existing_home_keeps_its_mode(area: Path) -> None:
         assert _mode(area / "home") == 0o755
 
 
-async def test_a_home_that_everybody_can_write_to_is_refused(area: Path) -> None:
+async def test_a_world_writable_home_is_refused(area: Path) -> None:
     (area / "home").mkdir()
     (area / "home").chmod(0o1777)
     with pytest.raises(EmbeddedError, match="everybody can write"):
@@ -117,7 +117,7 @@ async def test_a_home_that_is_a_file_is_refused(area: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["a link", "a file", "a directory of another user"])
-async def test_a_runtime_directory_that_somebody_else_prepared_is_not_used(home: Path, area: Path, kind: str) -> None:
+async def test_a_runtime_directory_that_another_user_prepared_is_not_used(home: Path, area: Path, kind: str) -> None:
     async with open_embedded(home, postgres=False):
         taken = _runtime_directory(area)
     if kind == "a link":
@@ -138,7 +138,7 @@ async def test_a_runtime_directory_that_somebody_else_prepared_is_not_used(home:
 
 async def test_other_users_cannot_open_the_sockets(home: Path, area: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can try as another user; the modes are checked above")
+        pytest.skip("only root can connect as another user; the modes are checked above")
     program = """
 import os, socket, sys
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

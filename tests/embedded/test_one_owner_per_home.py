@@ -1,6 +1,6 @@
-"""One owner per data directory, whatever pid files say and however many start at once."""
+"""A home has one owner, whatever pid files say and however many processes start concurrently."""
 
-# ruff: noqa: ASYNC220, ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC220, ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.processes import alive_in, ended, until
 
 @pytest.fixture
 def bystander() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of the same user that has nothing to do with it."""
+    """An unrelated process of the same user."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
-        assert process.poll() is None, "the bystander was hurt"
+        assert process.poll() is None, "the bystander was killed"
         process.kill()
 
 
-async def test_a_postmaster_pid_that_names_somebody_elses_process_does_not_stop_a_start(
+async def test_a_postmaster_pid_file_with_a_reused_pid_does_not_prevent_a_start(
     make_home: Callable[[str], Path], bystander: subprocess.Popen[bytes]
 ) -> None:
     home = make_home("home")
@@ -43,7 +43,7 @@ async def test_a_postmaster_pid_that_names_somebody_elses_process_does_not_stop_
         assert engines.postgres_pid != bystander.pid
 
 
-async def test_a_record_that_names_somebody_elses_process_does_not_stop_a_start(
+async def test_a_record_with_a_reused_pid_does_not_prevent_a_start(
     home: Path, area: Path, bystander: subprocess.Popen[bytes]
 ) -> None:
     found = home.stat()
@@ -59,7 +59,7 @@ async def test_a_record_that_names_somebody_elses_process_does_not_stop_a_start(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"control": 1, "token": 2}', "\0"])
-async def test_a_damaged_record_does_not_stop_a_start(home: Path, content: str) -> None:
+async def test_a_damaged_record_does_not_prevent_a_start(home: Path, content: str) -> None:
     (home / "supervisor.json").write_text(content)
     async with open_embedded(home, postgres=False) as engines:
         assert engines.valkey_pid is not None
@@ -76,18 +76,18 @@ async def test_a_record_copied_from_another_home_does_not_lead_to_that_homes_ser
             assert copy.home == other
 
 
-async def test_eight_processes_that_start_at_once_on_a_new_home_share_one_pair_of_servers(area: Path) -> None:
+async def test_eight_processes_that_start_concurrently_on_a_new_home_share_one_pair_of_servers(area: Path) -> None:
     home = area / "home"
     holders = await _start_all([home] * 8)
     assert len({tuple(holder.pids) for holder in holders}) == 1
     assert sum("postgres -D" in arguments for arguments in alive_in(home).values()) == 1
     for holder in holders:
         await query(holder.facts["postgres_dsn"], "CREATE TABLE IF NOT EXISTS joint (n int)")
-    await asyncio.gather(*(holder.let_go() for holder in holders))
+    await asyncio.gather(*(holder.release() for holder in holders))
     await ended(*holders[0].pids)
 
 
-async def test_processes_that_start_at_once_on_different_homes_each_reach_their_own(area: Path) -> None:
+async def test_processes_that_start_concurrently_on_different_homes_each_reach_their_own(area: Path) -> None:
     homes = [area / f"home{number}" for number in range(4)]
     holders = await _start_all([home for home in homes for _ in range(2)], postgres=False)
     for holder, home in zip(holders, [home for home in homes for _ in range(2)], strict=True):
@@ -98,7 +98,7 @@ async def test_processes_that_start_at_once_on_different_homes_each_reach_their_
     for holder in holders:
         async with valkey(holder.facts["redis_url"]) as client:
             assert await client.llen("visitors") == 2
-    await asyncio.gather(*(holder.let_go() for holder in holders))
+    await asyncio.gather(*(holder.release() for holder in holders))
 
 
 async def test_a_home_reached_by_two_paths_has_one_owner(home: Path, area: Path) -> None:
@@ -116,7 +116,7 @@ async def test_a_home_that_was_replaced_is_another_home(make_home: Callable[[str
             assert new.valkey_pid != old.valkey_pid
 
 
-async def test_a_postgres_that_somebody_else_started_in_the_data_directory_is_reported_and_left_alone(
+async def test_a_foreign_postgres_in_the_data_directory_is_reported_and_left_alone(
     make_home: Callable[[str], Path], area: Path
 ) -> None:
     home = make_home("home")

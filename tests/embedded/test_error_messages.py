@@ -1,6 +1,6 @@
-"""What goes wrong is said clearly: missing programs, servers that do not start, logs that grow."""
+"""Errors name the cause: missing binaries, servers that do not start; their logs are bounded."""
 
-# ruff: noqa: ASYNC221, ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC221, ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ async def test_a_missing_wheel_is_an_error_that_names_the_extra(area: Path, monk
             pass
 
 
-async def test_an_embedded_error_is_a_connection_error_that_is_not_worth_a_retry() -> None:
+async def test_an_embedded_error_is_a_connection_error_that_is_not_retryable() -> None:
     error = EmbeddedError("gone")
     assert isinstance(error, ConnectionError)
     assert not error.retryable
 
 
-async def test_finding_the_programs_does_not_import_the_wheels() -> None:
+async def test_locating_the_binaries_does_not_import_the_wheels() -> None:
     assert binaries.postgres_programs(16).is_dir()
     assert binaries.postgres_programs(18).is_dir()
     assert binaries.valkey_server().is_file()
@@ -66,14 +66,14 @@ async def test_a_valkey_that_does_not_start_is_an_error_that_quotes_its_log(
             pass
 
 
-async def test_a_data_directory_that_is_none_is_refused(area: Path) -> None:
+async def test_a_directory_without_a_cluster_is_refused(area: Path) -> None:
     (area / "home" / "postgres").mkdir(parents=True)
     with pytest.raises(EmbeddedError, match="is not a PostgreSQL data directory"):
         async with open_embedded(area / "home"):
             pass
 
 
-async def test_one_failing_server_does_not_stop_the_other_for_those_who_have_it(
+async def test_a_server_that_fails_to_start_leaves_the_other_running_for_its_clients(
     make_home: Callable[[str], Path],
 ) -> None:
     home = make_home("home")
@@ -89,7 +89,7 @@ async def test_one_failing_server_does_not_stop_the_other_for_those_who_have_it(
             assert repaired.valkey_pid == valkey_pid
 
 
-async def test_a_python_that_does_not_run_is_an_error(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_interpreter_is_an_error(area: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", str(area / "no-python"))
     with pytest.raises(EmbeddedError, match="cannot be started"):
         async with open_embedded(area / "home"):
@@ -103,7 +103,7 @@ async def test_the_supervisor_has_one_thread_and_loads_nothing_heavy(home: Path)
         assert "site-packages" not in mapped
 
 
-def test_a_log_is_bounded_and_remembers_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_is_bounded_and_keeps_its_last_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LIMIT", 1000)
     log = logs.BoundedLog(str(tmp_path / "log"))
     for number in range(300):
@@ -115,4 +115,4 @@ def test_a_log_is_bounded_and_remembers_its_last_lines(tmp_path: Path, monkeypat
     assert log.tail().splitlines()[-2:] == ["    line 299", "    half of the next"]
     log.forget()
     log.close()
-    assert "printed nothing" in log.tail()
+    assert "no output" in log.tail()

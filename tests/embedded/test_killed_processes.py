@@ -1,6 +1,6 @@
-"""Processes are killed: clients, the supervisor, the servers; at rest and at every stage of a start."""
+"""Clients, supervisor and servers are killed, while idle and at every stage of a start; no process is orphaned."""
 
-# ruff: noqa: ASYNC240  files and processes are what is looked at here; they may block
+# ruff: noqa: ASYNC240  these tests examine files and processes, and may block
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ async def test_the_servers_end_when_their_only_client_is_killed(home: Path) -> N
     await ended(*holder.pids)
 
 
-async def test_an_ephemeral_home_disappears_when_its_client_is_killed(area: Path) -> None:
+async def test_an_ephemeral_home_is_removed_when_its_client_is_killed(area: Path) -> None:
     holder = await start_holder(ephemeral=True)
     await holder.kill()
     await ended(*holder.pids)
     assert list(area.iterdir()) == []
 
 
-async def test_the_servers_stay_while_one_of_two_clients_is_killed(home: Path) -> None:
+async def test_the_servers_stay_up_when_one_of_two_clients_is_killed(home: Path) -> None:
     async with open_embedded(home) as engines:
         victim = await start_holder(home)
         await victim.kill()
@@ -52,11 +52,11 @@ async def test_both_servers_die_with_a_killed_supervisor_and_the_next_start_work
                 assert await client.get("before") == b"1"
 
 
-async def test_a_client_learns_that_its_supervisor_has_gone(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_client_is_told_that_its_supervisor_has_exited(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with open_embedded(home, postgres=False) as engines:
         assert engines.valkey_pid is not None
         kill(engines.supervisor_pid)
-        with pytest.raises(EmbeddedError, match="has gone"):
+        with pytest.raises(EmbeddedError, match="has exited"):
             await engines.wait_ready(without=engines.valkey_pid)
         assert engines.valkey_pid is None
         async with open_embedded(home, postgres=False) as again:
@@ -66,7 +66,7 @@ async def test_a_client_learns_that_its_supervisor_has_gone(home: Path, caplog: 
     ]
 
 
-async def test_what_a_killed_supervisor_left_of_an_ephemeral_home_goes_with_the_next_start(area: Path) -> None:
+async def test_the_next_start_removes_an_ephemeral_home_that_a_killed_supervisor_left(area: Path) -> None:
     holder = await start_holder(ephemeral=True)
     kill(holder.facts["supervisor_pid"], holder.process.pid)
     await holder.process.wait()
@@ -77,7 +77,7 @@ async def test_what_a_killed_supervisor_left_of_an_ephemeral_home_goes_with_the_
     assert list(area.iterdir()) == []
 
 
-async def test_a_killed_postgres_comes_back_with_its_data_at_the_same_address(home: Path) -> None:
+async def test_a_killed_postgres_is_restarted_with_its_data_at_the_same_address(home: Path) -> None:
     async with open_embedded(home) as engines:
         await query(engines.postgres_dsn, "CREATE TABLE acknowledged AS SELECT 7 AS n")
         for _ in range(2):
@@ -88,7 +88,7 @@ async def test_a_killed_postgres_comes_back_with_its_data_at_the_same_address(ho
             assert await query(engines.postgres_dsn, "SELECT n FROM acknowledged") == 7
 
 
-async def test_a_killed_valkey_comes_back_with_every_acknowledged_write(home: Path) -> None:
+async def test_a_killed_valkey_is_restarted_with_every_acknowledged_write(home: Path) -> None:
     async with open_embedded(home, postgres=False) as engines:
         async with valkey(engines.redis_url) as client:
             for number in range(500):
@@ -101,7 +101,7 @@ async def test_a_killed_valkey_comes_back_with_every_acknowledged_write(home: Pa
             assert await client.llen("written") == 500
 
 
-async def test_postgres_comes_back_although_a_backend_is_too_busy_to_notice(home: Path) -> None:
+async def test_postgres_is_restarted_although_a_busy_backend_has_not_noticed_the_crash(home: Path) -> None:
     async with open_embedded(home, valkey=False) as engines:
         connection = await asyncpg.connect(dsn=engines.postgres_dsn)
         busy = asyncio.create_task(connection.execute("SELECT sum(sqrt(n)) FROM generate_series(1, 1000000000) AS n"))
@@ -116,7 +116,7 @@ async def test_postgres_comes_back_although_a_backend_is_too_busy_to_notice(home
         assert await query(engines.postgres_dsn, "SELECT 1") == 1
 
 
-async def test_a_frozen_postgres_that_outlives_its_supervisor_is_ended_by_the_next_start(home: Path) -> None:
+async def test_the_next_start_ends_a_stopped_postgres_that_outlived_its_supervisor(home: Path) -> None:
     async with holding(home, valkey=False) as holder:
         frozen = holder.facts["postgres_pid"]
         os.kill(frozen, signal.SIGSTOP)
@@ -128,7 +128,7 @@ async def test_a_frozen_postgres_that_outlives_its_supervisor_is_ended_by_the_ne
             assert frozen not in alive_in(home)
 
 
-async def test_frozen_servers_are_stopped_with_the_block(home: Path) -> None:
+async def test_stopped_servers_end_with_the_block(home: Path) -> None:
     async with open_embedded(home) as engines:
         assert engines.postgres_pid is not None
         assert engines.valkey_pid is not None
@@ -139,22 +139,24 @@ async def test_frozen_servers_are_stopped_with_the_block(home: Path) -> None:
 
 async def test_a_terminated_supervisor_stops_its_servers_cleanly(home: Path) -> None:
     async with holding(home) as holder:
-        said_before = len((home / "log" / "postgres.log").read_text())
+        logged_before = len((home / "log" / "postgres.log").read_text())
         os.kill(holder.facts["supervisor_pid"], signal.SIGTERM)
         await ended(*holder.pids)
-    assert "database system is shut down" in (home / "log" / "postgres.log").read_text()[said_before:]
+    assert "database system is shut down" in (home / "log" / "postgres.log").read_text()[logged_before:]
 
 
 STAGES: dict[str, Callable[[Path], object]] = {
     "owns the home": lambda home: (home / "supervisor.json").exists(),
-    "initdb works": lambda home: any(home.glob("postgres.new-*/base/1")),
-    "cluster made": lambda home: (home / "postgres").exists(),
+    "initdb runs": lambda home: any(home.glob("postgres.new-*/base/1")),
+    "cluster created": lambda home: (home / "postgres").exists(),
     "postgres starts": lambda home: (home / "postgres" / "postmaster.pid").exists(),
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-async def test_a_kill_during_the_first_start_leaves_no_process_and_no_half_made_cluster(area: Path, stage: str) -> None:
+async def test_a_kill_during_the_first_start_leaves_no_process_and_no_incomplete_cluster(
+    area: Path, stage: str
+) -> None:
     await asyncio.gather(
         *(_kill_and_open_again(area / victim, victim, STAGES[stage]) for victim in ("client", "supervisor"))
     )
