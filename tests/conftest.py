@@ -1,4 +1,4 @@
-"""Real engines for the tests, one pair per test session, and private areas in which nothing may be left behind."""
+"""Real engines, one pair per test session, and private areas that a test must leave empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 async def engines() -> AsyncIterator[Embedded]:
-    """PostgreSQL 18, migrated, and Valkey, which is listened to."""
+    """PostgreSQL 18, migrated, and Valkey, whose commands are recorded."""
     async with open_embedded(ephemeral=True) as opened:
         await migrate(opened.postgres_dsn)
         with recording(opened.redis_url.removeprefix("unix://")):
@@ -38,7 +38,7 @@ async def postgres16() -> AsyncIterator[Embedded]:
 
 @pytest.fixture
 async def area(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
-    """A short directory for homes and sockets that the servers can enter in every mode."""
+    """A directory with a short path for homes and sockets, which the servers can enter in every mode."""
     with private_directory() as path:
         monkeypatch.setenv("TMPDIR", str(path))
         monkeypatch.setattr(tempfile, "tempdir", str(path))

@@ -1,4 +1,4 @@
-"""Real processes: who is alive, who has ended, killing them, and a place of their own."""
+"""Real processes: wait for them, find them, kill them; and private directories for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 async def ended(*pids: int, timeout: float = 20.0) -> None:
-    """Wait for the end of processes that need not be our children."""
+    """Wait for the end of processes, which need not be children of this one."""
     async with asyncio.timeout(timeout):
         for pid in pids:
             try:
@@ -32,15 +32,15 @@ async def ended(*pids: int, timeout: float = 20.0) -> None:
 
 
 async def until(condition: Callable[[], object], what: str, timeout: float = 20.0) -> None:
-    """Poll a condition on real state; an assertion error that names it when it does not come true."""
+    """Poll a condition on real state; fail with its description at the timeout."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout:g} s: {what}; alive: {alive_in(Path('convostore'))}"
         await asyncio.sleep(0.005)
 
 
-def alive_in(place: Path) -> dict[int, str]:
-    """Living processes that work in a directory or below, or name it in their arguments; except this one."""
+def alive_in(directory: Path) -> dict[int, str]:
+    """Return the processes, except this one, that run in a directory or have it in their arguments."""
     found = {}
     for name in os.listdir("/proc"):
         if not name.isdigit() or int(name) == os.getpid():
@@ -52,13 +52,13 @@ def alive_in(place: Path) -> dict[int, str]:
                 folder = os.readlink(f"/proc/{name}/cwd")
             except OSError:
                 folder = ""
-            if state not in "ZX" and (os.fspath(place) in arguments or folder.startswith(os.fspath(place))):
+            if state not in "ZX" and (os.fspath(directory) in arguments or folder.startswith(os.fspath(directory))):
                 found[int(name)] = arguments
     return found
 
 
 def kill(*pids: int) -> None:
-    """SIGKILL all of them at once."""
+    """Send SIGKILL to each."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -66,8 +66,8 @@ def kill(*pids: int) -> None:
 
 @contextmanager
 def private_directory() -> Iterator[Path]:
-    """A short directory that the servers can enter in every mode, gone after the block."""
-    # Memory where there is enough of it: these tests make and copy data directories all the time.
+    """A directory with a short path that the servers can enter in every mode; removed after the block."""
+    # In memory if there is enough: these tests create and copy many data directories.
     shared = "/dev/shm"
     roomy = os.path.isdir(shared) and shutil.disk_usage(shared).free > 1 << 30
     path = Path(tempfile.mkdtemp(prefix="cs-", dir=shared if roomy else "/tmp"))

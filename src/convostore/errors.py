@@ -1,4 +1,4 @@
-"""The five errors that leave a store; nothing else does but cancellation."""
+"""The errors of the stores. Apart from cancellation, a store raises no other exception."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class StoreError(Exception):
     """A store failed.
 
     Attributes:
-        retryable: whether the same call may succeed if repeated.
-        outcome: `"not_applied"` when the call certainly changed nothing, `"unknown"` when the answer was lost.
+        retryable: whether the same call may succeed when it is repeated.
+        outcome: `"not_applied"` if the call has certainly changed nothing, `"unknown"` if its answer was lost.
         store: the kind of store: session, config, memory, audit or profile; None outside a store.
-        operation: the contract method that was called.
-        code: what the backend called it: SQLSTATE, constraint name or Redis error prefix.
+        operation: the contract method.
+        code: the backend's code: SQLSTATE, constraint name or Redis error prefix.
     """
 
     retryable: bool = False
@@ -41,20 +41,20 @@ class StoreError(Exception):
 
 
 class ConnectionError(StoreError, builtins.ConnectionError):
-    """The backend could not be reached, or could not serve the call in time."""
+    """The backend could not be reached, or did not serve the call within its deadline."""
 
     retryable = True
 
 
 class NotFoundError(StoreError):
-    """A write names a parent that is not there."""
+    """A write refers to a parent that does not exist."""
 
 
 class ConflictError(StoreError):
-    """A unique key or a revision stands against the write.
+    """The write conflicts with a unique key or a revision.
 
     Attributes:
-        current_revision: the stored revision, when a stale one was refused; None where there is nothing to compare.
+        current_revision: the stored revision, if a stale one was refused; else None.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Settings of `open_stores`: keywords beat the environment, which beats the defaults."""
+"""Settings of `open_stores`. Keywords take precedence over the environment, which does over the defaults."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ _SCHEMES = {
 
 
 def default_home() -> Path:
-    """Return where embedded engines keep their data: the platform's directory for a user's data."""
+    """Return the platform's directory for user data, where embedded engines keep theirs."""
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "convostore"
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "convostore"
 
 
 class Settings(BaseSettings):
-    """What can be set by keyword or by a `CONVOSTORE_…` variable of the environment.
+    """Settings by keyword or by `CONVOSTORE_…` environment variable.
 
     Attributes:
         backend: `"engines"` for PostgreSQL and Redis or Valkey, `"memory"` for the in-memory reference.
-        postgres_url: a PostgreSQL server; without it one is embedded.
+        postgres_url: a PostgreSQL server; by default one is embedded.
         redis_url: Redis or Valkey: `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `redis+sentinel://`, as
-            `redis.create_client` takes them; without it one is embedded.
+            `redis.create_client` takes them; by default one is embedded.
         home: where embedded engines keep their data.
-        ephemeral: embed in a temporary home that is gone afterwards.
-        hot_ttl: how many seconds a session may be idle before it is demoted.
-        max_age: after how many idle seconds a session is deleted; 0 for never.
-        sweep_every: how many seconds lie between two sweeps of the sessions; 0 for no sweeps.
+        ephemeral: embed in a temporary home that is removed afterwards.
+        hot_ttl: idle seconds after which a session is demoted.
+        max_age: idle seconds after which a session is deleted; 0 for never.
+        sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
-        pool_size: how many connections to each server at most.
+        pool_size: the maximum number of connections to each server.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
@@ -68,10 +68,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(given: Mapping[str, Any]) -> Settings:
-    """Return the settings that are given, and the others from the environment and the defaults.
+    """Return given settings, completed from the environment and the defaults.
 
     Raises:
-        ValidationError: one is invalid; says which and why, and never its value.
+        ValidationError: a setting is invalid; the message has its name and the reason, never its value.
     """
     try:
         return Settings(**given)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stores:
-    """Five stores, and what was opened for them."""
+    """The five stores, and the resources that were opened for them."""
 
     sessions: SessionStore
     config: ConfigStore
@@ -33,7 +33,7 @@ class Stores:
     def for_tenant(self, tenant_id: UUID) -> Stores:
         """Return the stores bound to one tenant: a call that names another raises ValidationError.
 
-        Closing them closes nothing: whoever opened the stores closes them.
+        Closing them is a no-op: the owner closes the stores they came from.
         """
         return Stores(
             sessions=self.sessions.for_tenant(tenant_id),
@@ -46,7 +46,7 @@ class Stores:
     def with_interceptors(self, *interceptors: Interceptor) -> Stores:
         """Return the stores with interceptors around every call, the first outermost.
 
-        Closing them closes what these stores opened.
+        Closing either closes both.
         """
         return Stores(
             sessions=self.sessions.with_interceptors(*interceptors),
@@ -58,12 +58,12 @@ class Stores:
         )
 
     async def health(self) -> dict[str, bool]:
-        """Return by kind of store whether its backend answers."""
+        """Return for each kind of store whether its backend answers."""
         stores = (self.sessions, self.config, self.memory, self.audit, self.profiles)
         return {store.kind: await store.health_check() for store in stores}
 
     async def aclose(self) -> None:
-        """Close what was opened: connections, and embedded engines that nobody else uses."""
+        """Close the connections, and stop embedded engines that have no other client."""
         await self._opened.aclose()
 
 
@@ -82,23 +82,23 @@ async def open_stores(
     pool_size: int | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
-    """Open the five stores, migrated and ready, and close them afterwards.
+    """Open the five stores, with the schema migrated, and close them afterwards.
 
-    What is left out comes from `CONVOSTORE_…` variables of the environment, else from the defaults: embedded PostgreSQL
-    and Valkey that keep their data in the platform's directory for a user's data.
+    Omitted settings come from `CONVOSTORE_…` environment variables, else from the defaults: embedded PostgreSQL and
+    Valkey that keep their data in the platform's directory for user data.
 
     Args:
         backend: `"engines"` for PostgreSQL and Redis or Valkey, `"memory"` for the in-memory reference.
         postgres_url: a PostgreSQL server to use instead of the embedded one.
         redis_url: a Redis or Valkey server to use instead of the embedded one.
         home: where embedded engines keep their data.
-        ephemeral: embed in a temporary home that is gone afterwards.
-        hot_ttl: how many seconds a session may be idle before it is demoted.
-        max_age: after how many idle seconds a session is deleted; 0 for never.
-        sweep_every: how many seconds lie between two sweeps of the sessions; 0 for no sweeps.
+        ephemeral: embed in a temporary home that is removed afterwards.
+        hot_ttl: idle seconds after which a session is demoted.
+        max_age: idle seconds after which a session is deleted; 0 for never.
+        sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
-        pool_size: how many connections to each server at most.
-        interceptors: stand around every call of the five stores, the first outermost.
+        pool_size: the maximum number of connections to each server.
+        interceptors: wrap every call of the five stores, the first outermost.
 
     Raises:
         ValidationError: a setting is invalid.
@@ -117,7 +117,7 @@ async def open_stores(
         "pool_size": pool_size,
     }
     if ephemeral and home is not None:
-        raise ValidationError("ephemeral: uses a home of its own, so none can be given")
+        raise ValidationError("ephemeral: cannot be combined with home")
     from convostore.settings import load_settings
 
     settings = load_settings({name: value for name, value in given.items() if value is not None})
@@ -159,11 +159,11 @@ async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
 
 
 async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, str]:
-    """Return the URLs of PostgreSQL and of Redis or Valkey, starting those servers that the settings do not give.
+    """Return the URLs of PostgreSQL and of Redis or Valkey; start embedded servers for those that are not set.
 
     Args:
         settings: the settings.
-        opened: stops the started servers.
+        opened: stops the servers that are started.
 
     Raises:
         ConnectionError: a server cannot be started.

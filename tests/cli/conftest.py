@@ -1,4 +1,4 @@
-"""The command line as a process of its own."""
+"""The command line in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(home: Path) -> Run:
-    """Run the command line on a home of its own and return what it printed and its exit code."""
+    """Run the command line on a home of its own; return its output and exit code."""
 
     def completed(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "CONVOSTORE_HOME": str(home), "COLUMNS": "120", **variables}

@@ -1,4 +1,4 @@
-"""The commands, run as a user runs them: output, exit codes, and what they leave behind."""
+"""The commands, run as processes: output, exit codes and effects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_demo_shows_every_store_and_every_check_holds(run: Run, home: Path) 
     assert not home.exists()
 
 
-async def test_a_killed_demo_leaves_nothing_behind_and_the_next_one_works(run: Run, area: Path) -> None:
+async def test_a_killed_demo_leaves_no_process_and_no_file(run: Run, area: Path) -> None:
     command = (sys.executable, "-c", "from convostore.cli import main; main()", "demo")
     environment = {**os.environ, "TMPDIR": str(area), "PYTHONUNBUFFERED": "1"}
     demo = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=environment)
@@ -54,7 +54,7 @@ async def test_a_killed_demo_leaves_nothing_behind_and_the_next_one_works(run: R
     assert os.listdir(area) == []
 
 
-async def test_a_replay_is_kept_and_can_be_repeated(run: Run, home: Path) -> None:
+async def test_a_replay_is_persistent_and_idempotent(run: Run, home: Path) -> None:
     first = run("replay", RECORDS)
     assert first.returncode == 0, first.stderr
     assert str(REPLAY_TENANT) in first.stdout
@@ -65,7 +65,7 @@ async def test_a_replay_is_kept_and_can_be_repeated(run: Run, home: Path) -> Non
     assert (total, agents[0].name, len(turns)) == (1, "Quill & Lantern support", 56)
 
 
-def test_a_wrong_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> None:
+def test_an_invalid_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "wrong.jsonl"
     path.write_text('{"kind": "agent"}\n')
     done = run("replay", path, CONVOSTORE_BACKEND="memory")
@@ -73,7 +73,7 @@ def test_a_wrong_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> None:
     assert run("replay", tmp_path / "missing.jsonl").returncode == 2
 
 
-def test_the_schema_goes_up_and_only_after_a_yes_down(run: Run) -> None:
+def test_the_schema_is_migrated_up_and_only_with_confirmation_removed(run: Run) -> None:
     assert "revision 0001" in run("migrate", "--revision", "0001").stdout
     assert run("migrate", "--revision", "base").returncode == 1
     doctor = run("doctor")
@@ -85,14 +85,14 @@ def test_the_schema_goes_up_and_only_after_a_yes_down(run: Run) -> None:
     assert run("migrate", "--revision", "9999").returncode == 2
 
 
-def test_a_server_that_is_not_there_is_an_error_in_one_line(run: Run) -> None:
+def test_an_unreachable_server_is_an_error_in_one_line(run: Run) -> None:
     done = run("migrate", "--postgres-url", "postgresql://127.0.0.1:1/x")
     assert done.returncode == 1
     assert done.stderr == "convostore: PostgreSQL could not be reached.\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["replay", "--help"]])
-def test_help_is_there(run: Run, arguments: list[str]) -> None:
+def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
     assert "Usage: " in run(*arguments).stdout
 
 
@@ -100,14 +100,14 @@ def test_the_version_is_the_package_s(run: Run) -> None:
     assert run("--version").stdout == f"convostore {version('convostore')}\n"
 
 
-def test_without_its_extra_the_command_line_says_what_to_install(run: Run) -> None:
+def test_without_its_extra_the_command_line_names_what_to_install(run: Run) -> None:
     program = "import sys; sys.modules['typer'] = None; from convostore.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert 'pip install "convostore[cli]"' in done.stderr
 
 
-async def test_a_sweep_says_what_it_did(run: Run, home: Path) -> None:
+async def test_a_sweep_prints_its_counts(run: Run, home: Path) -> None:
     async with open_stores(home=home) as stores:
         await stores.sessions.save(make_session(uuid4()))
         done = run("sweep", CONVOSTORE_MAX_AGE="0.001")

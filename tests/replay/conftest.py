@@ -1,4 +1,4 @@
-"""Stores to replay into, and replaying."""
+"""Stores to replay into, and a function that replays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ABCD data set: its shapes, and where its files are at hand, all of them."""
+"""The ABCD data set: the shapes of its files, and the real files where they are available."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_actions_of_a_subflow_become_a_rule_of_its_scenario() -> None:
 
 
 @pytest.mark.parametrize("document", [[recorded()], {"train": [recorded()], "dev": []}], ids=["a list", "by split"])
-def test_a_conversation_keeps_its_own_words_and_gets_its_actions(document: Any) -> None:
+def test_a_conversation_keeps_its_texts_and_its_actions(document: Any) -> None:
     (conversation,) = records(document, "abcd.json")
     assert isinstance(conversation, ConversationRecord)
     assert [line.text for line in conversation.turns] == ["Hi!", "Joyce Wu", "Pulled up."]
@@ -93,12 +93,12 @@ def test_a_conversation_keeps_its_own_words_and_gets_its_actions(document: Any) 
 
 
 @pytest.mark.parametrize("document", [7, "x", {"a": 1}, [{"convo_id": 1}], {"a": {"b": 1}}])
-def test_other_documents_are_refused_by_the_file_s_name(document: Any) -> None:
+def test_other_documents_are_refused_with_the_name_of_the_file(document: Any) -> None:
     with pytest.raises(ValidationError, match=r"odd\.json"):
         list(records(document, "odd.json"))
 
 
-@pytest.mark.skipif(not FILES, reason="the ABCD files are not at hand; they are not part of the repository")
+@pytest.mark.skipif(not FILES, reason="the ABCD files are not part of the repository")
 async def test_the_real_files_become_one_agent_with_all_scenarios_and_all_turns(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     listed = [record for path in FILES for record in read(path)]

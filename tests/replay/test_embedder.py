@@ -1,4 +1,4 @@
-"""The hashing embedder: always the same, of length one, near where words are shared."""
+"""The hashing embedder is deterministic, returns unit vectors, and places texts with common words near each other."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def test_vectors_have_length_one(text: str, dimensions: int) -> None:
     assert math.isclose(math.hypot(*vector), 1.0)
 
 
-def test_vectors_are_the_same_everywhere() -> None:
+def test_vectors_are_deterministic() -> None:
     vector = HashingEmbedder(8).embed("where is my parcel")
     assert [round(number, 3) for number in vector] == [0.0, -0.378, 0.378, -0.756, 0.0, 0.0, 0.0, 0.378]
 
 
-def test_shared_words_are_nearer_than_other_words() -> None:
+def test_texts_with_common_words_are_nearer_than_others() -> None:
     embed = HashingEmbedder().embed
     asked = embed("Where is my parcel?")
 

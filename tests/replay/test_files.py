@@ -1,4 +1,4 @@
-"""Files of records, and what is said about a bad one."""
+"""Files of records are read; an error names file, line and field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convostore.replay import AgentRecord, read
 AGENT = '{"kind": "agent", "name": "A"}'
 
 
-def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
+def test_empty_lines_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f"\n{AGENT}\n\n{AGENT}")
     assert list(read(path)) == [AgentRecord(name="A")] * 2
@@ -32,7 +32,7 @@ def test_empty_lines_are_passed_over(tmp_path: Path) -> None:
         ('{"kind": "variable", "agent": "A", "name": "No Name", "tool": "t"}', r"variable\.name"),
     ],
 )
-def test_a_bad_line_is_named_with_its_fault(tmp_path: Path, line: str, problem: str) -> None:
+def test_an_invalid_line_is_named_with_its_error(tmp_path: Path, line: str, problem: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(f"{AGENT}\n{line}\n")
     records = read(path)
@@ -42,12 +42,12 @@ def test_a_bad_line_is_named_with_its_fault(tmp_path: Path, line: str, problem: 
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.json", b"{"), ("a.json", b"\xff\xfe{"), ("a.json", b"")])
-def test_what_is_not_json_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+def test_invalid_json_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValidationError, match="is not JSON"):
         list(read(tmp_path / name))
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match=r"none\.jsonl: No such file"):
         list(read(tmp_path / "none.jsonl"))

@@ -1,4 +1,4 @@
-"""The sample, replayed: every store holds what the records say, a second time changes nothing, differences are told."""
+"""A replay fills all stores, is idempotent, can be resumed, and reports differences."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_the_sample_is_in_all_five_stores_and_every_check_holds(play: Play
     assert report.written["audit", "turns"] == report.written["memory", "episodes"] == lines
 
 
-async def test_turns_are_what_was_said_in_that_order(stores: Stores, play: Play) -> None:
+async def test_turns_are_stored_in_order(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     await play(sample(), tenant)
     for record in CONVERSATIONS:
@@ -67,7 +67,7 @@ async def test_turns_are_what_was_said_in_that_order(stores: Stores, play: Play)
         assert [line.text for line in record.turns] in said
 
 
-async def test_replaying_again_changes_nothing(stores: Stores, play: Play) -> None:
+async def test_a_replay_is_idempotent(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     await play(sample(), tenant)
     before = await everything(stores, tenant)
@@ -76,7 +76,7 @@ async def test_replaying_again_changes_nothing(stores: Stores, play: Play) -> No
     assert await everything(stores, tenant) == before
 
 
-async def test_an_interrupted_replay_goes_on_where_it_was(stores: Stores, play: Play) -> None:
+async def test_an_interrupted_replay_is_resumed(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     record = conversation()
     await play([LOOK, conversation(turns=record.turns[:1])], tenant)
@@ -90,14 +90,14 @@ async def test_an_interrupted_replay_goes_on_where_it_was(stores: Stores, play: 
     assert [visit.step_name for visit in session.step_history] == ["Look"]
 
 
-async def test_two_tenants_hold_the_same_conversations(stores: Stores, play: Play) -> None:
+async def test_two_tenants_can_hold_the_same_conversations(stores: Stores, play: Play) -> None:
     one, other = uuid4(), uuid4()
     assert (await play([LOOK, conversation()], one)).problems == []
     assert (await play([LOOK, conversation()], other)).problems == []
     assert await stores.audit.list_turns_by_tenant(one) != await stores.audit.list_turns_by_tenant(other)
 
 
-async def test_a_step_is_followed_by_the_next_and_the_last_by_none(stores: Stores, play: Play) -> None:
+async def test_each_step_leads_to_the_next_and_the_last_to_none(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     await play([AgentRecord(name="A"), LOOK], tenant)
     (agent,), _ = await stores.config.get_agents(tenant)
@@ -112,7 +112,7 @@ async def test_a_step_is_followed_by_the_next_and_the_last_by_none(stores: Store
     assert activation.tool_id == "look"
 
 
-async def test_fields_say_where_they_come_from(stores: Stores, play: Play) -> None:
+async def test_fields_have_their_provenance(stores: Stores, play: Play) -> None:
     tenant = uuid4()
     lines = (
         TurnLine(speaker="customer", text="I am Ann Lee"),
@@ -139,7 +139,7 @@ async def test_other_content_under_a_replayed_key_is_a_conflict_that_names_it(pl
         await play([LOOK, conversation(turns=(TurnLine(speaker="customer", text="something else"),))], tenant)
 
 
-async def test_a_difference_is_told_and_quotes_nobody() -> None:
+async def test_a_difference_is_reported_without_content() -> None:
     report = Report()
     lines = [TurnLine(speaker="customer", text=text) for text in ("secret", "other")]
     report.compare("audit", "turns", lines[:1], lines[1:], "conversation 1")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Opening the five stores: embedded, on given servers, in memory; and what settings mean."""
+"""The five stores are opened on embedded servers, on given servers or in memory; settings are validated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convostore.models.fields import now
 
 
 class Written(NamedTuple):
-    """One thing of every store, as it was saved."""
+    """One record of every store, as saved."""
 
     tenant: UUID
     agent: Agent
@@ -54,20 +54,20 @@ async def assert_each_is_there(stores: Stores, written: Written) -> None:
 
 
 @pytest.mark.parametrize("options", [{"backend": "memory"}, {"ephemeral": True}], ids=["memory", "ephemeral"])
-async def test_every_store_keeps_what_it_is_given(options: dict[str, object]) -> None:
+async def test_every_store_returns_what_was_saved(options: dict[str, object]) -> None:
     async with open_stores(**options) as stores:  # type: ignore[arg-type]
         await assert_each_is_there(stores, await write_one_of_each(stores))
         assert await stores.health() == dict.fromkeys(["session", "config", "memory", "audit", "profile"], True)
 
 
-async def test_a_home_keeps_its_data_when_it_is_closed_and_opened_again(tmp_path: Path) -> None:
+async def test_a_home_is_persistent(tmp_path: Path) -> None:
     async with open_stores(home=tmp_path / "home") as stores:
         written = await write_one_of_each(stores)
     async with open_stores(home=tmp_path / "home") as stores:
         await assert_each_is_there(stores, written)
 
 
-async def test_two_openings_of_one_home_share_the_data(tmp_path: Path) -> None:
+async def test_a_home_can_be_opened_twice_and_shares_its_data(tmp_path: Path) -> None:
     async with open_stores(home=tmp_path) as first, open_stores(home=tmp_path) as second:
         await assert_each_is_there(second, await write_one_of_each(first))
 
@@ -80,7 +80,7 @@ async def test_given_servers_are_used_and_left_running() -> None:
             await assert_each_is_there(stores, written)
 
 
-async def test_health_tells_that_the_truth_is_not_reachable() -> None:
+async def test_health_is_false_when_postgresql_is_unreachable() -> None:
     async with open_embedded(ephemeral=True, postgres=False) as valkey:
         async with open_embedded(ephemeral=True, valkey=False) as postgres:
             opened = open_stores(postgres_url=postgres.postgres_dsn, redis_url=valkey.redis_url, timeout=2.0)
@@ -90,7 +90,7 @@ async def test_health_tells_that_the_truth_is_not_reachable() -> None:
     assert health == {"session": False, "config": False, "memory": False, "audit": False, "profile": False}
 
 
-async def test_a_bound_set_of_stores_refuses_other_tenants() -> None:
+async def test_stores_bound_to_a_tenant_refuse_others() -> None:
     async with open_stores(backend="memory") as stores:
         tenant, agent, session, *_ = await write_one_of_each(stores)
         theirs = stores.for_tenant(tenant)
@@ -118,13 +118,13 @@ async def test_an_invalid_setting_is_refused_by_name(options: dict[str, object],
             pass
 
 
-async def test_a_server_that_is_not_there_is_a_connection_error() -> None:
+async def test_an_unreachable_server_is_a_connection_error() -> None:
     with pytest.raises(ConnectionError):
         async with open_stores(postgres_url="postgresql://127.0.0.1:1/x", redis_url="redis://127.0.0.1:1"):
             pass
 
 
-async def test_the_environment_is_read_and_a_keyword_beats_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_keyword_takes_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVOSTORE_BACKEND", "oracle")
     with pytest.raises(ValidationError, match="backend"):
         async with open_stores():

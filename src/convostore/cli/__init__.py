@@ -1,4 +1,4 @@
-"""The command line: `convostore demo`, `replay`, `migrate`, `audit`, `doctor`."""
+"""The command line, `convostore …`."""
 
 from __future__ import annotations
 

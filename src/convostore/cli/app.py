@@ -1,4 +1,4 @@
-"""The commands, their options and exit codes: 0 all is well, 1 something failed, 2 the input is wrong."""
+"""The commands, their options and exit codes: 0 success, 1 failure, 2 invalid input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from convostore.cli import sweep as sweeping
 from convostore.errors import StoreError, ValidationError
 
 REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
-"""The tenant of a replay that names none."""
+"""The default tenant of a replay."""
 
 app = typer.Typer(
     name="convostore",
@@ -33,22 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-memory = typer.Typer(name="memory", help="The upkeep of vector search.", no_args_is_help=True)
+memory = typer.Typer(name="memory", help="Maintain vector search.", no_args_is_help=True)
 app.add_typer(memory)
-audit = typer.Typer(
-    name="audit", help="Verify and export what happened, and drop what is old enough.", no_args_is_help=True
-)
+audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop old bodies.", no_args_is_help=True)
 app.add_typer(audit)
 
 Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
-PostgresUrl = Annotated[str | None, typer.Option(help="A PostgreSQL server instead.", show_default=False)]
-RedisUrl = Annotated[str | None, typer.Option(help="A Redis or Valkey server instead.", show_default=False)]
+PostgresUrl = Annotated[str | None, typer.Option(help="Use this PostgreSQL server instead.", show_default=False)]
+RedisUrl = Annotated[str | None, typer.Option(help="Use this Redis or Valkey server instead.", show_default=False)]
 
 
 @app.callback(invoke_without_command=True)
 def _main(
     *,
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
         typer.echo(f"convostore {version('convostore')}")
@@ -57,7 +55,7 @@ def _main(
 
 @app.command()
 def demo() -> None:
-    """Replay a sample through all five stores, on embedded engines that are gone afterwards."""
+    """Replay a sample through all five stores, on temporary embedded engines."""
     _run(demonstration.run(Console()))
 
 
@@ -68,12 +66,12 @@ def replay(
         typer.Argument(help="JSON Lines of records, or the JSON files of ABCD.", exists=True, dir_okay=False),
     ],
     *,
-    tenant: Annotated[UUID, typer.Option(help="The tenant that everything will belong to.")] = REPLAY_TENANT,
+    tenant: Annotated[UUID, typer.Option(help="The tenant that owns the imported data.")] = REPLAY_TENANT,
     home: Home = None,
     postgres_url: PostgresUrl = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Import agents and replay conversations from files; what is there already stays as it is."""
+    """Import agents and replay conversations from files; repeating it changes nothing."""
     _run(replaying.run(Console(), files, tenant, _given(home, postgres_url, redis_url)))
 
 
@@ -81,37 +79,37 @@ def replay(
 def migrate(
     *,
     revision: Annotated[str, typer.Option(help='"head", "base" or a number.')] = "head",
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before everything is removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Bring the database to a version of the schema; "base" removes everything that convostore keeps in it."""
+    """Migrate the schema to a revision; "base" removes the schema and all data in it."""
     if revision == "base" and not yes:
-        typer.confirm("This deletes everything that convostore keeps in the database. Go on?", abort=True)
+        typer.confirm("This deletes the schema convostore and all data in it. Continue?", abort=True)
     _run(migration.run(Console(), revision, _given(home, postgres_url, None)))
 
 
 @app.command()
 def sweep(
     *,
-    every: Annotated[float | None, typer.Option(help="Go on, at this interval in seconds.", min=0.1)] = None,
+    every: Annotated[float | None, typer.Option(help="Repeat at this interval, in seconds.", min=0.1)] = None,
     home: Home = None,
     postgres_url: PostgresUrl = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Demote sessions that have been idle for too long, and delete those that are too old."""
+    """Demote sessions idle for longer than hot_ttl, and delete those idle for longer than max_age."""
     _run(sweeping.run(Console(), every, _given(home, postgres_url, redis_url)))
 
 
 @memory.command()
 def reindex(
     *,
-    memory: Annotated[str, typer.Option(help="How much memory a build may use.")] = "512MB",
-    workers: Annotated[int, typer.Option(help="How many more processes build.", min=0, max=64)] = 0,
+    memory: Annotated[str, typer.Option(help="maintenance_work_mem of a build.")] = "512MB",
+    workers: Annotated[int, typer.Option(help="Parallel workers of a build.", min=0, max=64)] = 0,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Build the indexes of spaces with more than 20,000 episodes, and drop those of smaller ones; searches go on."""
+    """Build the indexes of spaces above 20,000 episodes and drop those of smaller ones, without blocking searches."""
     _run(remembering.run_reindex(Console(), memory, workers, _given(home, postgres_url, None)))
 
 
@@ -119,15 +117,13 @@ def reindex(
 def re_embed(
     *,
     to: Annotated[str, typer.Option(help="The name of the new model.", metavar="MODEL")],
-    embedder: Annotated[
-        str, typer.Option(help="What embeds: from texts to vectors.", metavar="PACKAGE.MODULE:FUNCTION")
-    ],
+    embedder: Annotated[str, typer.Option(help="Returns a vector for each text.", metavar="PACKAGE.MODULE:FUNCTION")],
     tenant: Annotated[list[UUID] | None, typer.Option(help="Only this tenant; repeatable.")] = None,
-    batch: Annotated[int, typer.Option(help="How many texts it is given at once.", min=1, max=1_000)] = 100,
+    batch: Annotated[int, typer.Option(help="Texts per call of the embedder.", min=1, max=1_000)] = 100,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Embed all episodes with another model, beside the old embeddings, and switch over when that is complete."""
+    """Embed all episodes with another model beside the old embeddings, then switch over in one transaction."""
     _run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, _given(home, postgres_url, None)))
 
 
@@ -141,15 +137,15 @@ def audit_verify(
     *,
     session: OneSession = None,
     anchors: Annotated[
-        Path | None, typer.Option(help="What earlier verifications wrote.", exists=True, dir_okay=False)
+        Path | None, typer.Option(help="Anchors that earlier verifications wrote.", exists=True, dir_okay=False)
     ] = None,
     write_anchors: Annotated[
-        Path | None, typer.Option(help="A file for the ends of the chains, to be kept elsewhere.")
+        Path | None, typer.Option(help="Write the heads of the chains to this file, to be kept elsewhere.")
     ] = None,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Verify every record and body of a tenant, or of one session; exit with 1 at the first that is not as it was."""
+    """Verify the hash chains and bodies of a tenant, or of one session; exit with 1 at the first that was changed."""
     given = _given(home, postgres_url, None)
     _run(auditing.run_verify(Console(), tenant, session, anchors, write_anchors, given))
 
@@ -163,7 +159,7 @@ def audit_export(
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Write a tenant's records and bodies as JSON Lines, which convostore/verify_export.py verifies anywhere."""
+    """Write a tenant's records and bodies as JSON Lines, which verify_export.py verifies without convostore."""
     _run(auditing.run_export(tenant, session, output, _given(home, postgres_url, None)))
 
 
@@ -171,21 +167,19 @@ def audit_export(
 def audit_prune(
     before: Annotated[datetime, typer.Argument(help="A moment in UTC.", formats=["%Y-%m-%d", "%Y-%m"])],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Drop the bodies that arrived in months that were over at a moment, of all tenants; records stay."""
+    """Drop the bodies of all tenants recorded in months that ended before a moment; their records stay."""
     if not yes:
-        typer.confirm(
-            f"This drops for good what was recorded before {before:%Y-%m}, of all tenants. Go on?", abort=True
-        )
+        typer.confirm(f"This deletes the bodies of all tenants recorded before {before:%Y-%m}. Continue?", abort=True)
     _run(auditing.run_prune(Console(), before, _given(home, postgres_url, None)))
 
 
 @app.command()
 def doctor(*, home: Home = None, postgres_url: PostgresUrl = None, redis_url: RedisUrl = None) -> None:
-    """Check settings, servers, versions and rights, and say what to do about what is wrong."""
+    """Check settings, servers, versions and privileges, and name the remedy for each problem."""
     _run(diagnosis.run(Console(), _given(home, postgres_url, redis_url)))
 
 
@@ -195,12 +189,12 @@ def _given(home: Path | None, postgres_url: str | None, redis_url: str | None) -
 
 
 def _run(command: Coroutine[Any, Any, bool]) -> None:
-    """Run a command, tell an error in one line, and leave with its exit code."""
+    """Run a command, print an error in one line, and exit with its code."""
     try:
-        well = asyncio.run(command)
+        succeeded = asyncio.run(command)
     except StoreError as error:
         typer.echo(f"convostore: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ValidationError) else 1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    raise typer.Exit(0 if well else 1)
+    raise typer.Exit(0 if succeeded else 1)

@@ -1,4 +1,4 @@
-"""`convostore audit`: verify and export a tenant's audit trail, and drop bodies that are old enough."""
+"""`convostore audit`: verify and export a tenant's audit trail, and drop old bodies."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def run_verify(
     write_anchors: Path | None,
     given: dict[str, Any],
 ) -> bool:
-    """Verify a trail, print what came of it, and return whether all is as it was recorded."""
+    """Verify a trail, print the result, and return whether it is intact."""
     async with _store(given) as store:
         result = await store.verify(tenant, session, _anchors(anchors) if anchors else None)
         _show(console, result)
@@ -43,7 +43,7 @@ async def run_verify(
 
 
 async def run_export(tenant: UUID, session: UUID | None, output: Path, given: dict[str, Any]) -> bool:
-    """Write a trail into a file."""
+    """Write a trail to a file."""
     async with _store(given) as store:
         with output.open("w", encoding="utf-8") as file:
             async for line in store.export(tenant, session_id=session):
@@ -52,7 +52,7 @@ async def run_export(tenant: UUID, session: UUID | None, output: Path, given: di
 
 
 async def run_prune(console: Console, before: datetime, given: dict[str, Any]) -> bool:
-    """Drop bodies by the month, and print which."""
+    """Drop bodies by the month, and print the months."""
     async with _store(given, MAINTENANCE_ROLE) as store:
         months = await store.drop_bodies(before=before.replace(tzinfo=UTC))
     console.print(f"Dropped the bodies of {_listed(months)}.", highlight=False)
@@ -78,7 +78,7 @@ def _anchors(path: Path) -> list[AuditAnchor]:
     try:
         return [AuditAnchor.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
     except (pydantic.ValidationError, UnicodeDecodeError) as error:
-        raise ValidationError(f"{path.name}: is no list of anchors, one JSON object per line") from error
+        raise ValidationError(f"{path.name}: must hold anchors, one JSON object per line") from error
 
 
 def _show(console: Console, result: AuditVerification) -> None:

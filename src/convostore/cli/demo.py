@@ -1,4 +1,4 @@
-"""`convostore demo`: the sample through all five stores on real engines, and what the stores promise, tried."""
+"""`convostore demo`: replays the sample on real engines, and shows tenant isolation and revision checks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from convostore.stores import Stores
 
 
 async def run(console: Console) -> bool:
-    """Run the demonstration, print what came of it, and return whether every check held."""
-    console.print("[bold]convostore[/]: a bookshop's support, replayed through five stores on real servers.")
+    """Run the demonstration, print its report, and return whether every check passed."""
+    console.print("[bold]convostore[/]: conversations with a bookshop's support, replayed through five stores.")
     records, tenant_id = sample(), uuid4()
     measure = Measure()
     async with opened(console, {"backend": "engines", "ephemeral": True}, measure) as stores:
         report = await play(console, stores, tenant_id, lambda: records, total=len(records))
         await _try_promises(stores, tenant_id, report)
-        well = show(console, report, measure)
-    if well:
+        passed = show(console, report, measure)
+    if passed:
         console.print("[bold green]Everything that was read back equals what was written.[/]")
-    return well
+    return passed
 
 
 async def _try_promises(stores: Stores, tenant_id: UUID, report: Report) -> None:
-    """Try what is more than reading back: another tenant's view, and a stale copy."""
+    """Check what reading back does not: isolation from another tenant, and the refusal of a stale copy."""
     where = "the demonstration"
     turns = await stores.audit.list_turns_by_tenant(tenant_id)
     session_id = turns[0].session_id
@@ -41,7 +41,7 @@ async def _try_promises(stores: Stores, tenant_id: UUID, report: Report) -> None
         *await stores.memory.get_episodes(stranger, turns[0].agent_id),
         *(await stores.config.get_agents(stranger))[0],
     ]
-    report.check("all: another tenant sees nothing of it", seen == [None], where)
+    report.check("all: another tenant sees none of it", seen == [None], where)
     one, other = await stores.sessions.get(session_id), await stores.sessions.get(session_id)
     refused = False
     if one is not None and other is not None:
@@ -50,4 +50,4 @@ async def _try_promises(stores: Stores, tenant_id: UUID, report: Report) -> None
             await stores.sessions.save(other)
         except ConflictError as error:
             refused = error.current_revision == one.revision
-    report.check("sessions: a stale copy is refused and told the current revision", refused, where)
+    report.check("sessions: a stale copy is refused with the current revision", refused, where)

@@ -1,4 +1,4 @@
-"""`convostore doctor`: what is there, whether it will do, and what to do where it will not."""
+"""`convostore doctor`: checks servers, versions and privileges, and names the remedy for each problem."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PGVECTOR = """
 SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'
 """
 
-Look = Callable[[], Awaitable[str]]
-"""Looks at one thing and says what is there; raises ValidationError with what to do if that will not do."""
+Check = Callable[[], Awaitable[str]]
+"""Returns what it found; raises ValidationError with the remedy if that does not suffice."""
 
 
 async def run(console: Console, given: dict[str, Any]) -> bool:
-    """Look at everything, print what is there, and return whether all of it will do."""
+    """Run all checks, print their results, and return whether all passed."""
     settings = load_settings(given)
     async with AsyncExitStack() as stack:
         with console.status("Starting or reaching the servers"):
             postgres_url, redis_url = await server_urls(settings, stack)
-        looks = {
+        checks = {
             "PostgreSQL": lambda: _postgres(postgres_url),
             "pgvector": lambda: _pgvector(postgres_url),
             "schema": lambda: _schema(postgres_url),
@@ -40,17 +40,17 @@ async def run(console: Console, given: dict[str, Any]) -> bool:
             "Redis or Valkey": lambda: _redis(redis_url),
             "eviction": lambda: _eviction(redis_url),
         }
-        findings = [await _finding(console, what, look) for what, look in looks.items()]
-    return all(findings)
+        results = [await _passes(console, subject, check) for subject, check in checks.items()]
+    return all(results)
 
 
-async def _finding(console: Console, what: str, look: Look) -> bool:
+async def _passes(console: Console, subject: str, check: Check) -> bool:
     try:
-        detail = await look()
+        detail = await check()
     except (StoreError, OSError, asyncpg.PostgresError, RedisError) as error:
-        console.print(f"[red]✗[/] {what}: {error if isinstance(error, StoreError) else type(error).__name__}")
+        console.print(f"[red]✗[/] {subject}: {error if isinstance(error, StoreError) else type(error).__name__}")
         return False
-    console.print(f"[green]✓[/] {what}: {detail}", highlight=False)
+    console.print(f"[green]✓[/] {subject}: {detail}", highlight=False)
     return True
 
 
@@ -72,7 +72,7 @@ async def _postgres(dsn: str) -> str:
 async def _pgvector(dsn: str) -> str:
     found: str | None = await _ask(dsn, _PGVECTOR)
     if found is None or tuple(map(int, found.split(".")))[:2] < (0, 8):
-        raise ValidationError(f"{found or 'not there'}; install pgvector 0.8 or newer on the server")
+        raise ValidationError(f"{found or 'not installed'}; install pgvector 0.8 or newer on the server")
     return found
 
 
@@ -111,5 +111,5 @@ async def _eviction(url: str) -> str:
         try:
             await check_eviction(client)
         except ValidationError:
-            return "may drop hot copies, which loses nothing; RedisSessionStore would refuse this server"
-    return "drops no copy to make room"
+            return "may evict hot copies, which loses nothing; RedisSessionStore would refuse this server"
+    return "evicts no copies"

@@ -1,4 +1,4 @@
-"""An interceptor that notes how long each call took."""
+"""An interceptor that measures the duration of each call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from convostore.call.call import Call, Proceed
 
 
 class Measure:
-    """Notes the duration of every call that succeeds.
+    """Records the duration of every call that succeeds.
 
     Attributes:
         durations: seconds of every call, by store and method.

@@ -1,4 +1,4 @@
-"""`convostore memory`: the upkeep of vector search."""
+"""`convostore memory`: maintains vector search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convostore.settings import load_settings
 
 
 async def run_reindex(console: Console, memory: str, workers: int, given: dict[str, Any]) -> bool:
-    """Build and drop the indexes of large spaces, and say which."""
+    """Build and drop the indexes of large spaces, and print their names."""
     async with AsyncExitStack() as stack:
         dsn = await _postgres(given, stack)
         with _progress(console) as progress:
@@ -40,7 +40,7 @@ async def run_reindex(console: Console, memory: str, workers: int, given: dict[s
 async def run_reembed(
     console: Console, model: str, name: str, tenants: list[UUID], batch: int, given: dict[str, Any]
 ) -> bool:
-    """Move tenants to another embedding model, and say how many episodes that were."""
+    """Move tenants to another embedding model, and print the number of their episodes."""
     embedder = _loaded(name)
     async with AsyncExitStack() as stack:
         dsn = await _postgres(given, stack)
@@ -80,7 +80,7 @@ def _progress(console: Console) -> Progress:
 
 def _loaded(name: str) -> Embedder:
     module, _, function = name.partition(":")
-    sys.path.insert(0, "")  # the embedder may stand beside the caller, as with `python -m`
+    sys.path.insert(0, "")  # as with `python -m`, the embedder may be in the working directory
     try:
         found: Any = import_module(module)
         for part in function.split("."):

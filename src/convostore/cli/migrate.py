@@ -12,7 +12,7 @@ from convostore.settings import load_settings
 
 
 async def run(console: Console, revision: str, given: dict[str, Any]) -> bool:
-    """Migrate, and say to what."""
+    """Migrate, and print the revision."""
     settings = load_settings(given)
     if settings.postgres_url is not None:
         await migrate(settings.postgres_url.get_secret_value(), revision)

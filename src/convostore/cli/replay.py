@@ -1,4 +1,4 @@
-"""`convostore replay`: records through all five stores, with progress while it works and a table at the end."""
+"""`convostore replay`: replays records through all five stores, with progress and a report."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from convostore.stores import Stores
 
 
 async def run(console: Console, files: Sequence[Path], tenant_id: UUID, settings: dict[str, Any]) -> bool:
-    """Replay files into a tenant of the stores, print what came of it, and return whether every check held."""
+    """Replay files into a tenant, print the report, and return whether every check passed."""
     measure = Measure()
     async with opened(console, settings, measure) as stores:
         report = await play(console, stores, tenant_id, lambda: chain.from_iterable(map(read, files)))
-        well = show(console, report, measure)
-        console.print(f"Everything belongs to tenant {tenant_id}.", highlight=False)
-    return well
+        passed = show(console, report, measure)
+        console.print(f"The data belong to tenant {tenant_id}.", highlight=False)
+    return passed
 
 
 @asynccontextmanager
 async def opened(console: Console, settings: dict[str, Any], *interceptors: Interceptor) -> AsyncIterator[Stores]:
-    """Open the stores, and say how long that took."""
+    """Open the stores, and print how long that took."""
     async with AsyncExitStack() as stack:
         started = time.perf_counter()
         with console.status("Opening the stores: starting servers, migrating"):
@@ -44,7 +44,7 @@ async def opened(console: Console, settings: dict[str, Any], *interceptors: Inte
 async def play(
     console: Console, stores: Stores, tenant_id: UUID, records: Callable[[], Iterable[Record]], total: int | None = None
 ) -> Report:
-    """Replay records and show how far that has come."""
+    """Replay records and show the progress."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("Replaying", total=total)

@@ -1,4 +1,4 @@
-"""`convostore sweep`: what the background task of `open_stores` does, for cron or a process of its own."""
+"""`convostore sweep`: the sweep of `open_stores`, for cron or a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convostore.operations.sweeping import sweep_once
 
 
 async def run(console: Console, every: float | None, given: dict[str, Any]) -> bool:
-    """Sweep once, or at an interval until interrupted, and print what was done."""
+    """Sweep once, or at an interval until interrupted, and print the counts."""
     async with open_stores(**given, sweep_every=0) as stores:
         while True:
             await stores.audit.prepare_months()

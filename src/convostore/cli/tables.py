@@ -1,4 +1,4 @@
-"""What a replay did, as a person wants to read it."""
+"""Prints the report of a replay."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PROBLEMS = 10
 
 
 def show(console: Console, report: Report, measure: Measure) -> bool:
-    """Print what was written, what calls took and what was checked; return whether every check held."""
+    """Print counts, durations and checks; return whether every check passed."""
     console.print(_contents(report), _operations(measure.durations))
     for claim, outcomes in report.checks.items():
         failed, held = outcomes[False], outcomes[True]
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
-        console.print(f"{mark} {claim} [dim]({f'{failed} of {failed + held} times not' if failed else f'{held}×'})[/]")
+        console.print(f"{mark} {claim} [dim]({f'{failed} of {failed + held} failed' if failed else f'{held}×'})[/]")
     for problem in report.problems[:_PROBLEMS]:
         console.print(f"  [red]{problem}[/]", highlight=False)
     if len(report.problems) > _PROBLEMS:
@@ -43,9 +43,7 @@ def _contents(report: Report) -> Table:
 
 def _operations(durations: Mapping[tuple[str, str], list[float]]) -> Table:
     table = Table("store", "operation", title="Operations", title_justify="left", caption_justify="left")
-    table.caption = (
-        "Milliseconds, one call at a time, on this machine and now: make bench compares with the bare drivers."
-    )
+    table.caption = "Milliseconds, one call at a time, on this machine; `make bench` compares with the bare drivers."
     for heading in ("calls", "median ms", "p99 ms"):
         table.add_column(heading, justify="right")
     stores = list(dict.fromkeys(store for store, _ in durations))

@@ -1,4 +1,4 @@
-"""Embedding migration: from one embedding model to another while both are searched."""
+"""Online migration from one embedding model to another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Embedder", "reembed"]
 Vectors = Sequence[Sequence[float]]
 
 Embedder = Callable[[list[str]], Vectors | Awaitable[Vectors]]
-"""Returns a vector for each text, in their order. A plain function is called in a thread."""
+"""Returns a vector for each text, in order. A function that is not a coroutine function runs in a thread."""
 
 _SWITCH_TIMEOUT = 3_600.0
 
@@ -29,24 +29,24 @@ async def reembed(
     batch: int = 100,
     watch: Callable[[int], None] | None = None,
 ) -> int:
-    """Embed a tenant's episodes with another model, then make those embeddings the episodes' own; return how many.
+    """Embed a tenant's episodes with another model, then switch them to the new embeddings; return their number.
 
     The new embeddings are stored beside the old ones, batch by batch. Until the switch, which is one transaction, a
-    search for the new model finds what is embedded so far, and every other search is as before; afterwards the old
-    embeddings are gone. Interrupted, it goes on where it was when called again. Episodes that are added with another
-    model during the switch stay as they are: call it again once every writer uses the new model. Episodes without an
-    embedding are left alone.
+    search for the new model finds the episodes embedded so far, and other searches are unaffected; the switch removes
+    the old embeddings. An interrupted run is resumed by the next call. Episodes that are added with another model
+    during the switch keep it: call this again once every writer uses the new model. Episodes without an embedding are
+    skipped.
 
     Args:
         store: the memory store.
         tenant_id: the tenant.
         embedder: the new model.
         model: its name, which becomes the episodes' `embedding_model`.
-        batch: how many texts the embedder is given at once, 1 to 1,000.
-        watch: is told how many episodes each batch has embedded.
+        batch: the texts per call of the embedder, 1 to 1,000.
+        watch: called after each batch with its number of episodes.
 
     Raises:
-        ValidationError: the embedder returned another number of vectors than it was given texts, or one is invalid.
+        ValidationError: the embedder returned not one vector per text, or an invalid one.
     """
     while True:
         after = None

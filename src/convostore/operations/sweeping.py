@@ -1,4 +1,4 @@
-"""Upkeep, once or for ever: sweeping sessions, and room for the audit trail."""
+"""Periodic maintenance: sweeps sessions, and creates partitions for the audit trail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convostore.errors import StoreError
 
 
 async def sweep_once(store: SessionStore) -> Swept:
-    """Sweep until there is nothing left to do; return what was done.
+    """Sweep until nothing is left to do; return the total counts.
 
     Raises:
         StoreError: the store fails.
@@ -23,9 +23,9 @@ async def sweep_once(store: SessionStore) -> Swept:
 
 
 async def sweep_for_ever(store: SessionStore, every: float, audit: AuditStore | None = None) -> None:
-    """Sweep again and again, at about this interval in seconds, and make room for what will be recorded.
+    """Sweep at this interval in seconds, with jitter, and create the partitions of the coming months.
 
-    Failures are logged by the store and tried again.
+    The store logs failures; the next interval retries.
     """
     while True:
         await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311

@@ -1,4 +1,4 @@
-"""Replays recorded conversations through the five stores: a demonstration, an import, and a test with real input."""
+"""Replays recorded conversations through the five stores, as demonstration, import and test."""
 
 from convostore.replay.embedder import HashingEmbedder
 from convostore.replay.files import read, sample

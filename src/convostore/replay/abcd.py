@@ -1,6 +1,6 @@
 """Reads ABCD, the Action-Based Conversations Dataset: Chen et al., NAACL 2021, MIT licence.
 
-Its files are told apart by their shape: `guidelines.json` (flows, their subflows and what an agent does in each),
+Its files are distinguished by their shape: `guidelines.json` (flows, subflows and the actions of an agent in each),
 `kb.json` (the actions of each subflow), and conversations, as a list or by split.
 """
 
@@ -26,7 +26,7 @@ from convostore.replay.records import (
 AGENT = "ABCD support"
 
 _SUBFLOWS = {
-    # What actions and conversations call a subflow, where it is not its name in the guidelines in lower case.
+    # The name in actions and conversations, where it is not the lower-case name of the guidelines.
     "refund_initiate": "Initiate Refund",
     "refund_update": "Update Refund",
     "return_stain": "Return Due to Stain",
@@ -48,7 +48,7 @@ _SUBFLOWS = {
 _FAQ = ("boots", "shirt", "jeans", "jacket", "pricing", "membership", "timing", "policy")
 
 _TOOLS = {
-    # The tool behind a button, where it is not the button's label in lower case.
+    # The tool of a button, where it is not the button's lower-case label.
     "enter-detail": "enter-details",
     "notify-internal-team": "notify-team",
     "membership-privileges": "membership",
@@ -62,11 +62,11 @@ def records(document: Any, name: str) -> Iterator[Record]:
     """Yield the records of a parsed file.
 
     Args:
-        document: what the file holds.
-        name: its name, for errors.
+        document: the content of the file.
+        name: the name of the file, for errors.
 
     Raises:
-        ValidationError: it is none of ABCD's files.
+        ValidationError: the file is none of ABCD's.
     """
     try:
         if isinstance(document, list):
@@ -82,7 +82,7 @@ def records(document: Any, name: str) -> Iterator[Record]:
 
 
 def _guidelines(flows: dict[str, Any]) -> Iterator[Record]:
-    yield AgentRecord(name=AGENT, description="A shop's customer support, after the guidelines its people work by")
+    yield AgentRecord(name=AGENT, description="A shop's customer support, by the guidelines of its agents")
     variables: dict[str, str] = {}
     for flow, content in flows.items():
         for name, subflow in content["subflows"].items():
@@ -121,7 +121,7 @@ def _step(number: int, action: dict[str, Any]) -> StepRecord:
 
 
 def _fields(notes: list[str]) -> Iterator[str]:
-    """Yield what a query asks the customer for: the words before a note's dash, if they are a name and no sentence."""
+    """Yield the fields that a query asks for: the words before a note's dash, unless they are a sentence."""
     for note in notes:
         head = note.partition(" - ")[0].strip()
         if re.fullmatch(r"[A-Za-z]+( [A-Za-z]+)?", head):

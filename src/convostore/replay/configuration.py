@@ -39,7 +39,7 @@ _KINDS: dict[type[Any], str] = {Agent: "agent", **_OWNED}
 
 
 class Configuration:
-    """Writes records to a configuration store, and remembers what it wrote so that it can be checked."""
+    """Writes records to a configuration store, and keeps what it wrote for the check."""
 
     def __init__(self, store: ConfigStore, tenant_id: UUID, embedder: HashingEmbedder, report: Report) -> None:
         self._store = store
@@ -50,7 +50,7 @@ class Configuration:
         self._written: dict[str, dict[UUID, Item]] = {kind: {} for kind in _KINDS.values()}
 
     async def add(self, record: ConfigRecord) -> None:
-        """Write what a record says; what is there already with the same content stays as it is."""
+        """Write a record; skip records that are stored with the same content."""
         for item in self._items(record):
             kind = _KINDS[type(item)]
             if item.id in self._written[kind]:
@@ -64,7 +64,7 @@ class Configuration:
             self._written[kind][item.id] = item
 
     async def check(self) -> None:
-        """Read back, by lists, what was written, and compare."""
+        """Read everything back by lists, and compare."""
         agents = self._written["agent"].values()
         stored = [await self._store.get_agent(self._tenant_id, agent.id) for agent in agents]
         self._report.compare("config", "agents", agents, stored, "the agents")

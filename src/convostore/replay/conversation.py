@@ -1,4 +1,4 @@
-"""Plays one recorded conversation as a worker lives through it: each turn reads the session, works, and saves."""
+"""Replays one conversation as a worker would: each turn reads the session, works, and saves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SOURCES: dict[str, Literal["user", "agent", "system"]] = {"customer": "user", "
 
 
 class Conversation:
-    """One conversation of one tenant, on its way through the stores."""
+    """One conversation of one tenant."""
 
     def __init__(
         self, stores: Stores, tenant_id: UUID, record: ConversationRecord, embedder: HashingEmbedder, report: Report
@@ -122,14 +122,14 @@ class Conversation:
             await self._save_session(session, number, entered)
 
     async def _recall(self, profile_id: UUID, embedding: list[float]) -> None:
-        """Ask what an agent asks before it answers: what it remembers of the customer, and which rules are near."""
+        """Search as an agent does before it answers: for episodes of the customer, and for rules."""
         await self._stores.memory.vector_search_episodes(
             embedding, self._tenant_id, self._agent_id, customer_profile_id=profile_id, limit=3
         )
         await self._stores.config.vector_search_rules(embedding, self._tenant_id, self._agent_id, limit=3)
 
     def _next_step(self, line: TurnLine) -> ScenarioStep | None:
-        """Return the step that a line enters: the scenario's first that uses its tool, after the current one if any."""
+        """Return the step that a line enters: the next after the current one, cyclically, that uses its tool."""
         if self._scenario is None or line.tool is None:
             return None
         steps = self._scenario.steps
@@ -179,7 +179,7 @@ class Conversation:
         self._episodes.append(episode)
 
     async def _learn_from(self, profile_id: UUID, number: int, line: TurnLine) -> None:
-        """Write what a line tells of the customer: what they say themselves, or, from a tool, the whole record."""
+        """Write what a line reveals of the customer: from the customer what the text has, from a tool everything."""
         if line.tool:
             await self._learn(profile_id, number, self._record.customer, ProfileFieldSource.TOOL_RESULT)
         elif line.speaker == "customer":
@@ -188,7 +188,7 @@ class Conversation:
             await self._learn(profile_id, number, said, ProfileFieldSource.USER_PROVIDED)
 
     async def _learn(self, profile_id: UUID, number: int, found: dict[str, str], source: ProfileFieldSource) -> None:
-        """Write those fields of the customer that the profile does not have, or has with another value."""
+        """Write the fields that the profile lacks or has with another value."""
         for name, value in found.items():
             if self._known.get(name) == value:
                 continue
@@ -229,9 +229,7 @@ class Conversation:
             self._tenant_id, self._scenario.id, self._scenario.version, hashed
         )
         ids = [item.session_id for item in found]
-        self._report.check(
-            "sessions: a session is found by the step it stands at", session.session_id in ids, self._where
-        )
+        self._report.check("sessions: a session is found by its current step", session.session_id in ids, self._where)
 
     async def _end(self, profile_id: UUID, number: int) -> Session:
         session = await self._session()

@@ -15,10 +15,10 @@ from convostore.replay.records import RECORD, Record
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield a file's records: of `.json` as ABCD's guidelines, actions or conversations, else one a line.
+    """Yield the records of a file: of `.json` as ABCD's guidelines, actions or conversations, else one per line.
 
     Raises:
-        ValidationError: the file cannot be read, or a line is not a record; says which and why.
+        ValidationError: the file cannot be read, or a line is not a record; the message names it.
     """
     try:
         if path.suffix == ".json":
@@ -35,7 +35,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def sample() -> list[Record]:
-    """Return the sample that ships with the package: a bookshop's agent and a few of its conversations."""
+    """Return the packaged sample: a bookshop's agent and a few conversations."""
     with as_file(files("convostore.replay").joinpath("sample.jsonl")) as path:
         return list(read(path))
 

@@ -1,4 +1,4 @@
-"""The small graph of a conversation: the customer, the order it is about, and what the order contains."""
+"""The graph of a conversation: the customer, the order, and its products."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from convostore.replay.records import ConversationRecord
 def graph(
     record: ConversationRecord, ids: Ids, tenant_id: UUID, profile_id: UUID
 ) -> tuple[list[Entity], list[Relationship]]:
-    """Return the entities, the customer first, and the relationships that lead from it.
+    """Return the entities, the customer first, and the relationships from the customer on.
 
     Args:
         record: the conversation.
-        ids: gives the ids of the tenant.
+        ids: derives the tenant's ids.
         tenant_id: the tenant.
         profile_id: the customer's profile.
     """

@@ -1,4 +1,4 @@
-"""Ids that follow from names, so that replaying the same records again finds what is there."""
+"""Deterministic ids, which make a replay idempotent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Ids:
         self._tenant_id = tenant_id
 
     def __call__(self, kind: str, *names: object) -> UUID:
-        """Return the id of the thing of this kind with these names, from the outermost in."""
+        """Return the id of a kind and a path of names."""
         return uuid5(self._tenant_id, "\0".join((kind, *map(str, names))))
 
 
 def content_hash(step: ScenarioStep) -> str:
-    """Return what tells a step's content: sessions that stand at equal content are found by it."""
+    """Return the hash of a step's content, by which sessions at the step are found."""
     return sha256(step.model_dump_json(include={"name", "description", "tool_ids"}).encode()).hexdigest()

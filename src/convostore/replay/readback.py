@@ -18,18 +18,18 @@ _NEAR = 0.999
 
 @dataclass(frozen=True)
 class Written:
-    """What one conversation left in the stores.
+    """What one conversation wrote to the stores.
 
     Attributes:
         profile_id: the customer's profile.
-        session: the session, as it was saved last.
+        session: the session as last saved.
         turns: its turns, in order.
-        events: its events, in the order of their times.
-        episodes: what was remembered, oldest first.
+        events: its events by time.
+        episodes: its episodes, oldest first.
         entities: the graph's entities, the customer first.
         relationships: the graph's relationships, all reachable from the customer.
-        fields: the fields that the profile got just now.
-        known: what the profile's fields are now, by name.
+        fields: the profile fields that it wrote.
+        known: the values of all fields of the profile, by name.
     """
 
     profile_id: UUID
@@ -44,12 +44,12 @@ class Written:
 
 
 async def read_back(stores: Stores, written: Written, report: Report, where: str) -> None:
-    """Read everything again, by ids, lists, searches and the graph, and compare.
+    """Read everything back, by ids, lists, searches and the graph, and compare.
 
     Args:
         stores: the stores.
         written: what must be found.
-        report: gets the counts and the checks.
+        report: takes the counts and the checks.
         where: names the conversation in problems.
     """
     await _sessions(stores, written, report, where)
@@ -64,9 +64,9 @@ async def _sessions(stores: Stores, written: Written, report: Report, where: str
     tenant, user = session.tenant_id, session.user_channel_id
     report.compare("sessions", "sessions", [session], [await stores.sessions.get(session.session_id)], where)
     by_channel = await stores.sessions.get_by_channel(tenant, session.channel, user)
-    report.check("sessions: the customer's channel leads to one of them", by_channel is not None, where)
+    report.check("sessions: the customer's channel leads to a session", by_channel is not None, where)
     listed = await stores.sessions.list_by_customer(tenant, written.profile_id, limit=_PAGE)
-    report.check("sessions: the customer's list has it", session in listed, where)
+    report.check("sessions: the customer's list contains the session", session in listed, where)
 
 
 async def _audit(stores: Stores, written: Written, report: Report, where: str) -> None:
@@ -90,10 +90,10 @@ async def _episodes(stores: Stores, written: Written, report: Report, where: str
     report.compare("memory", "episodes", written.episodes, reversed(episodes), where)
     for episode in written.episodes[:1]:
         nearest = await memory.vector_search_episodes(episode.embedding or [], tenant, agent, limit=1)
-        report.check("memory: an episode's vector finds it, or its equal", nearest[0][1] >= _NEAR, where)
+        report.check("memory: an episode is found by its vector", nearest[0][1] >= _NEAR, where)
         quoted = f'"{episode.content}"'
         found = await memory.text_search_episodes(quoted, tenant, agent, limit=_PAGE)
-        report.check("memory: an episode's words find it", episode in found, where)
+        report.check("memory: an episode is found by its words", episode in found, where)
 
 
 async def _graph(stores: Stores, written: Written, report: Report, where: str) -> None:
@@ -114,4 +114,4 @@ async def _profile(stores: Stores, written: Written, report: Report, where: str)
     report.read["profiles", "profiles"] += profile is not None
     report.compare("profiles", "fields", written.fields, [fields.get(item.name) for item in written.fields], where)
     values = {name: item.value for name, item in fields.items()}
-    report.check("profiles: the channel identity leads to everything known", values == written.known, where)
+    report.check("profiles: the channel identity leads to all fields", values == written.known, where)

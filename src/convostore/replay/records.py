@@ -1,4 +1,4 @@
-"""The format of a replay: one JSON object per line, in any order, each of one of these kinds."""
+"""The format of a replay: JSON Lines of these records, in any order."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class AgentRecord(_Line):
 
 
 class StepRecord(_Line):
-    """A step of a scenario; the step after it in the list is the next one.
+    """A step of a scenario; it leads to the step after it in the list.
 
     Attributes:
         name: its name.
-        description: what it is for.
+        description: its purpose.
         say: a text for the agent, which becomes a template of the step.
-        tool: the tool that a turn of the step uses: such a turn of a conversation enters the step.
-        collects: names of the customer's fields that the step finds out.
+        tool: the tool of the step; a turn that uses it enters the step.
+        collects: the names of the customer's fields that the step asks for.
     """
 
     name: Name
@@ -55,7 +55,7 @@ class ScenarioRecord(_Line):
 
 
 class RuleRecord(_Line):
-    """A rule of an agent, everywhere or, with a scenario's name, in that scenario."""
+    """A rule of an agent, for all scenarios or for the named one."""
 
     kind: Literal["rule"] = "rule"
     agent: Name
@@ -69,7 +69,7 @@ class RuleRecord(_Line):
 
 
 class TemplateRecord(_Line):
-    """A text for an agent, everywhere or, with a scenario's name, in that scenario."""
+    """A template of an agent, for all scenarios or for the named one."""
 
     kind: Literal["template"] = "template"
     agent: Name
@@ -80,7 +80,7 @@ class TemplateRecord(_Line):
 
 
 class VariableRecord(_Line):
-    """A variable of an agent and the tool that finds out its value."""
+    """A variable of an agent, and the tool that resolves it."""
 
     kind: Literal["variable"] = "variable"
     agent: Name
@@ -90,7 +90,7 @@ class VariableRecord(_Line):
 
 
 class TurnLine(_Line):
-    """What one speaker contributed: the customer or the agent said it, or a tool did it."""
+    """One line of a conversation: by the customer, by the agent, or of a tool."""
 
     speaker: Literal["customer", "agent", "action"]
     text: Text
@@ -99,7 +99,7 @@ class TurnLine(_Line):
 
 
 class ProductRecord(_Line):
-    """A product that an order contains."""
+    """A product of an order."""
 
     name: Name
     amount: float | None = None
@@ -110,15 +110,15 @@ class ConversationRecord(_Line):
 
     Attributes:
         agent: the agent's name.
-        key: what tells this conversation from the agent's others: replaying it again changes nothing.
-        user: what the channel calls the customer.
+        key: identifies the conversation among the agent's; ids are derived from it, so that a replay is idempotent.
+        user: the customer's id on the channel.
         channel: the channel.
-        scenario: the name of the agent's scenario it belongs to.
-        started_at: when it began; its turns are ten seconds apart.
-        customer: what is known of the customer, by the names of profile fields.
-        order: what is known of the order it is about; `order_id` names it.
-        products: what the order contains.
-        turns: what was said and done, in order.
+        scenario: the name of its scenario.
+        started_at: its start; turns are ten seconds apart.
+        customer: the customer's data, by the names of profile fields.
+        order: the data of the order it is about; `order_id` is its id.
+        products: the products of the order.
+        turns: its lines, in order.
     """
 
     kind: Literal["conversation"] = "conversation"
@@ -137,4 +137,4 @@ class ConversationRecord(_Line):
 Record = AgentRecord | ScenarioRecord | RuleRecord | TemplateRecord | VariableRecord | ConversationRecord
 
 RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
-"""Checks one line."""
+"""Validates one line."""

@@ -1,4 +1,4 @@
-"""Replays records: the configuration as it is, conversations turn by turn, each read back when it has ended."""
+"""Replays records: first the configuration, then conversations turn by turn, each read back at its end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from convostore.stores import Stores
 
 
 class Replay:
-    """Plays records into five stores, and reads back what it wrote.
+    """Writes records to five stores and reads them back.
 
-    Ids follow from the tenant and from names, so that replaying the same records again changes nothing.
+    Ids are derived from the tenant and from names, so that a replay is idempotent.
 
     Args:
         stores: the stores.
-        tenant_id: the tenant that everything will belong to.
-        embedder: gives episodes and rules their vectors.
+        tenant_id: the tenant of the data.
+        embedder: embeds episodes and rules.
     """
 
     def __init__(self, stores: Stores, tenant_id: UUID, embedder: HashingEmbedder | None = None) -> None:
@@ -33,11 +33,11 @@ class Replay:
         self._configuration = Configuration(self._stores.config, tenant_id, self._embedder, self._report)
 
     async def play(self, read: Callable[[], Iterable[Record]], played: Callable[[Record], None]) -> Report:
-        """Write records, read them back, and return the report: the configuration first, then the conversations.
+        """Write records, the configuration first, read them back, and return the report.
 
         Args:
-            read: returns the records; it is called twice, so that they need not fit into memory.
-            played: is told each record when it has been played.
+            read: returns the records; called twice, so that they need not fit into memory.
+            played: called after each record.
 
         Raises:
             StoreError: a store fails, or refuses a record.
@@ -58,5 +58,5 @@ class Replay:
         try:
             await conversation.play()
         except ConflictError as error:
-            problem = f"conversation {record.key}: other content was replayed under this key before"
+            problem = f"conversation {record.key}: this key was replayed before with other content"
             raise ConflictError(f"{problem} ({error})", code=error.code) from error

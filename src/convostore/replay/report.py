@@ -1,4 +1,4 @@
-"""What a replay wrote and read back, and where the two differ."""
+"""Counts and checks of a replay."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from convostore.models.base import Model
 
 @dataclass
 class Report:
-    """Counts by store and by what was stored, and the checks.
+    """Counts by store and kind of record, and the checks.
 
     Attributes:
-        written: how many were written, or were there already from an earlier replay.
-        read: how many were read back.
-        checks: by what was checked, how often it held and how often it did not.
-        problems: what did not hold, where; never what customers said.
+        written: records written, or present from an earlier replay.
+        read: records read back.
+        checks: for each claim, how often it held and how often it did not.
+        problems: which claim failed where, without content.
     """
 
     written: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -27,15 +27,15 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
     def check(self, claim: str, holds: bool, where: str) -> None:
-        """Record whether a claim holds at a place."""
+        """Record whether a claim holds."""
         self.checks.setdefault(claim, Counter())[holds] += 1
         if not holds:
-            self.problems.append(f"{claim}: not so at {where}")
+            self.problems.append(f"{claim}: fails at {where}")
 
     def compare(
         self, store: str, what: str, written: Iterable[Model], read: Iterable[Model | None], where: str
     ) -> None:
-        """Count what was written and read back, and check that both are the same in the same order."""
+        """Count records written and read back, and check that both are equal, in order."""
         before, after = list(written), [item for item in read if item is not None]
         self.written[store, what] += len(before)
         self.read[store, what] += len(after)

@@ -1,4 +1,4 @@
-"""Whatever a model may hold is read back equal from every store: generated values, and the limits of every field."""
+"""Every value that a model accepts is read back equal from every store: generated values, and each field's limits."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ Call = Callable[[Any, Any], Awaitable[Any]]
 
 @dataclass(frozen=True)
 class Way:
-    """How a model goes into a store and comes back.
+    """How a model is saved to a store and read back.
 
     Attributes:
         store: the kind of store.
         model: the model.
-        save: stores an item.
+        save: saves an item.
         read: reads it back.
-        key: its id.
-        name: what distinguishes it from another of the same model.
+        key: the field of its id.
+        name: distinguishes ways of the same model.
     """
 
     store: str
@@ -151,7 +151,7 @@ EVERY_WAY = pytest.mark.parametrize("way", WAYS, ids=str)
 
 @pytest.fixture(scope="module")
 async def backends(engines: Embedded) -> AsyncIterator[dict[str, list[Store]]]:
-    """Every store of each kind, with time enough for what is large."""
+    """Every store of each kind, with a deadline long enough for the largest values."""
     async with await create_pool(engines.postgres_dsn) as pool, create_client(engines.redis_url) as client:
         sessions = PostgresSessionStore(pool)
         opened: dict[str, list[Store]] = {
@@ -178,7 +178,7 @@ async def check(stores: list[Store], way: Way, drawn: Model) -> None:
         item = drawn.model_copy(update=new, deep=True)
         await way.save(store, item)
         found = await way.read(store, item)
-        # As text too, because True == 1 == 1.0; by field, because pytest would compare megabytes letter by letter.
+        # As text too, because True == 1 == 1.0; by field, because pytest would compare megabytes by character.
         assert differing(item, found) == [], type(store).__name__
 
 
