@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,21 +22,22 @@ from convostore.replay import (
     read,
 )
 from convostore.testing.factories import full_session, make_agent
+from tests.docs.pages import DOCS, blocks, output_of
 from tests.postgres.databases import connected, dsn_of
 
-HOWTOS = Path(__file__).parents[2] / "docs" / "howto"
-PAGE = HOWTOS / "replay.md"
+HOWTOS = DOCS / "howto"
+REPLAY = HOWTOS / "replay.md"
 
 
 def test_the_records_of_the_replay_page_are_records(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (example,) = blocks(REPLAY, "json")
     path = tmp_path / "example.jsonl"
     path.write_text(example)
     assert [record.kind for record in read(path)] == ["agent", "scenario", "conversation"]
 
 
 def test_the_replay_page_lists_every_field_of_every_record() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE.read_text(), re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", REPLAY.read_text(), re.MULTILINE))
     for model in (AgentRecord, ConversationRecord, RuleRecord, ScenarioRecord, TemplateRecord, VariableRecord):
         row = rows[model.model_fields["kind"].default]
         for name, field in model.model_fields.items():
@@ -47,7 +46,7 @@ def test_the_replay_page_lists_every_field_of_every_record() -> None:
 
 
 async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embedded) -> None:
-    page, tenant, agent = (HOWTOS / "demoted-sessions.md").read_text(), uuid4(), uuid4()
+    tenant, agent = uuid4(), uuid4()
     names: dict[str, Any] = {
         "Path": Path,
         "Redis": Redis,
@@ -55,7 +54,7 @@ async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embed
         "UUID": UUID,
         "train_dictionary": train_dictionary,
     }
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+    for block in blocks(HOWTOS / "demoted-sessions.md", "python"):
         exec(block, names)
     async with create_client(engines.redis_url) as client:
         sessions = [full_session(tenant).model_copy(update={"agent_id": agent}) for _ in range(100)]
@@ -69,17 +68,13 @@ async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embed
 
 
 def test_the_example_of_the_audit_page_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "audit.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["0 On its way.", "1 Tomorrow.", "1", "True 3 [3]", "True"]
+    (example,) = blocks(HOWTOS / "audit.md", "python")
+    assert output_of(example) == ["0 On its way.", "1 Tomorrow.", "1", "True 3 [3]", "True"]
 
 
 def test_the_example_of_the_memory_page_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "memory.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
+    (example,) = blocks(HOWTOS / "memory.md", "python")
+    assert output_of(example) == [
         "She asked for a refund | The parcel was late | She asked for a refund",
         "['Ann', 'Bonn']",
         "['Ann', 'Rome']",
@@ -89,14 +84,12 @@ def test_the_example_of_the_memory_page_runs() -> None:
 
 
 def test_the_example_of_the_profiles_page_runs() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (HOWTOS / "profiles.md").read_text(), re.DOTALL)
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]
+    (example,) = blocks(HOWTOS / "profiles.md", "python")
+    assert output_of(example) == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]
 
 
 async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engines: Embedded) -> None:
-    (create,) = re.findall(r"```sql\n(.*?)```", (HOWTOS / "migrations.md").read_text(), re.DOTALL)
+    (create,) = blocks(HOWTOS / "migrations.md", "sql")
     agent, dsn = make_agent(uuid4()), dsn_of(engines.postgres_dsn, user="shop")
     async with connected(engines.postgres_dsn) as admin:
         await admin.execute(create)

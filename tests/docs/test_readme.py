@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.pages import ROOT, blocks, output_of
+
 README = (ROOT / "README.md").read_text()
 
 
 def test_the_example_is_twelve_lines_and_runs(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (example,) = blocks(ROOT / "README.md", "python")
     assert example == (ROOT / "examples" / "quickstart.py").read_text()
     assert sum(1 for line in example.splitlines() if line) == 12
-    environment = {**os.environ, "CONVOSTORE_HOME": str(tmp_path / "home")}
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "user_channel_id='ann@example.com'" in done.stdout
+    assert "user_channel_id='ann@example.com'" in output_of(example, CONVOSTORE_HOME=str(tmp_path / "home"))[0]
 
 
 def test_links_lead_to_files() -> None:
