@@ -11,8 +11,6 @@ from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.audit import (
-    TURN,
-    RecordType,
     canonical,
     check_retention,
     month_of,
@@ -21,7 +19,8 @@ from convostore.domain.audit import (
     record_id_conflict,
     turn_number_conflict,
 )
-from convostore.domain.declarations import tenant_of
+from convostore.domain.declaration import RecordType, tenant_of
+from convostore.domain.declarations import TURN
 from convostore.domain.sessions import check_unbound
 from convostore.domain.verify_export import GENESIS, VERSION, digest_of, hash_of
 from convostore.gateway.audit import BodyAuditStore

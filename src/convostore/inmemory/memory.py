@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
 from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words

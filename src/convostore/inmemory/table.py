@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.call.call import current_call
-from convostore.domain.declarations import Declaration, tenant_of
+from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.revisions import (
     StoredRevision,
     check_distinct,
