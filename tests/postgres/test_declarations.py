@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from convostore.domain.declarations import DECLARATIONS, SESSION, Declaration, Unique
+from convostore.domain.declaration import Declaration, Unique
+from convostore.domain.declarations import DECLARATIONS, SESSION
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.postgres.annotations import column_type, is_optional

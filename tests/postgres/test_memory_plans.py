@@ -10,7 +10,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.embedded import Embedded
 from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate

@@ -13,7 +13,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from convostore.domain.declarations import DECLARATIONS, SESSION, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import DECLARATIONS, SESSION
 from convostore.postgres.annotations import bare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping

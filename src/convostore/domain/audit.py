@@ -4,58 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any
 from uuid import UUID
 
-from convostore.errors import ConflictError, StoreError, ValidationError
-from convostore.models import AuditEvent, TurnRecord
-from convostore.models.audit import RecordKind
+from convostore.domain.declaration import RecordType
+from convostore.errors import ConflictError, ValidationError
 from convostore.models.base import Model
-
-M = TypeVar("M", bound=Model)
 
 MONTHS_AHEAD = 3
 """For how many months to come a backend makes room beforehand."""
-
-
-@dataclass(frozen=True)
-class RecordType(Generic[M]):
-    """A kind of thing that is recorded.
-
-    Attributes:
-        name: what the record calls it.
-        model: its model.
-        key: the field with its id.
-        filed: the fields that stand beside its body, for lists to filter and order by.
-    """
-
-    name: RecordKind
-    model: type[M]
-    key: str
-    filed: tuple[str, ...]
-
-    def id_of(self, item: M) -> UUID:
-        """Return the id of an item."""
-        found: UUID = item.__dict__[self.key]
-        return found
-
-    def item(self, body: str | bytes) -> M:
-        """Return what a body says.
-
-        Raises:
-            StoreError: it is not of this kind.
-        """
-        try:
-            return self.model.model_validate_json(body)
-        except ValueError as error:
-            raise StoreError(f"audit: the body of a {self.name} cannot be read; verify the trail") from error
-
-
-TURN = RecordType("turn", TurnRecord, "turn_id", ("session_id", "timestamp"))
-EVENT = RecordType("event", AuditEvent, "id", ("session_id", "turn_id", "event_type", "timestamp"))
-RECORD_TYPES: dict[str, RecordType[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
 
 
 def canonical(item: Model) -> str:

@@ -1,14 +1,14 @@
-"""The entities, each declared once: tables, mapping, the reference, factories and round-trip tests follow from this."""
+"""Everything that the stores keep, each declared once: tables, methods, cascades and tests follow from this."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
-from uuid import UUID
+from typing import Any, TypeVar
 
+from convostore.domain.declaration import Declaration, Kept, RecordType, Unique
 from convostore.models import (
     Agent,
+    AuditEvent,
+    CustomerProfile,
     Entity,
     Episode,
     MigrationPlan,
@@ -19,6 +19,7 @@ from convostore.models import (
     Session,
     Template,
     ToolActivation,
+    TurnRecord,
     Variable,
 )
 from convostore.models.base import Model
@@ -26,136 +27,145 @@ from convostore.models.base import Model
 M = TypeVar("M", bound=Model)
 
 
-@dataclass(frozen=True)
-class Unique:
-    """Columns whose values at most one living row of a tenant has; `among` limits that to rows with these values."""
-
-    columns: tuple[str, ...]
-    among: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def counts(self, item: Model) -> bool:
-        """Return whether an item is one of those that must differ."""
-        return all(getattr(item, name) in values for name, values in self.among.items())
-
-    def values_of(self, item: Model) -> tuple[Any, ...]:
-        """Return the values of an item that others must not have."""
-        return tuple(getattr(item, name) for name in self.columns)
-
-
-@dataclass(frozen=True)
-class Declaration(Generic[M]):
-    """What a backend must know of an entity besides its model.
-
-    Attributes:
-        name: the word for it in tables, errors and logs.
-        model: its model; every field is a column.
-        key: its primary key after `tenant_id`.
-        order: the columns lists are sorted by, a leading minus for descending; the key breaks ties, ascending.
-        unique: unique sets besides the key.
-        parents: the columns that refer to a row of another entity, by its name, which must be there.
-        revisioned: whether saving compares and sets a revision.
-        soft_delete: whether deletion only sets `deleted_at`.
-    """
-
-    name: str
-    model: type[M]
-    order: tuple[str, ...]
-    key: tuple[str, ...] = ("id",)
-    unique: tuple[Unique, ...] = ()
-    parents: Mapping[str, str] = field(default_factory=dict)
-    revisioned: bool = False
-    soft_delete: bool = False
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names of the columns, which are the fields of the model."""
-        return tuple(self.model.model_fields)
-
-    @property
-    def content(self) -> tuple[str, ...]:
-        """The columns that the caller decides: what two writes of one id must agree in to be the same."""
-        return tuple(name for name in self.columns if name not in self.model.store_managed)
-
-    def key_of(self, item: M) -> tuple[Any, ...]:
-        """Return the values of an item's key."""
-        return tuple(getattr(item, name) for name in self.key)
-
-    def position(self, order: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """Return the columns that say where a row stands in a list: those of the order, or of another, and the key."""
-        return (*(order or self.order), *self.key)
-
-    def constraint(self, unique: Unique) -> str:
-        """Return the name of a unique set, which is the `code` of the ConflictError it raises."""
-        return f"{self.name}_{'_'.join(unique.columns)}_key"
+def _config(name: str, model: type[M], order: tuple[str, ...], **more: Any) -> Declaration[M]:
+    return Declaration(name, model, order, revisioned=True, soft_delete=True, **more)
 
 
 _IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
 
-AGENT = Declaration("agent", Agent, ("name",), unique=(Unique(("name",)),), revisioned=True, soft_delete=True)
-RULE = Declaration("rule", Rule, ("-priority", "name"), revisioned=True, soft_delete=True)
-SCENARIO = Declaration("scenario", Scenario, ("name",), revisioned=True, soft_delete=True)
-TEMPLATE = Declaration("template", Template, ("name",), revisioned=True, soft_delete=True)
-VARIABLE = Declaration(
+AGENT = _config(
+    "agent",
+    Agent,
+    ("name",),
+    unique=(Unique(("name",)),),
+    sensitive=("description", "system_prompt", "metadata"),
+)
+RULE = _config(
+    "rule",
+    Rule,
+    ("-priority", "name"),
+    owner=AGENT,
+    only={"enabled": True},
+    sensitive=("description", "condition_text", "action_text", "embedding"),
+)
+SCENARIO = _config(
+    "scenario",
+    Scenario,
+    ("name",),
+    owner=AGENT,
+    only={"enabled": True},
+    sensitive=("description", "steps", "entry_condition_text", "entry_condition_embedding"),
+)
+TEMPLATE = _config("template", Template, ("name",), owner=AGENT, sensitive=("text", "conditions"))
+VARIABLE = _config(
     "variable",
     Variable,
     ("name",),
+    owner=AGENT,
     unique=(Unique(("agent_id", "name")),),
-    revisioned=True,
-    soft_delete=True,
+    sensitive=("description",),
 )
-TOOL_ACTIVATION = Declaration(
+TOOL_ACTIVATION = _config(
     "tool_activation",
     ToolActivation,
     ("tool_id",),
+    owner=AGENT,
+    lookup=("agent_id", "tool_id"),
     unique=(Unique(("agent_id", "tool_id")),),
-    revisioned=True,
-    soft_delete=True,
+    sensitive=("policy_override",),
 )
-MIGRATION_PLAN = Declaration(
+MIGRATION_PLAN = _config(
     "migration_plan",
     MigrationPlan,
     ("-created_at",),
+    listed="list_migration_plans",
     unique=(Unique(("scenario_id", "from_version", "to_version"), among={"status": _IN_FORCE}),),
-    revisioned=True,
-    soft_delete=True,
+    sensitive=("transformation_map", "anchor_policies", "summary", "created_by", "approved_by"),
 )
-SCENARIO_ARCHIVE = Declaration("scenario_archive", Scenario, ("name",), key=("id", "version"))
+SCENARIO_ARCHIVE = Declaration("scenario_archive", Scenario, ("name",), ("id", "version"), sensitive=SCENARIO.sensitive)
 
-EPISODE = Declaration("episode", Episode, ("-recorded_at",))
-ENTITY = Declaration("entity", Entity, ("-recorded_at",), revisioned=True)
+EPISODE = Declaration(
+    "episode",
+    Episode,
+    ("-recorded_at",),
+    sensitive=("content", "embedding", "metadata"),
+    customer={"customer_profile_id": "profile", "session_id": "session"},
+)
+ENTITY = Declaration(
+    "entity",
+    Entity,
+    ("-recorded_at",),
+    plural="entities",
+    revisioned=True,
+    sensitive=("name", "attributes", "embedding"),
+    customer={"customer_profile_id": "profile"},
+)
 RELATIONSHIP = Declaration(
     "relationship",
     Relationship,
     ("-recorded_at",),
     parents={"from_entity_id": "entity", "to_entity_id": "entity"},
     revisioned=True,
+    sensitive=("attributes",),
+    customer={"from_entity_id": "entity", "to_entity_id": "entity"},
 )
 
-SESSION = Declaration("session", Session, ("-last_activity_at",), key=("session_id",), revisioned=True)
-
-AGENT_OWNED: tuple[Declaration[Any], ...] = (RULE, SCENARIO, TEMPLATE, VARIABLE, TOOL_ACTIVATION)
-"""What belongs to an agent and is deleted and restored with it."""
-
-CONFIG: tuple[Declaration[Any], ...] = (AGENT, *AGENT_OWNED, MIGRATION_PLAN)
-"""What a configuration store saves and deletes."""
+SESSION = Declaration(
+    "session",
+    Session,
+    ("-last_activity_at",),
+    key=("session_id",),
+    revisioned=True,
+    sensitive=("user_channel_id", "step_history", "variables"),
+    customer={"customer_profile_id": "profile"},
+)
 
 DECLARATIONS: tuple[Declaration[Any], ...] = (
-    *CONFIG,
+    AGENT,
+    RULE,
+    SCENARIO,
+    TEMPLATE,
+    VARIABLE,
+    TOOL_ACTIVATION,
+    MIGRATION_PLAN,
     SCENARIO_ARCHIVE,
     EPISODE,
     ENTITY,
     RELATIONSHIP,
     SESSION,
 )
-"""Every entity that is one row of one table. Profiles and audit records are several and have files of their own."""
+"""Everything that is one row of one table. Profiles and audit records are several and have files of their own."""
+
+AGENT_OWNED = tuple(declaration for declaration in DECLARATIONS if declaration.owner is AGENT)
+"""What belongs to an agent and is deleted and restored with it."""
+
+CONFIG = tuple(declaration for declaration in DECLARATIONS if declaration.soft_delete)
+"""What a configuration store saves, deletes, restores and purges."""
+
+TURN = RecordType(
+    "turn",
+    TurnRecord,
+    "turn_id",
+    ("session_id", "timestamp"),
+    sensitive=("user_message", "agent_response", "tool_calls", "metadata"),
+    customer={"customer_profile_id": "profile", "session_id": "session"},
+)
+EVENT = RecordType(
+    "event",
+    AuditEvent,
+    "id",
+    ("session_id", "turn_id", "event_type", "timestamp"),
+    sensitive=("event_data",),
+    customer={"session_id": "session", "turn_id": "turn"},
+)
+RECORD_TYPES: dict[str, RecordType[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
+
+PROFILE = Kept("profile", CustomerProfile, sensitive=("channel_identities", "fields", "assets", "consents"))
+
+KEPT: tuple[Kept[Any], ...] = (*DECLARATIONS, TURN, EVENT, PROFILE)
+"""Everything that a store keeps."""
 
 
 def in_force(plan: MigrationPlan) -> bool:
     """Return whether a migration plan is pending, approved or deployed."""
     return plan.status in _IN_FORCE
-
-
-def tenant_of(item: Model) -> UUID:
-    """Return the tenant of an item."""
-    tenant: UUID = item.__dict__["tenant_id"]
-    return tenant

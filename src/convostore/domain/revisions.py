@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
-from convostore.domain.declarations import Declaration, Unique
+from convostore.domain.declaration import Declaration, Unique
 from convostore.errors import ConflictError, ValidationError
 from convostore.models.base import Model
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from convostore.contracts.audit import AuditStore
-from convostore.domain.audit import EVENT, TURN, RecordType
+from convostore.domain.declaration import RecordType
+from convostore.domain.declarations import EVENT, TURN
 from convostore.models import AuditEvent, TurnRecord
 from convostore.models.base import Model
 

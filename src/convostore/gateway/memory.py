@@ -1,19 +1,17 @@
-"""The memory store above the waist."""
+"""The memory store on the table gateway."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from convostore.contracts.memory import MemoryStore
-from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
-from convostore.gateway.table import Table, Where, Window, valid_at
-from convostore.models import Entity, Episode, Relationship
-from convostore.models.base import Model
-
-M = TypeVar("M", bound=Model)
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.gateway import derived
+from convostore.gateway.table import Tables, Where, Window, valid_at
+from convostore.models import Entity, Episode
 
 MAX_QUERY = 10_000
 """How many characters of a text query count."""
@@ -65,12 +63,26 @@ class Meaning(NamedTuple):
     embedding_model: str | None
 
 
-class TableMemoryStore(MemoryStore):
+class TableMemoryStore(Tables, MemoryStore):
     """Everything but searches, traversal and what deletes more than one row."""
 
-    @abstractmethod
-    def _table(self, declaration: Declaration[M]) -> Table[M]:
-        """Return the table of an entity."""
+    add_episode = derived.add(EPISODE, MemoryStore.add_episode)
+    add_episodes = derived.add_all(EPISODE, MemoryStore.add_episodes)
+    get_episode = derived.get(EPISODE, MemoryStore.get_episode)
+    delete_episode = derived.delete(EPISODE, MemoryStore.delete_episode)
+
+    add_entity = derived.add(ENTITY, MemoryStore.add_entity)
+    add_entities = derived.add_all(ENTITY, MemoryStore.add_entities)
+    save_entity = derived.save(ENTITY, MemoryStore.save_entity)
+    get_entity = derived.get(ENTITY, MemoryStore.get_entity)
+    get_entities = derived.find(ENTITY, MemoryStore.get_entities)
+
+    add_relationship = derived.add(RELATIONSHIP, MemoryStore.add_relationship)
+    add_relationships = derived.add_all(RELATIONSHIP, MemoryStore.add_relationships)
+    save_relationship = derived.save(RELATIONSHIP, MemoryStore.save_relationship)
+    get_relationship = derived.get(RELATIONSHIP, MemoryStore.get_relationship)
+    get_relationships = derived.find(RELATIONSHIP, MemoryStore.get_relationships)
+    delete_relationship = derived.delete(RELATIONSHIP, MemoryStore.delete_relationship)
 
     @abstractmethod
     async def _by_words(
@@ -102,17 +114,6 @@ class TableMemoryStore(MemoryStore):
         offset: int,
     ) -> list[tuple[Entity, float]]:
         """Return the entities with this name, type and customer, each None for any, nearest first."""
-
-    async def add_episode(self, episode: Episode) -> UUID:
-        await self._table(EPISODE).add(episode)
-        return episode.id
-
-    async def add_episodes(self, episodes: list[Episode]) -> list[UUID]:
-        await self._table(EPISODE).add_all(episodes)
-        return [episode.id for episode in episodes]
-
-    async def get_episode(self, tenant_id: UUID, episode_id: UUID) -> Episode | None:
-        return await self._table(EPISODE).get(tenant_id, id=episode_id)
 
     async def get_episodes(
         self,
@@ -205,44 +206,6 @@ class TableMemoryStore(MemoryStore):
         )
         return await self._by_both(tenant_id, agent_id, only, words, meaning, limit, offset)
 
-    async def delete_episode(self, tenant_id: UUID, episode_id: UUID) -> bool:
-        return await self._table(EPISODE).delete(tenant_id, id=episode_id)
-
-    async def add_entity(self, entity: Entity) -> UUID:
-        await self._table(ENTITY).add(entity)
-        return entity.id
-
-    async def add_entities(self, entities: list[Entity]) -> list[UUID]:
-        await self._table(ENTITY).add_all(entities)
-        return [entity.id for entity in entities]
-
-    async def save_entity(self, entity: Entity, *, overwrite: bool = False) -> UUID:
-        await self._table(ENTITY).save(entity, overwrite=overwrite)
-        return entity.id
-
-    async def get_entity(self, tenant_id: UUID, entity_id: UUID) -> Entity | None:
-        return await self._table(ENTITY).get(tenant_id, id=entity_id)
-
-    async def get_entities(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        entity_type: str | None = None,
-        customer_profile_id: UUID | None = None,
-        as_of: datetime | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        after: Entity | None = None,
-    ) -> list[Entity]:
-        where = {
-            "agent_id": agent_id,
-            "entity_type": entity_type,
-            "customer_profile_id": customer_profile_id,
-            **valid_at(as_of),
-        }
-        return await self._table(ENTITY).find(tenant_id, where, limit=limit, offset=offset, after=after)
-
     async def find_entities(
         self,
         tenant_id: UUID,
@@ -269,43 +232,3 @@ class TableMemoryStore(MemoryStore):
         where |= {"agent_id": agent_id, "embedding_model": embedding_model}
         found = await self._table(ENTITY).find(tenant_id, {**where, **valid_at(as_of)}, limit=limit, offset=offset)
         return [(entity, 1.0) for entity in found]
-
-    async def add_relationship(self, relationship: Relationship) -> UUID:
-        await self._table(RELATIONSHIP).add(relationship)
-        return relationship.id
-
-    async def add_relationships(self, relationships: list[Relationship]) -> list[UUID]:
-        await self._table(RELATIONSHIP).add_all(relationships)
-        return [relationship.id for relationship in relationships]
-
-    async def save_relationship(self, relationship: Relationship, *, overwrite: bool = False) -> UUID:
-        await self._table(RELATIONSHIP).save(relationship, overwrite=overwrite)
-        return relationship.id
-
-    async def get_relationship(self, tenant_id: UUID, relationship_id: UUID) -> Relationship | None:
-        return await self._table(RELATIONSHIP).get(tenant_id, id=relationship_id)
-
-    async def get_relationships(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        relation_type: str | None = None,
-        from_entity_id: UUID | None = None,
-        to_entity_id: UUID | None = None,
-        as_of: datetime | None = None,
-        limit: int | None = None,
-        offset: int = 0,
-        after: Relationship | None = None,
-    ) -> list[Relationship]:
-        where = {
-            "agent_id": agent_id,
-            "relation_type": relation_type,
-            "from_entity_id": from_entity_id,
-            "to_entity_id": to_entity_id,
-            **valid_at(as_of),
-        }
-        return await self._table(RELATIONSHIP).find(tenant_id, where, limit=limit, offset=offset, after=after)
-
-    async def delete_relationship(self, tenant_id: UUID, relationship_id: UUID) -> bool:
-        return await self._table(RELATIONSHIP).delete(tenant_id, id=relationship_id)

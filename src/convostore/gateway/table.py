@@ -1,13 +1,15 @@
-"""The waist: what a backend does with one entity. Every store method that is not special is written once above it."""
+"""The table gateway: what a backend does with the rows of one declaration. The stores on it are written once."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from convostore.domain.declaration import Declaration
 from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
@@ -15,7 +17,7 @@ M = TypeVar("M", bound=Model)
 
 @dataclass(frozen=True)
 class Window:
-    """A half-open span of time to filter by: `since` ≤ value < `until`; None is open."""
+    """Matches `since <= column AND column < until`; None leaves a side open."""
 
     since: datetime | None
     until: datetime | None
@@ -23,29 +25,32 @@ class Window:
 
 @dataclass(frozen=True)
 class Started:
-    """What a time that had come at a moment fits; None had always come."""
+    """Matches `column IS NULL OR column <= at`: valid since before `at`, NULL meaning always."""
 
     at: datetime
 
 
 @dataclass(frozen=True)
 class NotEnded:
-    """What a time that had not yet come at a moment fits; None never comes."""
+    """Matches `column IS NULL OR column > at`: valid until after `at`, NULL meaning for ever."""
 
     at: datetime
 
 
 def valid_at(moment: datetime | None) -> Where:
-    """Return what the rows that are valid at a moment have in common; None means nothing."""
+    """Return the filter of the rows that are valid at a moment; None filters nothing."""
     return {} if moment is None else {"valid_from": Started(moment), "valid_to": NotEnded(moment)}
 
 
 Where = Mapping[str, Any]
-"""Column to value. None means any value, a `Window` a span of time, `Started` and `NotEnded` a side of a moment."""
+"""Columns and the values they must equal, or a `Window`, `Started` or `NotEnded` they must match; None matches any."""
 
 
 class Table(Protocol[M]):
-    """The rows of one entity. What is softly deleted is invisible to everything but `restore` and `purge`."""
+    """The rows of one declaration. Softly deleted rows are invisible to everything but `restore` and `purge`.
+
+    Writes set the store-managed fields of the items they are given.
+    """
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
         """Return the row with these values, or None."""
@@ -60,49 +65,63 @@ class Table(Protocol[M]):
         order: tuple[str, ...] | None = None,
         after: M | None = None,
     ) -> list[M]:
-        """Return the rows with these values in the declared order, or in another; only those behind `after` in it."""
+        """Return the rows that match, in the declared order or in another.
+
+        `after` is the cursor of keyset pagination: only rows behind it are returned. It need not be stored any more.
+        """
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
-        """Return how many rows have these values."""
+        """Return the number of rows that match."""
 
     async def add(self, item: M) -> None:
-        """Insert a row and set the item's store-managed fields. The same content under the same key does nothing.
+        """Insert a row. The same content under the same key is a no-op.
 
         Raises:
-            ConflictError: the key or a unique set is taken.
+            ConflictError: the key exists with other content, or a unique set is violated.
+            NotFoundError: a parent does not exist.
         """
 
     async def add_all(self, items: Sequence[M]) -> None:
-        """Insert rows of one tenant, all or none, and set their store-managed fields. What is there does nothing.
+        """Insert rows of one tenant, all or none. Those that exist with the same content are no-ops.
 
         Raises:
-            ConflictError: a key or a unique set is taken; of a key, the message names it.
+            ConflictError: a key exists with other content, and the message names it; or a unique set is violated.
+            NotFoundError: a parent does not exist.
         """
 
     async def save(self, item: M, *, overwrite: bool) -> None:
-        """Insert a row, or replace it if its revision is the item's (or `overwrite`), and set its managed fields.
+        """Upsert a row as a compare-and-set on its revision, or with `overwrite` whatever revision is stored.
 
         Raises:
-            ConflictError: the revision is another, the row was deleted, or the key or a unique set is taken.
+            ConflictError: another revision is stored, the row is deleted, or a unique set is violated.
+            NotFoundError: a parent does not exist.
         """
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
-        """Save items of one tenant, all or none, each as if it were saved alone, and set their managed fields.
+        """Upsert rows of one tenant, all or none, each under the conditions of `save`.
 
         Raises:
             ValidationError: a key stands twice in the list.
-            ConflictError: as for `save`, of the first item that is refused; or two want the same of a unique set.
+            ConflictError: as for `save`, of the first item refused; or two items have the same values of a unique set.
         """
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
-        """Delete the row with these values, softly if so declared; return whether it was there."""
+        """Delete the row with these values, softly if so declared; return whether it existed."""
 
     async def restore(self, tenant_id: UUID, **where: Any) -> bool:
-        """Bring back the row with these values that was deleted last; return whether there was one.
+        """Restore the most recently deleted row with these values; return whether there was one.
 
         Raises:
-            ConflictError: a unique set is taken by now.
+            ConflictError: a unique set is violated.
         """
 
     async def purge(self, tenant_id: UUID, before: datetime) -> int:
-        """Remove the rows deleted before a moment for good; return how many."""
+        """Remove the rows that were softly deleted before a moment; return their number."""
+
+
+class Tables(ABC):
+    """A store that has a table for each of its declarations."""
+
+    @abstractmethod
+    def _table(self, declaration: Declaration[M]) -> Table[M]:
+        """Return the table of a declaration."""

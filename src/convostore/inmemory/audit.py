@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.audit import (
-    TURN,
-    RecordType,
     canonical,
     check_retention,
     month_of,
@@ -19,7 +19,8 @@ from convostore.domain.audit import (
     record_id_conflict,
     turn_number_conflict,
 )
-from convostore.domain.declarations import tenant_of
+from convostore.domain.declaration import RecordType, tenant_of
+from convostore.domain.declarations import TURN
 from convostore.domain.sessions import check_unbound
 from convostore.domain.verify_export import GENESIS, VERSION, digest_of, hash_of
 from convostore.gateway.audit import BodyAuditStore
@@ -34,15 +35,46 @@ M = TypeVar("M", bound=Model)
 
 _END = datetime.max.replace(tzinfo=UTC)
 
+RecordKey = tuple[str, UUID]
+"""The kind of a record and its id."""
+
+
+@dataclass
+class TenantTrail:
+    """The audit trail of one tenant.
+
+    Attributes:
+        chains: the records of each session, and under None those without one, in the order of their arrival.
+        records: the same records by key.
+        bodies: what was recorded and its canonical form; without those that retention dropped.
+    """
+
+    chains: defaultdict[UUID | None, list[AuditRecord]] = field(default_factory=lambda: defaultdict(list))
+    records: dict[RecordKey, AuditRecord] = field(default_factory=dict)
+    bodies: dict[RecordKey, tuple[Model, str]] = field(default_factory=dict)
+
+    def chains_of(self, session_id: UUID | None) -> Iterator[tuple[UUID | None, list[AuditRecord]]]:
+        """Yield the chain of a session, or all if None, with whose it is."""
+        return (found for found in self.chains.items() if session_id in (None, found[0]) and found[1])
+
+    def add(self, record: AuditRecord, item: Model, body: str) -> None:
+        """Append a record to its chain."""
+        self.chains[record.session_id].append(record)
+        self.records[key_of(record)] = record
+        self.bodies[key_of(record)] = item, body
+
+    def take_back(self, record: AuditRecord) -> None:
+        """Remove the last record of a chain."""
+        self.chains[record.session_id].pop()
+        del self.records[key_of(record)], self.bodies[key_of(record)]
+
 
 class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     """Turns and events in memory."""
 
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
         super().__init__(timeout=timeout, clock=clock)
-        self._chains: dict[tuple[UUID, UUID | None], list[AuditRecord]] = {}
-        self._records: dict[tuple[UUID, str, UUID], AuditRecord] = {}
-        self._bodies: dict[tuple[UUID, str, UUID], tuple[Model, str]] = {}
+        self._trails: dict[UUID, TenantTrail] = {}
         self._dropped: set[date] = set()
 
     async def list_turns_by_session(
@@ -68,15 +100,8 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         offset: int = 0,
         after: AuditRecord | None = None,
     ) -> list[AuditRecord]:
-        records = sorted(
-            (
-                record
-                for (tenant, session), chain in self._chains.items()
-                if tenant == tenant_id and session_id in (None, session)
-                for record in chain
-            ),
-            key=_place,
-        )
+        chains = self._trail(tenant_id).chains_of(session_id)
+        records = sorted((record for _, chain in chains for record in chain), key=_place)
         page = [record for record in records if after is None or _place(record) > _place(after)][offset:][:limit]
         return [self._with_body(record) for record in page]
 
@@ -91,9 +116,8 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     ) -> list[AuditHead]:
         heads = sorted(
             (
-                AuditHead(tenant_id=tenant, session_id=session, sequence=len(chain), recorded=len(chain))
-                for (tenant, session), chain in self._chains.items()
-                if tenant == tenant_id and session_id in (None, session) and chain
+                AuditHead(tenant_id=tenant_id, session_id=session, sequence=len(chain), recorded=len(chain))
+                for session, chain in self._trail(tenant_id).chains_of(session_id)
             ),
             key=_chain,
         )
@@ -102,10 +126,11 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     async def list_bodies(
         self, tenant_id: UUID, *, limit: int = 100, offset: int = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
+        trail = self._trail(tenant_id)
         places = ("tenant_id", "kind", "record_id", "recorded_at", "session_id")
         bodies = (
-            AuditBody(**{name: getattr(self._records[key], name) for name in places}, recorded=True)
-            for key in sorted(key for key in self._bodies if key[0] == tenant_id)
+            AuditBody(**{name: getattr(trail.records[key], name) for name in places}, recorded=True)
+            for key in sorted(trail.bodies)
         )
         return [body for body in bodies if after is None or _filing(body) > _filing(after)][offset:][:limit]
 
@@ -115,39 +140,38 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     async def drop_bodies(self, *, before: datetime) -> list[date]:
         check_unbound(self._tenant, "drop_bodies")
         check_retention(before, self._clock())
-        months = {month_of(self._records[key].recorded_at) for key in self._bodies}
-        over = {month for month in months if next_month(month) <= before}
-        for key in [key for key in self._bodies if month_of(self._records[key].recorded_at) in over]:
-            del self._bodies[key]
+        over = set()
+        for trail in self._trails.values():
+            for key in list(trail.bodies):
+                month = month_of(trail.records[key].recorded_at)
+                if next_month(month) <= before:
+                    over.add(month)
+                    del trail.bodies[key]
         self._dropped |= over
         return sorted(over)
 
     async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         added: list[AuditRecord] = []
         moment = self._clock()
-        try:
-            for item in items:
+        for item in items:
+            trail = self._trails.setdefault(tenant_of(item), TenantTrail())
+            try:
                 body = canonical(item)
-                key = (tenant_of(item), kind.name, kind.id_of(item))
-                if key not in self._records:
-                    record = self._next(kind, item, digest_of(body), moment)
-                    added.append(record)
-                    self._chains.setdefault((record.tenant_id, record.session_id), []).append(record)
-                    self._records[key] = record
-                    self._bodies[key] = copied(item), body
-                elif self._records[key].digest != digest_of(body):
+                known = trail.records.get((kind.name, kind.id_of(item)))
+                if known is None:
+                    added.append(self._next(kind, item, digest_of(body), moment))
+                    trail.add(added[-1], copied(item), body)
+                elif known.digest != digest_of(body):
                     raise record_id_conflict(kind)
-        except Exception:
-            for record in reversed(added):
-                self._chains[record.tenant_id, record.session_id].pop()
-                key = (record.tenant_id, record.kind, record.record_id)
-                del self._records[key], self._bodies[key]
-            raise
+            except Exception:
+                for record in reversed(added):
+                    trail.take_back(record)
+                raise
 
     def _next(self, kind: RecordType[M], item: M, digest: str, moment: datetime) -> AuditRecord:
         """Return the record that an item becomes at the end of its chain."""
         session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)
-        chain = self._chains.get((tenant_of(item), session_id), [])
+        chain = self._trail(tenant_of(item)).chains.get(session_id, [])
         if turn_number is not None and any(record.turn_number == turn_number for record in chain):
             raise turn_number_conflict()
         record = AuditRecord(
@@ -166,8 +190,8 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         return record.model_copy(update={"hash": hash_of(plain(record))})
 
     async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
-        key = (tenant_id, kind.name, record_id)
-        return copied(cast("M", self._bodies[key][0])) if key in self._bodies else None
+        item, _ = self._trail(tenant_id).bodies.get((kind.name, record_id), (None, None))
+        return copied(cast("M", item)) if item else None
 
     async def _find(
         self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
@@ -178,17 +202,25 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         found = sorted(self._items(kind, tenant_id, where), key=place)
         return [copied(item) for item in found if after is None or place(item) > place(after)][offset:][:limit]
 
-    def _items(self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any]) -> Iterable[M]:
+    def _trail(self, tenant_id: UUID) -> TenantTrail:
+        return self._trails.get(tenant_id, TenantTrail())
+
+    def _items(self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any]) -> Iterator[M]:
         equal = {name: value for name, value in where.items() if name not in ("since", "until")}
         window = Window(where.get("since"), where.get("until"))
-        for (tenant, name, _), (item, _) in self._bodies.items():
-            if (tenant, name) == (tenant_id, kind.name) and has(item, {**equal, "timestamp": window}):
+        for (name, _), (item, _) in self._trail(tenant_id).bodies.items():
+            if name == kind.name and has(item, {**equal, "timestamp": window}):
                 yield cast("M", item)
 
     def _with_body(self, record: AuditRecord) -> AuditRecord:
-        _, body = self._bodies.get((record.tenant_id, record.kind, record.record_id), (None, None))
+        _, body = self._trail(record.tenant_id).bodies.get(key_of(record), (None, None))
         dropped = body is None and month_of(record.recorded_at) in self._dropped
         return record.model_copy(update={"body": body, "body_dropped": dropped})
+
+
+def key_of(record: AuditRecord) -> RecordKey:
+    """Return the key of a record."""
+    return record.kind, record.record_id
 
 
 def _chain(item: AuditRecord | AuditHead) -> tuple[bool, int]:

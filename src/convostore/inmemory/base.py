@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.store import Store
-from convostore.domain.declarations import Declaration
+from convostore.domain.declaration import Declaration
 from convostore.inmemory.table import InMemoryTable
 from convostore.models.base import Model
 from convostore.models.fields import now

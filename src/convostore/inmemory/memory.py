@@ -9,7 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
 from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
@@ -184,9 +185,9 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         """Delete the rows of several tables with these values, and what touches the entities among them; count all."""
         gone = {row.item.id for row in self._table(ENTITY).living(tenant_id, where)}
         deleted = 0
-        for declaration in declarations:
-            while await self._table(declaration).delete(tenant_id, **where):
-                deleted += 1
+        for table in map(self._table, declarations):
+            for row in list(table.living(tenant_id, where)):
+                deleted += await table.delete(tenant_id, id=row.item.id)
         return deleted + await self._delete_touching(tenant_id, gone)
 
     def _beside_of(self, episode: Episode) -> dict[str, list[float]]:

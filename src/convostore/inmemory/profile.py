@@ -134,13 +134,11 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
     ) -> StoredProfile | None:
-        holders = (
-            record.profile
-            for record in self._of(tenant_id).values()
-            if profile_id == record.profile.id or (customer_id == record.profile.customer_id and _holds_ids(record))
-        )
-        start = next(holders, None)
-        end = self._end(tenant_id, start.id) if start else None
+        if customer_id is not None:
+            records = self._of(tenant_id).values()
+            holders = (r.profile.id for r in records if r.profile.customer_id == customer_id and _holds_ids(r))
+            profile_id = next(holders, None)
+        end = self._end(tenant_id, profile_id) if profile_id else None
         return end.stored(item_ids) if end else None
 
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:

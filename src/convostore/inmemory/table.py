@@ -1,4 +1,4 @@
-"""One entity's rows in a dictionary: the executable definition of the waist."""
+"""The rows of one declaration in dictionaries: the executable definition of the table gateway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from convostore.call.call import current_call
-from convostore.domain.declarations import Declaration, tenant_of
+from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.revisions import (
     StoredRevision,
     check_distinct,
@@ -27,6 +27,9 @@ from convostore.models.base import Model
 
 M = TypeVar("M", bound=Model)
 
+Key = tuple[Any, ...]
+"""The values of a row's key, without its tenant."""
+
 
 @dataclass
 class Row(Generic[M]):
@@ -38,7 +41,7 @@ class Row(Generic[M]):
 
 
 class InMemoryTable(Table[M]):
-    """The rows of one entity, by tenant and key. Items go in and come out as copies."""
+    """The rows of one declaration, by tenant and key. Items go in and come out as copies."""
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class InMemoryTable(Table[M]):
         self._declaration = declaration
         self._clock = clock
         self._tables = tables
-        self._rows: dict[tuple[Any, ...], Row[M]] = {}
+        self._rows: dict[UUID, dict[Key, Row[M]]] = {}
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
         return next((copied(row.item) for row in self.living(tenant_id, where)), None)
@@ -73,7 +76,7 @@ class InMemoryTable(Table[M]):
         return sum(1 for _ in self.living(tenant_id, where))
 
     async def add(self, item: M) -> None:
-        row = self._rows.get(self._key(item))
+        row = self._stored(item)
         if row is None:
             self._check_parents(item)
             self.check_unique(item)
@@ -86,14 +89,16 @@ class InMemoryTable(Table[M]):
             raise key_conflict(self._declaration, self._declaration.key_of(item))
 
     async def add_all(self, items: Sequence[M]) -> None:
-        deduplicated(items, self._declaration)
-        before = dict(self._rows)
+        if not deduplicated(items, self._declaration):
+            return
+        tenant_id = tenant_of(items[0])
+        before = dict(self._of(tenant_id))
         try:
             # What is new first: that a parent is missing is told before that a key is taken.
-            for item in sorted(items, key=lambda item: self._key(item) in before):
+            for item in sorted(items, key=lambda item: self._declaration.key_of(item) in before):
                 await self.add(item)
         except StoreError:
-            self._rows = before
+            self._rows[tenant_id] = before
             raise
 
     async def save(self, item: M, *, overwrite: bool) -> None:
@@ -105,7 +110,7 @@ class InMemoryTable(Table[M]):
         for item in items:
             self._check_save(item, overwrite=overwrite)
         for item in items:
-            row = self._rows.get(self._key(item))
+            row = self._stored(item)
             revision = 0 if row is None else _revision(row.item)
             created_at = None if row is None else getattr(row.item, "created_at", None)
             set_managed(item, **managed_values(item, revision=revision, created_at=created_at, now=moment))
@@ -116,7 +121,7 @@ class InMemoryTable(Table[M]):
             if self._declaration.soft_delete:
                 row.deleted_at, row.write_id = self._clock(), current_call().write_id
             else:
-                del self._rows[self._key(row.item)]
+                self._remove(row)
             return True
         return False
 
@@ -131,12 +136,12 @@ class InMemoryTable(Table[M]):
     async def purge(self, tenant_id: UUID, before: datetime) -> int:
         old = [row for row in self._matching(tenant_id, {}) if row.deleted_at is not None and row.deleted_at < before]
         for row in old:
-            del self._rows[self._key(row.item)]
+            self._remove(row)
         return len(old)
 
     def rows(self) -> list[Row[M]]:
         """Return all rows of all tenants, for what an operator does."""
-        return list(self._rows.values())
+        return [row for rows in self._rows.values() for row in rows.values()]
 
     def living(self, tenant_id: UUID, where: Where) -> Iterator[Row[M]]:
         """Yield the rows with these values that are not deleted."""
@@ -145,7 +150,7 @@ class InMemoryTable(Table[M]):
     def deleted(self, tenant_id: UUID, where: Where) -> Row[M] | None:
         """Return the row with these values that was deleted last, or None."""
         rows = [row for row in self._matching(tenant_id, where) if row.deleted_at is not None]
-        return max(rows, key=lambda row: (row.deleted_at, self._key(row.item)), default=None)
+        return max(rows, key=lambda row: (row.deleted_at, self._declaration.key_of(row.item)), default=None)
 
     def deleted_by(self, tenant_id: UUID, write_id: UUID) -> Iterator[Row[M]]:
         """Yield the rows that one call deleted."""
@@ -153,7 +158,7 @@ class InMemoryTable(Table[M]):
         return (row for row in rows if row.deleted_at is not None and row.write_id == write_id)
 
     def _check_save(self, item: M, *, overwrite: bool) -> None:
-        row = self._rows.get(self._key(item))
+        row = self._stored(item)
         stored = None if row is None else StoredRevision(_revision(row.item), row.deleted_at is not None)
         check_save(self._declaration, item, stored, overwrite=overwrite)
         self._check_parents(item)
@@ -165,15 +170,26 @@ class InMemoryTable(Table[M]):
             if table is None or not any(table.living(tenant_of(item), {"id": getattr(item, column)})):
                 raise NotFoundError(f"{self._declaration.name}.{column}: there is no such {parent}")
 
-    def _matching(self, tenant_id: UUID, where: Where) -> Iterator[Row[M]]:
-        wanted = {"tenant_id": tenant_id, **where}
-        return (row for row in list(self._rows.values()) if has(row.item, wanted))
+    def _matching(self, tenant_id: UUID, where: Where) -> list[Row[M]]:
+        """Return a tenant's rows with these values: a dictionary access if they name the key, else a scan."""
+        rows = self._of(tenant_id)
+        key = tuple(where.get(name) for name in self._declaration.key)
+        named = list(rows.values()) if None in key else [rows[key]] if key in rows else []
+        return [row for row in named if has(row.item, where)]
 
-    def _key(self, item: M) -> tuple[Any, ...]:
-        return (tenant_of(item), *self._declaration.key_of(item))
+    def _of(self, tenant_id: UUID) -> dict[Key, Row[M]]:
+        return self._rows.get(tenant_id, {})
+
+    def _stored(self, item: M) -> Row[M] | None:
+        """Return the row that has the key of an item."""
+        return self._of(tenant_of(item)).get(self._declaration.key_of(item))
 
     def _put(self, item: M) -> None:
-        self._rows[self._key(item)] = Row(copied(item), current_call().write_id)
+        rows = self._rows.setdefault(tenant_of(item), {})
+        rows[self._declaration.key_of(item)] = Row(copied(item), current_call().write_id)
+
+    def _remove(self, row: Row[M]) -> None:
+        del self._rows[tenant_of(row.item)][self._declaration.key_of(row.item)]
 
     def check_unique(self, item: M) -> None:
         """Raise ConflictError if another living row has the item's values in a unique set."""
@@ -182,7 +198,7 @@ class InMemoryTable(Table[M]):
                 continue
             where = dict(zip(unique.columns, unique.values_of(item), strict=True))
             for row in self.living(tenant_of(item), where):
-                if self._key(row.item) != self._key(item) and unique.counts(row.item):
+                if self._declaration.key_of(row.item) != self._declaration.key_of(item) and unique.counts(row.item):
                     raise unique_conflict(self._declaration, unique, item)
 
 

@@ -10,8 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.domain.audit import MONTHS_AHEAD, RECORD_TYPES, TURN, RecordType, canonical, check_retention, misfiled
-from convostore.domain.declarations import tenant_of
+from convostore.domain.audit import MONTHS_AHEAD, canonical, check_retention, misfiled
+from convostore.domain.declaration import RecordType, tenant_of
+from convostore.domain.declarations import RECORD_TYPES, TURN
 from convostore.domain.sessions import check_unbound
 from convostore.errors import StoreError, ValidationError
 from convostore.gateway.audit import BodyAuditStore

@@ -7,7 +7,8 @@ from datetime import datetime
 
 import asyncpg
 
-from convostore.domain.declarations import SESSION, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import SESSION
 from convostore.domain.sessions import fence_conflict
 from convostore.models import Session
 from convostore.postgres.database import Database

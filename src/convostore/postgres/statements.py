@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from convostore.domain.declarations import Declaration
+from convostore.domain.declaration import Declaration
 from convostore.gateway.table import NotEnded, Started, Where, Window
 from convostore.postgres.mapping import RowMapping, quoted
 

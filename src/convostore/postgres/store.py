@@ -10,7 +10,7 @@ import asyncpg
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.store import Store
-from convostore.domain.declarations import Declaration
+from convostore.domain.declaration import Declaration
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.postgres.database import Database

@@ -10,7 +10,7 @@ from uuid import UUID
 import asyncpg
 
 from convostore.call.call import current_call
-from convostore.domain.declarations import Declaration, tenant_of
+from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.revisions import (
     StoredRevision,
     check_distinct,

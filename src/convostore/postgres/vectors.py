@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.domain.declarations import EPISODE, RULE, Declaration
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import EPISODE, RULE
 from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping, quoted

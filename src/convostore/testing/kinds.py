@@ -8,16 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from convostore.contracts import ConfigStore
-from convostore.domain.declarations import (
-    AGENT,
-    MIGRATION_PLAN,
-    RULE,
-    SCENARIO,
-    TEMPLATE,
-    TOOL_ACTIVATION,
-    VARIABLE,
-    Declaration,
-)
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import AGENT, MIGRATION_PLAN, RULE, SCENARIO, TEMPLATE, TOOL_ACTIVATION, VARIABLE
 from convostore.testing import factories
 
 
