@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.cluster.nodes import Cluster, running_cluster
+from tests.cluster.nodes import Cluster, Node, running_cluster, running_service
 from tests.processes import private_directory
 
 
@@ -18,6 +18,14 @@ async def cluster() -> AsyncIterator[Cluster]:
     with private_directory() as path:
         async with running_cluster(path) as cluster:
             yield cluster
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[tuple[str, list[Node]]]:
+    """A primary and its replica under three sentinels."""
+    with private_directory() as path:
+        async with running_service(path) as running:
+            yield running
 
 
 @pytest.fixture

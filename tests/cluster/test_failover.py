@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -15,9 +14,8 @@ from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import make_session
-from tests.cluster.nodes import Cluster, Node, eventually, running_service
+from tests.cluster.nodes import Cluster, Node, eventually
 from tests.cluster.working import histories_checked, opened, working
-from tests.processes import private_directory
 from tests.redis.checking import Keys, contents, entries, expected_of, without_pointers
 
 pytestmark = pytest.mark.usefixtures("dropped_connections")
@@ -111,14 +109,6 @@ async def test_a_primary_that_falls_silent_is_left_for_its_replica(cluster: Clus
                 os.kill(victim.process.pid, signal.SIGCONT)
         assert await work.lost(stores.tiered) == []
     await eventually(cluster.is_well, "the cluster is well")
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[tuple[str, list[Node]]]:
-    """A primary and its replica under three sentinels."""
-    with private_directory() as path:
-        async with running_service(path) as running:
-            yield running
 
 
 async def test_under_sentinels_the_replica_of_a_killed_primary_takes_over(

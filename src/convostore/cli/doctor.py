@@ -14,7 +14,7 @@ from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
 from convostore.postgres.migrations import HEAD
 from convostore.redis import check_eviction, create_client
-from convostore.redis.links import servers_of
+from convostore.redis.servers import servers_of
 from convostore.settings import load_settings
 from convostore.stores import server_urls
 
@@ -92,7 +92,7 @@ async def _role(dsn: str) -> str:
 
 async def _redis(url: str) -> str:
     async with create_client(url, max_connections=1) as client:
-        found = await servers_of(client).everywhere(lambda link: link.info("server"))
+        found = await servers_of(client).everywhere(lambda connection: connection.info("server"))
     versions = " and ".join(sorted({_version(info) for info in found}))
     return f"{versions} on {len(found)} primaries of a cluster" if len(found) > 1 else versions
 

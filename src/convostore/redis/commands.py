@@ -12,9 +12,11 @@ from redis.exceptions import NoScriptError, RedisError
 from convostore.errors import ConnectionError, StoreError
 from convostore.redis import keys
 from convostore.redis.client import refuse_eviction
+from convostore.redis.connection import Command, Connection
+from convostore.redis.driver import Client
 from convostore.redis.errors import translated
-from convostore.redis.links import Client, Command, Link, servers_of
 from convostore.redis.scripts import script
+from convostore.redis.servers import servers_of
 
 Call = tuple[str, str, tuple[Any, ...]]
 """A script's name, its key and its arguments."""
@@ -31,8 +33,8 @@ class Commands:
     async def ping(self) -> None:
         """Hear from every server that holds keys."""
 
-        async def ping(link: Link) -> None:
-            await link.ask("PING")
+        async def ping(connection: Connection) -> None:
+            await connection.execute("PING")
 
         await self._servers.everywhere(ping)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from redis import exceptions
 
 from convostore.errors import ConnectionError, StoreError
+from convostore.redis.driver import prefix_of
 
-_REFUSED = {
+REFUSALS = {
     # Prefixes with which a server says that it did not run the command but may do so later.
     "READONLY": "The server is a read-only replica at the moment.",
     "OOM": "The server is out of memory.",
@@ -23,25 +24,12 @@ _REFUSED = {
     "WRONGPASS": "The server refused the password.",
 }
 
-_TYPES: dict[type[exceptions.RedisError], str] = {
-    exceptions.ReadOnlyError: "READONLY",
-    exceptions.OutOfMemoryError: "OOM",
-    exceptions.BusyLoadingError: "LOADING",
-    exceptions.AuthenticationError: "NOAUTH",
-    exceptions.TryAgainError: "TRYAGAIN",
-    exceptions.MovedError: "MOVED",
-    exceptions.AskError: "ASK",
-    exceptions.MasterDownError: "MASTERDOWN",
-    exceptions.ClusterDownError: "CLUSTERDOWN",
-}
-
 
 def translated(error: exceptions.RedisError) -> StoreError:
     """Return the store error that a driver's error means. Its text is ours; the driver's may quote commands."""
-    named = (name for kind, name in _TYPES.items() if isinstance(error, kind))
-    prefix = next(named, str(error).partition(" ")[0])
-    if prefix in _REFUSED:
-        return ConnectionError(_REFUSED[prefix], code=prefix)
+    prefix = prefix_of(error)
+    if prefix in REFUSALS:
+        return ConnectionError(REFUSALS[prefix], code=prefix)
     if isinstance(error, exceptions.MaxConnectionsError):
         return ConnectionError("Every connection of the pool is in use.", code="pool")
     if isinstance(error, exceptions.TimeoutError):

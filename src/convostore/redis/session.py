@@ -28,8 +28,8 @@ from convostore.redis import codec, keys
 from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands
+from convostore.redis.driver import Client
 from convostore.redis.errors import translated
-from convostore.redis.links import Client
 from convostore.redis.lists import page
 from convostore.redis.sweeping import sweep
 

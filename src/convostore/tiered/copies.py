@@ -21,13 +21,15 @@ from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from convostore.domain.revisions import set_managed
 from convostore.models import Session
 from convostore.redis import codec, keys
-from convostore.redis.links import Client, Link, servers_of
+from convostore.redis.connection import Connection
+from convostore.redis.driver import Client
 from convostore.redis.scripts import load_script
+from convostore.redis.servers import servers_of
 from convostore.tiered.breaker import Breaker
 
 T = TypeVar("T")
@@ -75,31 +77,31 @@ class HotCopies:
     async def read(self, session_id: UUID) -> Copy | None:
         """Return a session's copy, if there is one to be believed."""
 
-        async def get(link: Link) -> Copy | None:
+        async def get(connection: Connection) -> Copy | None:
             try:
                 # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
-                value = await link.ask("GETEX", _key(session_id))
+                value = await connection.execute("GETEX", _key(session_id))
             except ResponseError as error:
                 if not str(error).startswith("WRONGTYPE"):
                     raise
                 self._count_garbage(error)
                 return None
-            return self._believed(link, value)
+            return self._believed(connection, value)
 
         return await self._attempt(session_id, get, None)
 
     async def enter(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
         """Enter a session's fence; return whether that was possible, or, when reading, the copy that is there."""
 
-        async def enter(link: Link) -> Copy | bool:
-            server, _ = self._identities[link.connection._writer]
+        async def enter(connection: Connection) -> Copy | bool:
+            server, _ = self._identities[connection.socket]
             mode = "write" if writing else "read"
-            value = await link.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
+            value = await connection.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
             if not value:
                 return True
-            found = self._believed(link, value)
+            found = self._believed(connection, value)
             if found is None:
-                await link.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
+                await connection.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
             return found or True
 
         return await self._attempt(session_id, enter, False)
@@ -117,10 +119,10 @@ class HotCopies:
             generation: the tenant's generation, not newer than the session.
         """
 
-        async def leave(link: Link) -> bool:
-            server, _ = self._identities[link.connection._writer]
+        async def leave(connection: Connection) -> bool:
+            server, _ = self._identities[connection.socket]
             value = b"" if session is None else _value(session, server, generation)
-            await link.run(_script("leave"), _key(session_id), token, server, revision, value, self._ttl)
+            await connection.run(_script("leave"), _key(session_id), token, server, revision, value, self._ttl)
             return True
 
         return await self._attempt(session_id, leave, False)
@@ -128,15 +130,15 @@ class HotCopies:
     async def drop(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
 
-        async def drop(link: Link) -> bool:
-            return bool(await link.run(_script("drop"), _key(session_id), str(tenant_id or "")))
+        async def drop(connection: Connection) -> bool:
+            return bool(await connection.run(_script("drop"), _key(session_id), str(tenant_id or "")))
 
         return await self._attempt(session_id, drop, False)
 
-    async def _attempt(self, session_id: UUID, work: Callable[[Link], Awaitable[T]], otherwise: T) -> T:
-        async def work_there(link: Link) -> T:
-            await self._identify(link)
-            return await work(link)
+    async def _attempt(self, session_id: UUID, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
+        async def work_there(connection: Connection) -> T:
+            await self._identify(connection)
+            return await work(connection)
 
         if not self.breaker.try_it():
             return otherwise
@@ -150,14 +152,14 @@ class HotCopies:
         self.breaker.succeeded()
         return result
 
-    async def _identify(self, link: Link) -> None:
+    async def _identify(self, connection: Connection) -> None:
         """Learn to which server a link leads, unless that was learned a moment ago."""
         asked_at = time.monotonic()
-        known = self._identities.get(link.connection._writer)
+        known = self._identities.get(connection.socket)
         if known is None or asked_at - known[1] > self._servers.identity_lasts / 2:
-            self._identities[link.connection._writer] = await _identity(link), asked_at
+            self._identities[connection.socket] = await connection.identity(), asked_at
 
-    def _believed(self, link: Link, value: bytes | None) -> Copy | None:
+    def _believed(self, connection: Connection, value: bytes | None) -> Copy | None:
         """Return a copy, if the value is one of this server's."""
         if value is None or not value.startswith(b"C|"):
             return None
@@ -166,7 +168,7 @@ class HotCopies:
         except (ValueError, OverflowError) as error:
             self._count_garbage(error)
             return None
-        server, asked_at = self._identities[link.connection._writer]
+        server, asked_at = self._identities[connection.socket]
         is_certain = time.monotonic() - asked_at < self._servers.identity_lasts
         return found if is_certain and found.server == server else None
 
@@ -199,14 +201,6 @@ def _value(session: Session, server: str, generation: int) -> bytes:
 
 def _key(session_id: UUID) -> str:
     return f"{keys.bucket(session_id)}copy:{session_id}"
-
-
-async def _identity(link: Link) -> str:
-    """Return which server a link leads to, and since which promotion: both ids change when data may be lost."""
-    found = await link.info("server", "replication")
-    if found["role"] != "master":
-        raise RedisError("the server is a replica")
-    return f"{found['run_id']}:{found['master_replid']}"
 
 
 def _milliseconds(span: timedelta) -> int:

@@ -17,7 +17,7 @@ from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.sessions import HOT_TTL, check_unbound
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
-from convostore.redis.links import Client
+from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
 from convostore.tiered.copies import Copy, HotCopies
 from convostore.tiered.leases import Leases

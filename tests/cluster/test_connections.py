@@ -1,4 +1,4 @@
-"""Links to the nodes of a cluster: bounded, never left with an answer, and never running a command that nobody sent."""
+"""Connections to the nodes of a cluster: bounded in number, never reused with a reply left, closed with the client."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from redis.crc import key_slot
 from convostore.errors import ConnectionError, ValidationError
 from convostore.models import Session
 from convostore.redis import RedisSessionStore, check_eviction, create_client, keys
-from convostore.redis.links import Command, Link
+from convostore.redis.connection import Command, Connection
 from convostore.testing.factories import make_session
 from tests.cluster.nodes import Cluster, Node
 
 pytestmark = pytest.mark.usefixtures("dropped_connections")
 
 
+NAME = "few-connections"
+
+
 @pytest.fixture
 async def client(cluster: Cluster) -> AsyncIterator[RedisCluster]:
-    async with create_client(cluster.url, max_connections=2) as opened:
+    async with create_client(f"{cluster.url}?client_name={NAME}", max_connections=2) as opened:
         yield opened
 
 
@@ -44,6 +47,11 @@ async def primary_of(cluster: Cluster, key: str) -> Node:
     raise LookupError(key)
 
 
+async def connections_named(name: str, cluster: Cluster) -> list[int]:
+    """Return how many connections of a client's name each node has."""
+    return [str(await node.ask("CLIENT", "LIST")).count(f"name={name} ") for node in cluster.nodes]
+
+
 async def session_apart(cluster: Cluster) -> tuple[Session, Node]:
     """Return a session whose channel pointer is on another primary than itself, and that primary."""
     while True:
@@ -54,14 +62,15 @@ async def session_apart(cluster: Cluster) -> tuple[Session, Node]:
             return session, other
 
 
-async def test_a_thousand_calls_at_once_wait_for_few_connections(client: RedisCluster) -> None:
+async def test_a_thousand_calls_at_once_wait_for_few_connections(cluster: Cluster, client: RedisCluster) -> None:
     stores = [RedisSessionStore(client, timeout=30.0) for _ in range(2)]
     tenant, agent = uuid4(), uuid4()
     sessions = [make_session(tenant, agent_id=agent) for _ in range(1_000)]
     await asyncio.gather(*(stores[n % 2].save(session) for n, session in enumerate(sessions)))
     assert await asyncio.gather(*(stores[n % 2].get(each.session_id) for n, each in enumerate(sessions))) == sessions
     assert len(await stores[0].list_by_agent(tenant, agent, limit=1_000)) == 1_000
-    assert all(len(node._connections) <= 3 for node in client.nodes_manager.nodes_cache.values())
+    # Two for calls, and one with which the driver asks for the topology.
+    assert 2 <= max(await connections_named(NAME, cluster)) <= 3
 
 
 async def test_calls_that_are_given_up_leave_no_answer_behind(store: RedisSessionStore) -> None:
@@ -87,13 +96,13 @@ async def test_a_list_takes_two_trips_to_each_node(
     tenant, agent = uuid4(), uuid4()
     await asyncio.gather(*(store.save(make_session(tenant, agent_id=agent)) for _ in range(100)))
     trips: Counter[int] = Counter()
-    exchange = Link.exchange
+    exchange = Connection.exchange
 
-    async def counted(link: Link, commands: Sequence[Command]) -> list[Any]:
-        trips[link.connection.port] += 1
-        return await exchange(link, commands)
+    async def counted(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+        trips[connection.raw.port] += 1
+        return await exchange(connection, commands)
 
-    monkeypatch.setattr(Link, "exchange", counted)
+    monkeypatch.setattr(Connection, "exchange", counted)
     assert len(await store.list_by_agent(tenant, agent)) == 100
     assert trips == {node.port: 2 for node in await cluster.primaries()}
 
@@ -167,10 +176,10 @@ async def test_a_cluster_that_is_not_there_is_a_connection_error() -> None:
 
 
 async def test_a_client_that_was_closed_opens_nothing_again(cluster: Cluster) -> None:
-    async with create_client(cluster.url) as client:
+    async with create_client(f"{cluster.url}?client_name=closed") as client:
         store = RedisSessionStore(client)
         assert await store.health_check()
+        assert sum(await connections_named("closed", cluster)) >= 3
     with pytest.raises(ConnectionError):
         await store.get(uuid4())
-    nodes = client.nodes_manager.nodes_cache.values()
-    assert not any(connection.is_connected for node in nodes for connection in node._connections)
+    assert sum(await connections_named("closed", cluster)) == 0

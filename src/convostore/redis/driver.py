@@ -1,0 +1,289 @@
+"""What the stores rely on in redis-py beyond its documented interface: each reliance is named, explained and tested.
+
+redis-py documents clients that send commands. The stores use what is below them, the connections and the topology,
+because they route and retry themselves: see docs/decisions/0010. Nothing else in convostore touches the driver's
+internals. Tests: tests/redis/test_driver.py, and tests/cluster/test_driver.py for what needs a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias
+
+import redis.asyncio as aio
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import Connection, SSLConnection, parse_url
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.crc import key_slot
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    MovedError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+
+Client: TypeAlias = "aio.Redis | RedisCluster"
+"""A client of redis-py."""
+
+RawConnection: TypeAlias = Any
+"""A connection of redis-py, whose methods have no types."""
+
+Node: TypeAlias = ClusterNode
+"""A node of a cluster, with its connections."""
+
+
+async def exchange(connection: RawConnection, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Send commands in one pipeline; return for each its reply, or the `ResponseError` that it was refused with.
+
+    Relies on: `send_packed_command` of `pack_commands` writes them all; `read_response(disable_decoding=True)` returns
+    bytes whatever the client decodes, and leaves the connection usable when it raises a `ResponseError`.
+    """
+    await connection.send_packed_command(connection.pack_commands(commands))
+    replies: list[Any] = []
+    for _ in commands:
+        try:
+            replies.append(await connection.read_response(disable_decoding=True))
+        except ResponseError as error:
+            replies.append(error)
+    return replies
+
+
+def socket_of(connection: RawConnection) -> object:
+    """Return an object that lives as long as the socket of a connection and can be referenced weakly.
+
+    Relies on: a connection has a new `_writer` after each connect, and drops it when it is closed.
+    """
+    return connection._writer
+
+
+async def abort(connection: RawConnection) -> None:
+    """Close a connection without waiting for the server. The next caller connects it again.
+
+    Relies on: `disconnect(nowait=True)` does not wait for the socket to be closed.
+    """
+    await connection.disconnect(nowait=True)
+
+
+def close_when_released(connection: RawConnection) -> None:
+    """Let a connection be closed when its caller gives it back.
+
+    Relies on: pools and nodes close a connection on release after `mark_for_reconnect`.
+    """
+    connection.mark_for_reconnect()
+
+
+async def acquire(client: aio.Redis) -> RawConnection:
+    """Return a connection of a client's pool, connected, with no reply left in it.
+
+    Relies on: `get_connection` waits as the pool is configured to, and replaces a socket that the server has closed or
+    that has something left to read.
+    """
+    pool: Any = client.connection_pool
+    return await pool.get_connection()
+
+
+async def release(client: aio.Redis, connection: RawConnection) -> None:
+    """Give a connection back to a client's pool.
+
+    Relies on: `release` takes a closed connection back as well, for which the pool then opens no other.
+    """
+    pool: Any = client.connection_pool
+    await pool.release(connection)
+
+
+class Topology:
+    """Which nodes hold which slots, as a cluster's client knows it (`nodes_manager`), and the connections to them."""
+
+    def __init__(self, client: RedisCluster) -> None:
+        self._client: Any = client
+
+    async def load(self) -> None:
+        """Ask the cluster for its topology, unless the client has it.
+
+        Relies on: `initialize` costs nothing once it has succeeded, and a client may be initialized again.
+
+        Raises:
+            RedisClusterException: no node answers.
+        """
+        try:
+            await self._client.initialize()
+        except (RedisError, OSError) as error:
+            raise RedisClusterException("no node answers") from error
+
+    async def refresh(self, suspect: str) -> None:
+        """Ask the cluster again, a suspect node last.
+
+        Relies on: `nodes_manager.initialize` replaces the map, keeps the `ClusterNode` of a node that stays, and asks
+        `last_failed_node_name` last.
+
+        Raises:
+            RedisClusterException: no node answers.
+        """
+        await self._nodes.initialize(last_failed_node_name=suspect)
+
+    def primary_of(self, key: str) -> Node | None:
+        """Return the node that holds a key, or None if none is known.
+
+        Relies on: `slots_cache` maps a slot to its primary followed by its replicas.
+        """
+        nodes = self._nodes.slots_cache.get(key_slot(key.encode()))
+        return nodes[0] if nodes else None
+
+    def primaries(self) -> list[Node]:
+        """Return all nodes that hold slots. Relies on `slots_cache`, as `primary_of` does."""
+        return list(dict.fromkeys(nodes[0] for nodes in self._nodes.slots_cache.values()))
+
+    async def follow_moved(self, error: MovedError) -> Node:
+        """Note that a slot has moved, and return the node to which.
+
+        Relies on: `move_slot` changes the map for one slot and adds a node that it does not know; it needs an entry.
+        """
+        self._nodes.slots_cache.setdefault(error.slot_id, [])
+        await self._nodes.move_slot(error)
+        return self._node(error)
+
+    def follow_ask(self, error: AskError) -> Node:
+        """Return the node that is importing a slot.
+
+        Relies on: `set_nodes` adds a node to `nodes_cache`. A node without slots is in no map yet.
+        """
+        if self._nodes.get_node(error.host, error.port) is None:
+            node = ClusterNode(error.host, error.port, "primary", **self._nodes.connection_kwargs)
+            self._nodes.set_nodes(self._nodes.nodes_cache, {node.name: node})
+        return self._node(error)
+
+    def acquire(self, node: Node) -> RawConnection:
+        """Return a connection to a node, which may have to be connected.
+
+        Relies on: `acquire_connection` opens up to `max_connections` and reuses those that were released.
+        """
+        return node.acquire_connection()
+
+    async def connect(self, node: Node, connection: RawConnection) -> None:
+        """Connect; connect again if the server has closed the socket or a reply is left in it.
+
+        Relies on: `disconnect_if_needed` closes a connection that was marked while nobody used it; `can_read` is true
+        or raises if the next reply would not be that of the next command.
+        """
+        await node.disconnect_if_needed(connection)
+        await connection.connect()
+        try:
+            left = await connection.can_read()
+        except (RedisError, OSError):
+            left = True
+        if left:
+            await abort(connection)
+            await connection.connect()
+
+    async def release(self, node: Node, connection: RawConnection) -> None:
+        """Give a connection back to its node; close it if the client was closed or the node has left the cluster.
+
+        Relies on: `_initialize` is true after `aclose`, and a node that has left is not in `nodes_cache`; the driver
+        does not close its connections that are in use then.
+        """
+        if self._client._initialize or self._nodes.nodes_cache.get(node.name) is not node:
+            close_when_released(connection)
+        try:
+            await node.disconnect_if_needed(connection)
+        finally:
+            node.release(connection)
+
+    @property
+    def _nodes(self) -> Any:
+        return self._client.nodes_manager
+
+    def _node(self, error: AskError) -> Node:
+        node: Node = self._nodes.get_node(error.host, error.port)
+        return node
+
+
+def capacity_of(node: Node) -> int:
+    """Return how many connections callers may hold at a time: one is left to the driver, to ask for the topology.
+
+    Relies on: beyond `max_connections`, `acquire_connection` raises instead of waiting.
+    """
+    return max(1, node.max_connections - 1)
+
+
+class ClusterClient(RedisCluster):
+    """A client that can be opened while the cluster is down, as that of one server can, and stays closed.
+
+    Relies on: `__aenter__` counts users by `_increment_usage` before it initializes, and every use calls `initialize`.
+    """
+
+    _closed = False
+
+    async def __aenter__(self) -> Self:
+        await self._increment_usage()
+        return self
+
+    async def initialize(self, *arguments: Any, **named: Any) -> Self:
+        if self._closed:
+            raise RedisClusterException("The client is closed.")
+        _ = await super().initialize(*arguments, **named)
+        return self
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await super().aclose()
+
+
+class _SentinelConnection(SentinelManagedConnection):
+    """Relies on: `read_response` is all that the driver overrides to replace READONLY by a lost connection."""
+
+    # A READONLY command was not run; after a lost connection nobody knows.
+    read_response = Connection.read_response  # type: ignore[assignment]
+
+
+class _SentinelSSLConnection(_SentinelConnection, SSLConnection):
+    pass
+
+
+class _SentinelPool(SentinelConnectionPool, aio.BlockingConnectionPool):
+    """A pool whose callers wait for a free connection, and whose sentinels are closed with it.
+
+    Relies on: both pools call `super().__init__` and share the bookkeeping of `ConnectionPool`.
+    """
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        await self.sentinel_manager.aclose()
+
+
+def sentinel_pool(
+    service: str, hosts: list[tuple[str, int]], *, ssl: bool, sentinel_options: dict[str, Any], **options: Any
+) -> aio.ConnectionPool:
+    """Return a blocking pool of connections to the primary of a service, which sentinels name at each connect.
+
+    Relies on: `SentinelConnectionPool` takes the class of its connections as `connection_class`.
+    """
+    pool: Any = _SentinelPool
+    sentinels: Any = Sentinel
+    found: aio.ConnectionPool = pool(
+        service,
+        sentinels(hosts, sentinel_kwargs={**sentinel_options, "ssl": ssl}),
+        connection_class=_SentinelSSLConnection if ssl else _SentinelConnection,
+        **options,
+    )
+    return found
+
+
+def options_of(url: str) -> tuple[dict[str, Any], bool]:
+    """Return the options of connections that a `redis://` or `rediss://` URL gives, and whether it asks for TLS.
+
+    Relies on: `parse_url` returns arguments of a connection, and names TLS by `connection_class`.
+    """
+    options: dict[str, Any] = dict(parse_url(url))
+    return options, options.pop("connection_class", None) is SSLConnection
+
+
+def prefix_of(error: Exception) -> str:
+    """Return the prefix of an error reply, such as `READONLY`; of another error, something that is no prefix.
+
+    Relies on: the parser cuts the prefix off where it has a class for the error, and keeps it as `status_code`.
+    """
+    prefix: str = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    # "ERR AUTH <password> called without any password configured": the parser knows it by its text.
+    return "WRONGPASS" if prefix == "ERR" and isinstance(error, AuthenticationError) else prefix

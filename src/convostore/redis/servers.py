@@ -1,0 +1,237 @@
+"""The servers that hold the keys, and the way of each command to the one that holds its key.
+
+redis-py's routing on a cluster is not used: it repeats commands whose reply was lost, fails calls when all connections
+are in use, and closes the connections of other calls after a redirection. See docs/decisions/0010.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+import redis.asyncio as aio
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, ResponseError
+
+from convostore.errors import ConnectionError
+from convostore.redis import driver
+from convostore.redis.connection import Command, Connection
+from convostore.redis.driver import Client, Node
+
+T = TypeVar("T")
+
+_REDIRECTIONS = 5
+"""How many redirections a call follows; more than two only occur while a slot moves."""
+
+_PATIENCE = 0.1
+"""Seconds without a reply after which a call that is given up makes its node suspect."""
+
+_REFRESH_EVERY = 0.1
+"""Seconds between two refreshes of the topology, at least."""
+
+_REFRESH_TIMEOUT = 0.5
+"""Seconds that a refresh of the topology may take."""
+
+_limits: WeakKeyDictionary[RedisCluster, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
+"""The free connections to each node of a cluster, shared by all stores on one client."""
+
+
+class Servers(ABC):
+    """The servers that hold the keys of a client."""
+
+    in_order: bool
+    """Whether one server holds all keys, and so runs a pipeline in order."""
+    identity_lasts: float
+    """How long, in seconds, a checked server identity may be reused before INFO is asked again."""
+
+    @abstractmethod
+    async def located(self, keys: Iterable[str]) -> list[Any]:
+        """Return the node that holds each key."""
+
+    @abstractmethod
+    async def primaries(self) -> list[Any]:
+        """Return all nodes that hold keys."""
+
+    @abstractmethod
+    def connection(self, node: Any, *, asking: bool = False) -> AbstractAsyncContextManager[Connection]:
+        """Return a connection to a node for the duration of a block; wait while all of them are in use.
+
+        It is closed if a reply may be left in it: the next caller must not take that for its own.
+        """
+
+    @abstractmethod
+    async def _redirected(self, error: AskError) -> tuple[Any, bool]:
+        """Return the node that a redirection names, and whether to send ASKING there."""
+
+    async def on(self, key: str, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Do work on a connection to the server that holds a key; after a redirection, do it again where that leads."""
+        (node,), asking = await self.located([key]), False
+        for left in reversed(range(_REDIRECTIONS)):
+            try:
+                async with self.connection(node, asking=asking) as connection:
+                    return await work(connection)
+            except AskError as error:
+                if not left:
+                    raise
+                node, asking = await self._redirected(error)
+        raise AssertionError("unreachable")
+
+    async def send(self, commands: Sequence[Command]) -> list[Any]:
+        """Send each command to the server that holds its key: one pipeline per server, all of them at once.
+
+        A redirected command was not run, so it is sent again.
+
+        Returns:
+            The reply of each command, or the error that it met.
+        """
+        nodes = await self.located([key_of(command) for command in commands])
+        replies: list[Any] = [None] * len(commands)
+        due: dict[tuple[Any, bool], list[int]] = {}
+        for at, node in enumerate(nodes):
+            due.setdefault((node, False), []).append(at)
+        for _ in range(_REDIRECTIONS):
+            pipelines = [self._exchanged(*route, [commands[at] for at in part]) for route, part in due.items()]
+            exchanged = [await pipelines[0]] if len(pipelines) == 1 else await asyncio.gather(*pipelines)
+            again: dict[tuple[Any, bool], list[int]] = {}
+            for part, found in zip(due.values(), exchanged, strict=True):
+                for at, reply in zip(part, found, strict=True):
+                    replies[at] = reply
+                    if isinstance(reply, AskError):
+                        again.setdefault(await self._redirected(reply), []).append(at)
+            if not again:
+                break
+            due = again
+        return replies
+
+    async def everywhere(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
+        """Do work on a connection to each server that holds keys, on all of them at once."""
+
+        async def on(node: Any) -> T:
+            async with self.connection(node) as connection:
+                return await work(connection)
+
+        done = await asyncio.gather(*(on(node) for node in await self.primaries()), return_exceptions=True)
+        for found in done:
+            if isinstance(found, BaseException):
+                raise found
+        return cast("list[T]", done)
+
+    async def _exchanged(self, node: Any, asking: bool, commands: list[Command]) -> list[Any]:
+        try:
+            async with self.connection(node, asking=asking) as connection:
+                return await connection.exchange(commands)
+        except (RedisError, OSError) as error:
+            return [error] * len(commands)
+
+
+class OneServer(Servers):
+    """A server behind a pool, whose connections may ask sentinels for the primary."""
+
+    in_order = True
+    # A demotion closes the connections: sentinels do, and a process that was restarted has none.
+    identity_lasts = inf
+
+    def __init__(self, client: aio.Redis) -> None:
+        self._client = client
+
+    async def located(self, keys: Iterable[str]) -> list[Any]:
+        return [None for _ in keys]
+
+    async def primaries(self) -> list[Any]:
+        return [None]
+
+    @asynccontextmanager
+    async def connection(self, node: Any, *, asking: bool = False) -> AsyncIterator[Connection]:
+        raw = await driver.acquire(self._client)
+        try:
+            yield Connection(raw, asking=asking)
+        except ResponseError:
+            raise
+        except BaseException:
+            await driver.abort(raw)
+            raise
+        finally:
+            await driver.release(self._client, raw)
+
+    async def _redirected(self, error: AskError) -> tuple[Any, bool]:
+        raise ConnectionError("The server is part of a cluster: its URL begins with redis+cluster://.", code="MOVED")
+
+
+class Cluster(Servers):
+    """The nodes of a cluster, found by the client's map of slots."""
+
+    in_order = False
+    # Connections outlive a demotion. But a primary that lost writes by it is not promoted again before its successor
+    # was found dead, which takes cluster-node-timeout (15 s by default).
+    identity_lasts = 1.0
+
+    def __init__(self, client: RedisCluster) -> None:
+        self._topology = driver.Topology(client)
+        self._limits = _limits.setdefault(client, {})
+        self._suspect: str | None = None
+        self._refreshed_at = -inf
+
+    async def located(self, keys: Iterable[str]) -> list[Any]:
+        await self._load()
+        found = [self._topology.primary_of(key) for key in keys]
+        if not all(found):
+            self._suspect = ""
+            raise ConnectionError("No node of the cluster serves the key.", code="CLUSTERDOWN")
+        return found
+
+    async def primaries(self) -> list[Any]:
+        await self._load()
+        return list(self._topology.primaries())
+
+    @asynccontextmanager
+    async def connection(self, node: Node, *, asking: bool = False) -> AsyncIterator[Connection]:
+        async with self._limits.setdefault(node.name, asyncio.Semaphore(driver.capacity_of(node))):
+            raw, began = self._topology.acquire(node), time.monotonic()
+            try:
+                await self._topology.connect(node, raw)
+                yield Connection(raw, asking=asking)
+            except ResponseError:
+                raise
+            except BaseException as error:
+                if isinstance(error, RedisError | OSError) or time.monotonic() - began > _PATIENCE:
+                    self._suspect = node.name
+                await driver.abort(raw)
+                raise
+            finally:
+                await self._topology.release(node, raw)
+
+    async def _load(self) -> None:
+        """Load the topology if it is not known; refresh it if a node is suspect."""
+        try:
+            await self._topology.load()
+        except RedisClusterException as error:
+            raise ConnectionError("No node of the cluster could be reached.", code="cluster") from error
+        if self._suspect is not None and time.monotonic() - self._refreshed_at > _REFRESH_EVERY:
+            suspect, self._suspect, self._refreshed_at = self._suspect, None, time.monotonic()
+            try:
+                async with asyncio.timeout(_REFRESH_TIMEOUT):
+                    await self._topology.refresh(suspect)
+            except (RedisClusterException, RedisError, OSError, TimeoutError):
+                self._suspect = suspect
+
+    async def _redirected(self, error: AskError) -> tuple[Any, bool]:
+        if isinstance(error, MovedError):
+            return await self._topology.follow_moved(error), False
+        return self._topology.follow_ask(error), True
+
+
+def servers_of(client: Client) -> Servers:
+    """Return the servers that a client leads to."""
+    return Cluster(client) if isinstance(client, RedisCluster) else OneServer(client)
+
+
+def key_of(command: Command) -> str:
+    """Return the key of a command."""
+    key: str = command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]
+    return key
