@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, cast
 
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.redis import RedisSessionStore
 from tests.redis.monitoring import Monitor
 from tests.round_trips.counting import Traffic

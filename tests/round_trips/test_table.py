@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from convostore.call.boundary import Store
+from convostore.call.store import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.postgres import (
     PostgresAuditStore,
