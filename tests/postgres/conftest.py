@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool
-from tests.postgres.databases import connected
+from tests.postgres.databases import NO_TENANT, connected
+from tests.postgres.filled import fill
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+TABLES = """
+SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p')
+AND NOT relispartition AND relname <> ALL ($1)
+"""
 
 
 @pytest.fixture(scope="module", params=["engines", "postgres16"], ids=["18", "16"])
@@ -27,6 +34,19 @@ async def pool(server: Embedded) -> AsyncIterator[Pool]:
     """A pool on each version."""
     async with await create_pool(server.postgres_dsn) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+async def tables(server: Embedded) -> list[str]:
+    """Every table of the schema that holds a tenant's data."""
+    async with connected(server.postgres_dsn) as connection:
+        return [name for (name,) in await connection.fetch(TABLES, NO_TENANT)]
+
+
+@pytest.fixture(scope="module")
+async def tenant(pool: Pool) -> UUID:
+    """A tenant with a row in every table."""
+    return await fill(pool)
 
 
 @pytest.fixture

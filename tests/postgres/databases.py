@@ -9,6 +9,9 @@ from uuid import uuid4
 
 import asyncpg
 
+NO_TENANT = ["alembic_version", "audit_retention"]
+"""The tables that belong to nobody: the version of the schema, and the months whose audit bodies were dropped."""
+
 
 def dsn_of(dsn: str, *, database: str = "convostore", user: str = "postgres") -> str:
     """Return an embedded engine's DSN with another database or user."""

@@ -42,14 +42,16 @@ class Filled:
     async def row(self, statement: str) -> Any:
         """Return the first row of a statement that sees the tenant's rows alone."""
         async with self.connection.transaction():
-            await self.connection.execute(f"SET LOCAL convostore.tenants = '{{{self.tenant}}}'")
+            await self.connection.execute("SELECT convostore.bind($1)", self.tenant)
             return await self.connection.fetchrow(statement)
 
 
 def nodes(plan: dict[str, Any]) -> Any:
+    """Yield the nodes of a plan, but for those that bind the tenant."""
     yield plan
     for child in plan.get("Plans", []):
-        yield from nodes(child)
+        if child["Node Type"] != "Subquery Scan" or child["Parent Relationship"] != "InitPlan":
+            yield from nodes(child)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,7 @@ async def test_the_function_of_text_search_scans_the_index_of_words_alone(filled
         "UNION ALL SELECT 'sequential', seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'episode'"
     )
     async with filled.connection.transaction():
+        await filled.connection.execute("SELECT convostore.bind($1)", filled.tenant)
         before = dict(await filled.connection.fetch(counted))
         await filled.connection.fetch(
             "SELECT * FROM convostore.matching_episodes($1, $2, 'tea', 'simple', false, "

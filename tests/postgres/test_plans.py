@@ -1,4 +1,4 @@
-"""Every statement there is reads filled tables by indexes that start with the tenant, under the plan for any values."""
+"""Every statement there is reads filled tables by indexes that start with the tenant, by generic and custom plans."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import BIND_TENANT, Statements
+from convostore.postgres.statements import Statements
+from convostore.postgres.tenancy import BIND_TENANT
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_audit_plans import SHAPES
@@ -68,6 +69,26 @@ EMPTY = (
 ACROSS = "session_session_id_key"
 """The one index across tenants that statements may use: it leads to one row, whose tenant is compared."""
 
+POLICY = "tenant_id = (NULLIF(current_setting("
+"""How a condition begins that row-level security adds."""
+
+VALUES = {
+    "bigint": "1",
+    "boolean": "true",
+    "bytea": "'x'",
+    "double precision": "0.5",
+    "integer": "1",
+    "interval": "'1 s'",
+    "json": "'[]'",
+    "jsonb": "'{}'",
+    "smallint": "3",
+    "text": "'a'",
+    "timestamp with time zone": "now()",
+    "uuid": "md5('1')::uuid",
+    "vector": "'[1,2,3]'",
+}
+"""A value of each type that parameters have; the ids are those of a tenant."""
+
 OTHERWISE = {
     ("convostore.agent", "name"): "name || t.id",
     ("convostore.audit_record", "sequence"): "sequence + ascii(t.tenant_id::text)",
@@ -85,6 +106,11 @@ READ_OTHERWISE = [
 ]
 
 
+def value_of(kind: str) -> str:
+    """Return a value of a type as SQL writes it."""
+    return f"ARRAY[{VALUES[kind[:-2]]}]::{kind}" if kind.endswith("[]") else VALUES[kind]
+
+
 async def multiply(admin: Any, tenants: list[UUID]) -> None:
     """Give all that some tenants have to each of many others."""
     for table, columns in await admin.fetch(TABLES):
@@ -100,14 +126,14 @@ async def multiply(admin: Any, tenants: list[UUID]) -> None:
 
 
 async def plan(connection: Any, statement: str) -> dict[str, Any]:
-    """Return the plan that a statement gets for any values."""
+    """Return the plan of a statement for one value of each type."""
     await connection.execute(f"PREPARE planned AS {statement}")
     try:
-        count = await connection.fetchval(
-            "SELECT cardinality(parameter_types) FROM pg_prepared_statements WHERE name = 'planned'"
+        types = await connection.fetchval(
+            "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'planned'"
         )
-        nulls = f"({', '.join(['NULL'] * count)})" if count else ""
-        found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE planned{nulls}")
+        values = ", ".join(map(value_of, types))
+        found = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE planned{f'({values})' if types else ''}")
     finally:
         await connection.execute("DEALLOCATE planned")
     top: dict[str, Any] = json.loads(found)[0]["Plan"]
@@ -121,7 +147,7 @@ def faults(node: dict[str, Any], empty: set[str], prefixed: set[str]) -> Iterato
         yield f"{kind} on {table}"
     if index is not None:
         # What row-level security compares is no condition of the statement's.
-        compared = node.get("Filter" if index == ACROSS else "Index Cond", "").replace("COALESCE((tenant_id = ", "")
+        compared = node.get("Filter" if index == ACROSS else "Index Cond", "").replace(POLICY, "")
         if index not in {*prefixed, ACROSS} or "tenant_id = " not in compared:
             yield f"{kind} using {index} ({compared})"
     yield from (f"conflicts by {name}" for name in {*node.get("Conflict Arbiter Indexes", [])} - prefixed)
@@ -130,9 +156,10 @@ def faults(node: dict[str, Any], empty: set[str], prefixed: set[str]) -> Iterato
 
 
 async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(server: Embedded) -> None:
+    found: dict[str, list[str]] = {}
     async with fresh_database(server.postgres_dsn) as dsn:
         await migrate(dsn)
-        async with await create_pool(dsn, max_size=1, settings={"plan_cache_mode": "force_generic_plan"}) as pool:
+        async with await create_pool(dsn, max_size=1) as pool:
             tenants = [await fill(pool) for _ in range(ROWS)]
             async with connected(dsn, session_replication_role="replica") as admin:
                 await multiply(admin, tenants)
@@ -140,13 +167,14 @@ async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(serve
                 empty = {name for (name,) in await admin.fetch(EMPTY, TENANTS)}
             async with pool.acquire() as connection:
                 await prepare(connection)
-                found = {
-                    name: [fault for text in texts for fault in faults(await plan(connection, text), empty, prefixed)]
-                    for name, texts in STATEMENTS.items()
-                }
-                noticed = [[*faults(await plan(connection, text), empty, prefixed)] for text in READ_OTHERWISE]
+                for mode in ("force_generic_plan", "force_custom_plan"):
+                    await connection.execute(f"SET plan_cache_mode = {mode}")
+                    for name, texts in STATEMENTS.items():
+                        plans = [await plan(connection, text) for text in texts]
+                        found[f"{name}, {mode}"] = [fault for top in plans for fault in faults(top, empty, prefixed)]
+                    noticed = [[*faults(await plan(connection, text), empty, prefixed)] for text in READ_OTHERWISE]
+                    assert [*map(len, noticed)] == [1] * len(READ_OTHERWISE)
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
-    assert [*map(len, noticed)] == [1] * len(READ_OTHERWISE)
     # Months to come, and what belongs to no tenant.
     assert {re.sub(r"_\d.*", "", name) for name in empty} == {"alembic_version", "audit_retention", "audit_body"}
 

@@ -21,8 +21,10 @@ from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import InvalidatingStatements, SessionStatements
-from convostore.postgres.statements import BIND_TENANT, EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
+from convostore.postgres.statements import EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
+from convostore.postgres.tenancy import BIND_TENANT, BOUND, BOUND_TO_HOLDER
 from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, numbered
+from tests.postgres.query_blocks import tables, unbound, unnamed
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
 NAMED = [(file, name) for file in FILES for name in queries(file)]
@@ -49,22 +51,14 @@ GENERATED = [
     and (declaration.soft_delete or statement not in ("restore", "purge"))
 ]
 
-REFERENCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|USING)\s+convostore\.\"?(\w+)\"?(\()?(?:\s+AS)?\s+(\w+)")
-INSERTED = re.compile(r"INSERT INTO convostore\.\"?(\w+)\"?")
-CONFLICT = re.compile(r"ON CONFLICT \((\"?)tenant_id\1[,)]")
-
 BY_ID_ALONE = {
     ("session", name)
     for name in ("get_session", "get_session_and_generation", "delete_session", "acquire_lock", "release_lock")
 }
-"""The documented exception: calls by session id name no tenant. These learn it first and then are bound to it."""
+"""The documented exception: calls by session id need no tenant. These learn it first and then are bound to it."""
 
-FOR_ALL_TENANTS = {("session", "sweep_sessions")}
-"""What an operator does: it learns whose rows are concerned and then is bound to those tenants."""
-
-WITHOUT_TABLES = {("audit", "create_months"), ("audit", "drop_months")}
-"""What makes and drops the partitions of all tenants, in reviewed functions."""
-
+WITHOUT_TABLES = {("audit", "create_months"), ("audit", "drop_months"), ("session", "old_sessions")}
+"""What concerns all tenants, in reviewed functions."""
 
 TENANT = UUID(int=5)
 SEARCHES = {"episode": VectorStatements(EPISODES), "rule": VectorStatements(RULES)}
@@ -119,19 +113,6 @@ def shapes(declaration: Declaration[Any]) -> Iterator[tuple[tuple[str, str], ...
             yield ((column, STARTED), (column, NOT_ENDED))
 
 
-def unbound(statement: str, condition: str) -> list[str]:
-    """Return the tables of a statement that no condition binds to a tenant."""
-    found = []
-    for table, function, alias in REFERENCE.findall(statement):
-        bound = f"{alias}.tenant_id = {condition}" in statement
-        if not function and not bound:
-            found.append(f"{table} AS {alias}")
-    # What is inserted carries its tenant, and must not replace a row of another.
-    if len(CONFLICT.findall(statement)) != statement.count("ON CONFLICT"):
-        found += INSERTED.findall(statement)
-    return found
-
-
 @pytest.mark.parametrize(("file", "name"), NAMED)
 async def test_a_named_query_can_be_prepared(pool: asyncpg.Pool[Any], file: str, name: str) -> None:
     statement = queries(file)[name]
@@ -158,10 +139,7 @@ async def test_a_search_can_be_prepared(pool: asyncpg.Pool[Any], entity: str, fi
 @pytest.mark.parametrize(("entity", "filters"), SEARCH_FILTERS)
 def test_a_search_binds_every_table_to_the_tenant(entity: str, filters: tuple[str, ...]) -> None:
     for text in searches(entity, filters):
-        assert unbound(text, "$1") == []
-        # Beside every reference stands the gate, except for the embedding joined to its own episode.
-        tables = [table for table, function, _ in REFERENCE.findall(text) if not function]
-        assert text.count(BIND_TENANT) + text.count("LEFT JOIN") == len(tables)
+        assert (unbound(text), unnamed(text)) == ([], [])
 
 
 def test_there_are_statements_to_look_at() -> None:
@@ -192,27 +170,23 @@ def test_every_named_query_is_used_and_no_other_is_asked_for() -> None:
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> None:
     statement = queries(file)[name]
-    if (file, name) in BY_ID_ALONE:
-        assert unbound(statement, "(SELECT tenant_id FROM context)") == []
-        assert "set_config('convostore.tenants', '{' || tenant_id || '}', true)" in statement
-        assert "coalesce($2::uuid, tenant_id)" in statement
-    elif (file, name) in FOR_ALL_TENANTS:
-        assert unbound(statement, "ANY (ARRAY(SELECT id FROM tenant))") == []
-        assert "set_config('convostore.tenants', array_agg(id)::text, true)" in statement
-    elif (file, name) in CATALOGUE:
-        assert REFERENCE.findall(statement) == []
+    if (file, name) in CATALOGUE:
+        assert [*tables(statement)] == []
     elif (file, name) in WITHOUT_TABLES:
-        assert re.fullmatch(r"SELECT convostore\.\w+\([^()]*\)", statement)
+        assert re.fullmatch(r"SELECT [^()]*convostore\.\w+\([^()]*\)", statement)
+    elif (file, name) in BY_ID_ALONE:
+        assert (unbound(statement), unnamed(statement, "<holder>")) == ([], [])
+        assert BOUND_TO_HOLDER in statement
     else:
-        assert unbound(statement, "$1") == []
-        assert BIND_TENANT in statement
+        assert (unbound(statement), unnamed(statement)) == ([], [])
+        assert BIND_TENANT in statement or BOUND in statement
 
 
 @pytest.mark.parametrize(("entity", "statement"), GENERATED)
 def test_a_generated_statement_binds_its_table_to_the_tenant(entity: str, statement: str) -> None:
     for text in generated(entity, statement):
-        assert unbound(text, "$1") == []
-        assert BIND_TENANT in text
+        assert (unbound(text), unnamed(text)) == ([], [])
+        assert BIND_TENANT in text or BOUND in text
 
 
 @pytest.mark.parametrize(
@@ -220,11 +194,28 @@ def test_a_generated_statement_binds_its_table_to_the_tenant(entity: str, statem
     [
         "SELECT 1 FROM convostore.rule AS r WHERE r.id = $1",
         "SELECT 1 FROM convostore.rule AS r JOIN convostore.agent AS a ON a.id = r.agent_id WHERE r.tenant_id = $1",
+        "SELECT 1 FROM convostore.rule AS t WHERE t.tenant_id = $1 AND EXISTS (SELECT FROM convostore.agent AS t)",
+        "SELECT 1 FROM convostore.rule AS t WHERE t.tenant_id = $1 UNION SELECT 1 FROM convostore.agent AS t",
         "INSERT INTO convostore.rule SELECT 1 ON CONFLICT (id) DO NOTHING",
     ],
 )
 def test_a_statement_that_forgets_the_tenant_would_be_noticed(statement: str) -> None:
-    assert unbound(statement, "$1") != []
+    assert unnamed(statement) != []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT 1 FROM convostore.rule AS t WHERE t.tenant_id = $1",
+        f"SELECT 1 FROM convostore.rule AS t WHERE {BIND_TENANT} AND EXISTS (SELECT FROM convostore.agent AS a)",
+        f"SELECT 1 FROM convostore.rule AS t WHERE {BIND_TENANT} UNION SELECT 1 FROM convostore.agent AS a",
+        f"WITH {BOUND} DELETE FROM convostore.rule AS t WHERE t.id IN (SELECT 1 WHERE (TABLE bound))",
+        "SELECT 1 FROM convostore.matching_episodes($1, $2)",
+        "INSERT INTO convostore.rule SELECT $1, $2",
+    ],
+)
+def test_a_statement_that_does_not_bind_would_be_noticed(statement: str) -> None:
+    assert unbound(statement) != []
 
 
 async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
@@ -234,12 +225,12 @@ async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
     )
     loose = {}
     for name, text in rows:
-        found = [
-            table
-            for table, function, alias in REFERENCE.findall(text)
-            if not function and not re.search(rf"\b{alias}\.tenant_id = ", text)
-        ]
+        found = [table for table, alias in tables(text) if not re.search(rf"\b{alias}\.tenant_id = ", text)]
         if found:
             loose[name] = found
-    # The documented exceptions: whose the session with an id is, and the months whose bodies were dropped.
-    assert loose == {"session_tenant": ["session"], "audit_body_dropped": ["audit_retention"]}
+    # The documented exceptions: whose a session is, which sessions are old, and the months whose bodies were dropped.
+    assert loose == {
+        "session_tenant": ["session"],
+        "old_sessions": ["session"],
+        "audit_body_dropped": ["audit_retention"],
+    }

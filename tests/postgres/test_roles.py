@@ -84,8 +84,8 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("create_audit_months", "convostore_owner", fixed, False, True),
         ("drop_audit_months", "convostore_owner", [*fixed, "lock_timeout=500ms"], False, False),
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
+        ("old_sessions", "convostore_search", fixed, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
-        ("tenants_with_old_sessions", "convostore_search", fixed, False, True),
         ("vector_spaces", "convostore_search", fixed, False, False),
     ]
 

@@ -19,8 +19,8 @@ from convostore.gateway.audit import BodyAuditStore
 from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import BIND_TENANT
 from convostore.postgres.store import PostgresStore
+from convostore.postgres.tenancy import BIND_TENANT
 
 M = TypeVar("M", bound=Model)
 

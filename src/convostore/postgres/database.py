@@ -38,6 +38,11 @@ class Database:
         async with self._connection() as connection:
             return await connection.fetchval(statement, *parameters)
 
+    async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
+        """Run a statement for each of several parameter lists, all or none, and return the rows of all."""
+        async with self._connection() as connection:
+            return await stream(connection, statement, each)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """Run several statements on one connection, all or none."""

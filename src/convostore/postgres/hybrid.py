@@ -5,7 +5,7 @@ from __future__ import annotations
 from convostore.domain.declarations import EPISODE
 from convostore.gateway.memory import RANK_CONSTANT, Filter
 from convostore.postgres.mapping import RowMapping, quoted
-from convostore.postgres.statements import BIND_TENANT
+from convostore.postgres.tenancy import BIND_TENANT
 from convostore.postgres.vectors import Search
 
 _COLUMNS = ", ".join(f"t.{quoted(name)}" for name in RowMapping(EPISODE.name, EPISODE.model).columns)
@@ -27,7 +27,7 @@ def fused(search: Search) -> str:
         f"FROM ({search.statement}) AS s), "
         "matching AS (SELECT m.id, row_number() OVER (ORDER BY m.rank DESC, m.id) AS place "
         f"FROM convostore.matching_episodes($1, {search.numbers['agent_id']}, {query}::text, {language}::text, "
-        f"{prefix}::boolean, {filters}, $3::bigint) AS m), "
+        f"{prefix}::boolean, {filters}, $3::bigint) AS m WHERE {BIND_TENANT}), "
         f"fused AS (SELECT f.id, sum(1 / ({RANK_CONSTANT} + f.place)::double precision) AS score "
         "FROM (SELECT id, place FROM matching UNION ALL SELECT id, place FROM near) AS f "
         f"GROUP BY f.id ORDER BY score DESC, f.id LIMIT {limit}::bigint OFFSET {offset}::bigint) "

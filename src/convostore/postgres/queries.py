@@ -1,8 +1,8 @@
 """Named queries: every statement that does not follow from a declaration, from `sql/*.sql`.
 
 A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. In it,
-`{{bind_tenant}}` stands for the subquery that sets the tenant of row-level security, and `{{columns of model}}` for the
-select list of an entity.
+`{{columns of model}}` stands for the select list of an entity, and `{{bind_tenant}}`, `{{bound}}` and
+`{{bound to holder}}` for what `tenancy` binds a statement with.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from convostore.domain.declarations import DECLARATIONS
 from convostore.postgres.mapping import RowMapping, quoted
-from convostore.postgres.statements import BIND_TENANT
+from convostore.postgres.tenancy import BIND_TENANT, BOUND, BOUND_TO_HOLDER
 
 
 @cache
@@ -28,7 +28,8 @@ def queries(name: str) -> dict[str, str]:
 
 
 def _expanded(statement: str) -> str:
-    statement = statement.replace("{{bind_tenant}}", BIND_TENANT)
+    for name, text in (("bind_tenant", BIND_TENANT), ("bound", BOUND), ("bound to holder", BOUND_TO_HOLDER)):
+        statement = statement.replace(f"{{{{{name}}}}}", text)
     for declaration in DECLARATIONS:
         columns = RowMapping(declaration.name, declaration.model).columns
         listed = ", ".join(f"t.{quoted(column)}" for column in columns)

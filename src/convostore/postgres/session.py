@@ -144,8 +144,10 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         """Delete sessions that are too old; return their tenants and ids."""
         if self._max_age is None:
             return []
-        query = queries("session")["sweep_sessions"]
-        rows = await self._database.fetch(query, self._clock() - self._max_age, limit)
+        before = self._clock() - self._max_age
+        old = await self._database.fetch(queries("session")["old_sessions"], before, limit)
+        each = ((tenant_id, session_ids, before) for tenant_id, session_ids in old)
+        rows = await self._database.fetch_pipelined(queries("session")["delete_old_sessions"], each) if old else []
         return [(row["tenant_id"], row["session_id"]) for row in rows]
 
     async def generation(self, tenant_id: UUID) -> int:

@@ -14,8 +14,7 @@ from typing import Any
 from convostore.domain.declaration import Declaration
 from convostore.gateway.table import NotEnded, Started, Where, Window
 from convostore.postgres.mapping import RowMapping, quoted
-
-BIND_TENANT = "(SELECT set_config('convostore.tenants', '{' || $1::uuid || '}', true)) IS NOT NULL"
+from convostore.postgres.tenancy import BIND_TENANT, BOUND, bound_row
 
 Shape = tuple[tuple[str, str], ...]
 """What a statement filters by: columns and comparisons, in the order of their parameters."""
@@ -140,14 +139,13 @@ class Statements:
         """
         columns, key = self._mapping.columns, [quoted(column) for column in self._declaration.key]
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
-        ready = "(SELECT ready FROM context)"
-        bound = f"{ready} AND t.tenant_id = $1"
+        bound = "(TABLE bound) AND t.tenant_id = $1"
         same = " AND ".join(f"t.{column} = given.{column}" for column in key)
         values = ["1" if column == "revision" else f"given.{quoted(column)}" for column in columns]
         kept = [column.removeprefix("t.") for column in self._kept.split(", ")]
         found = ", ".join(f"t.{column}" for column in (*key, *kept))
         return (
-            f"WITH context AS MATERIALIZED (SELECT {BIND_TENANT} AS ready), "
+            f"WITH {BOUND}, "
             f"given AS MATERIALIZED (SELECT {self._cast('given')}, given.place FROM {self._unnested()}), "
             f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, NOT {self._living} AS deleted "
             f"FROM {self._table} AS t WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
@@ -162,7 +160,8 @@ class Statements:
             f"revision = {_next_revision(write_id)}, write_id = {write_id} FROM given "
             f"WHERE {bound} AND {same} AND NOT EXISTS (SELECT FROM refused) RETURNING {found}), "
             f"inserted AS (INSERT INTO {self._table} AS t ({', '.join(map(quoted, columns))}, write_id) "
-            f"SELECT {', '.join(values)}, {write_id} FROM given WHERE {ready} AND NOT EXISTS (SELECT FROM refused) "
+            f"SELECT {', '.join(values)}, {write_id} FROM given WHERE (TABLE bound) "
+            "AND NOT EXISTS (SELECT FROM refused) "
             f"AND NOT EXISTS (SELECT FROM stored AS t WHERE {same}) ORDER BY given.place RETURNING {found}) "
             f"SELECT t.*, NULL AS refused FROM updated AS t UNION ALL SELECT t.*, NULL FROM inserted AS t "
             f"UNION ALL SELECT {found}, t.refused FROM refused AS t"
@@ -259,7 +258,7 @@ class Statements:
         if self._declaration.revisioned:
             columns.append("write_id")
             values.append(f"${len(values) + 2}::uuid")
-        return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) SELECT {', '.join(values)} WHERE {BIND_TENANT}"
+        return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) {bound_row(values)}"
 
     def _conditions(self, shape: Shape, *, living: bool = True) -> tuple[str, int]:
         """Return the conditions and the number of the last parameter they use."""

@@ -19,7 +19,7 @@ from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.spaces import EXACT_ROWS, Sizes, Spaces, index_name
-from convostore.postgres.statements import BIND_TENANT
+from convostore.postgres.tenancy import BIND_TENANT
 
 M = TypeVar("M", bound=Model)
 

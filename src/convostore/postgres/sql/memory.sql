@@ -26,9 +26,9 @@ LIMIT $10 OFFSET $11
 
 -- name: walk
 -- The relationships within reach of entities along valid edges both ways, nearest first; on request their ends too.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH RECURSIVE {{bound}},
 walk (depth, edges, frontier, behind) AS (
-    SELECT 0, '{}'::uuid[], ARRAY(SELECT DISTINCT unnest($2::uuid[])), '{}'::uuid[] WHERE (SELECT ready FROM context)
+    SELECT 0, '{}'::uuid[], ARRAY(SELECT DISTINCT unnest($2::uuid[])), '{}'::uuid[] WHERE (TABLE bound)
     UNION ALL
     SELECT walk.depth + 1, step.edges, step.frontier, walk.frontier
     FROM walk
@@ -39,13 +39,13 @@ walk (depth, edges, frontier, behind) AS (
             CROSS JOIN LATERAL (
                 SELECT r.id, r.to_entity_id AS other
                 FROM convostore.relationship AS r
-                WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.from_entity_id = start.id
+                WHERE (TABLE bound) AND r.tenant_id = $1 AND r.from_entity_id = start.id
                   AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4)
                   AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
                 UNION ALL
                 SELECT r.id, r.from_entity_id
                 FROM convostore.relationship AS r
-                WHERE (SELECT ready FROM context) AND r.tenant_id = $1 AND r.to_entity_id = start.id
+                WHERE (TABLE bound) AND r.tenant_id = $1 AND r.to_entity_id = start.id
                   AND r.valid_from <= $4 AND (r.valid_to IS NULL OR r.valid_to > $4)
                   AND ($3::text[] IS NULL OR r.relation_type = ANY ($3))
             ) AS edge
@@ -61,62 +61,62 @@ SELECT walk.depth, found.recorded_at, found.id, found.item AS relationship, NULL
 FROM walk
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of relationship}}) AS item FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.edges) OFFSET 0
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = ANY (walk.edges) OFFSET 0
 ) AS found
 UNION ALL
 SELECT walk.depth, found.recorded_at, found.id, NULL, found.item
 FROM walk
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of entity}}) AS item FROM convostore.entity AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = ANY (walk.frontier) AND $6::boolean OFFSET 0
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = ANY (walk.frontier) AND $6::boolean OFFSET 0
 ) AS found
 ORDER BY 1, 2, 3
 
 -- name: invalidate_relationship
 -- End a relationship at a moment, if it has not ended by then; return whether it is there.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 ended AS (
     UPDATE convostore.relationship AS t
     SET valid_to = $3, revision = t.revision + 1, write_id = $4
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2 AND (t.valid_to IS NULL OR t.valid_to > $3)
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2 AND (t.valid_to IS NULL OR t.valid_to > $3)
 )
 SELECT EXISTS (
     SELECT FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2
 )
 
 -- name: delete_entity
 -- Delete an entity and the relationships that touch it; return how many entities that were.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND (t.from_entity_id = $2 OR t.to_entity_id = $2)
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND (t.from_entity_id = $2 OR t.to_entity_id = $2)
     RETURNING t.id
 ),
 entities AS (
     DELETE FROM convostore.entity AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2
     RETURNING t.id
 )
 SELECT count(*) FROM entities
 
 -- name: delete_by_group
 -- Delete a group's episodes, entities and relationships, and the relationships that touch its entities; count them.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 episodes AS (
     DELETE FROM convostore.episode AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.group_id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.group_id = $2
     RETURNING t.id
 ),
 entities AS (
     DELETE FROM convostore.entity AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.group_id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.group_id = $2
     RETURNING t.id
 ),
 gone AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1
+    WHERE (TABLE bound) AND t.tenant_id = $1
       AND (t.group_id = $2 OR t.from_entity_id = ANY ((SELECT ids FROM gone)::uuid[])
            OR t.to_entity_id = ANY ((SELECT ids FROM gone)::uuid[]))
     RETURNING t.id
@@ -125,21 +125,21 @@ SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELE
 
 -- name: delete_by_customer
 -- Delete a customer's episodes and entities, and the relationships that touch those entities; count them.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 episodes AS (
     DELETE FROM convostore.episode AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.customer_profile_id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.customer_profile_id = $2
     RETURNING t.id
 ),
 entities AS (
     DELETE FROM convostore.entity AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1 AND t.customer_profile_id = $2
+    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.customer_profile_id = $2
     RETURNING t.id
 ),
 gone AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = $1
+    WHERE (TABLE bound) AND t.tenant_id = $1
       AND (t.from_entity_id = ANY ((SELECT ids FROM gone)::uuid[]) OR t.to_entity_id = ANY ((SELECT ids FROM gone)::uuid[]))
     RETURNING t.id
 )

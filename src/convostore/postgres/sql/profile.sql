@@ -2,46 +2,47 @@
 
 -- name: profiles_by_id
 -- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready)
+WITH {{bound}}
 SELECT p.tenant_id, p.write_id, convostore.profile_document(p, $3::uuid[]) AS document
 FROM convostore.profile AS p
-WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
+WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
 
 -- name: final_profile
 -- The profile that an id or a customer id leads to in the end, deleted or not, as a document.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH RECURSIVE {{bound}},
 chain AS (
     SELECT p.tenant_id, p.id, p.merged_into
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id = $2
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id = $2
     UNION ALL
     SELECT p.tenant_id, p.id, p.merged_into
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.customer_id = $3
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.customer_id = $3
       AND (p.deleted_at IS NULL OR p.merged_into IS NOT NULL)
     UNION ALL
     SELECT p.tenant_id, p.id, p.merged_into
     FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.merged_into
+    WHERE (TABLE bound)
 )
 SELECT p.tenant_id, convostore.profile_document(p, $4::uuid[]) AS document
 FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.id
-WHERE (SELECT ready FROM context) AND chain.merged_into IS NULL
+WHERE (TABLE bound) AND chain.merged_into IS NULL
 
 -- name: linked_profile
 -- The living profile that has a channel identity, as a document.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready)
+WITH {{bound}}
 SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
 FROM convostore.channel_identity AS c
 JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = c.profile_id
-WHERE (SELECT ready FROM context) AND c.tenant_id = $1 AND c.channel = $2 AND c.channel_user_id = $3 AND c.living
+WHERE (TABLE bound) AND c.tenant_id = $1 AND c.channel = $2 AND c.channel_user_id = $3 AND c.living
 
 -- name: list_profiles
 -- A tenant's living profiles, newest first, as documents.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 page AS (
     SELECT p.*
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.deleted_at IS NULL
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.deleted_at IS NULL
       AND ($4::text IS NULL OR p.verification_level = $4)
       AND p.created_at <= coalesce($5::timestamptz, 'infinity')
       AND (p.created_at < coalesce($5::timestamptz, 'infinity') OR p.id > $6::uuid)
@@ -54,12 +55,12 @@ ORDER BY page.created_at DESC, page.id
 
 -- name: profiles_by_field
 -- The living profiles whose active field of a name has a value, newest first, as documents.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 page AS (
     SELECT p.*
     FROM convostore.profile_field AS f
     JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = f.profile_id
-    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.name = $4 AND f.status = 'active'
+    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.name = $4 AND f.status = 'active'
       AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended($5::json::jsonb, 0)
       AND coalesce(f.value, 'null') = $5::json::jsonb AND p.deleted_at IS NULL
     ORDER BY p.created_at DESC, p.id
@@ -79,52 +80,53 @@ LIMIT 1
 
 -- name: expire_fields
 -- Let active fields of living profiles expire whose time has come; return how many did.
-WITH context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH {{bound}},
 stale AS MATERIALIZED (
     SELECT DISTINCT f.profile_id
     FROM convostore.profile_field AS f
-    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.status = 'active' AND f.expires_at <= $2
+    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.status = 'active' AND f.expires_at <= $2
 ),
 held AS MATERIALIZED (
     SELECT p.id
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM stale)
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM stale)
       AND p.deleted_at IS NULL
     ORDER BY p.id
     FOR UPDATE
 ),
 expired AS (
     UPDATE convostore.profile_field AS f SET status = 'expired'
-    WHERE (SELECT ready FROM context) AND f.tenant_id = $1 AND f.profile_id IN (SELECT id FROM held)
+    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.profile_id IN (SELECT id FROM held)
       AND f.status = 'active' AND f.expires_at <= $2
     RETURNING f.profile_id
 ),
 touched AS (
     UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = $3, write_id = $4
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM expired)
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM expired)
     RETURNING p.id
 )
 SELECT count(*) FROM expired
 
 -- name: purge_profiles
 -- Remove the profiles deleted before a moment, and those merged into them, with all their children; return the ids.
-WITH RECURSIVE context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+WITH RECURSIVE {{bound}},
 doomed AS (
     SELECT p.tenant_id, p.id
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.deleted_at < $2 AND p.merged_into IS NULL
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.deleted_at < $2 AND p.merged_into IS NULL
     UNION ALL
     SELECT p.tenant_id, p.id
     FROM doomed JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.merged_into = doomed.id
+    WHERE (TABLE bound)
 )
 DELETE FROM convostore.profile AS p
-WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT doomed.id FROM doomed)
+WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT doomed.id FROM doomed)
 RETURNING p.tenant_id, p.id
 
 -- name: apply_profile_change
 -- Write the rows of a change if every profile is as expected; say `applied` or `changed`.
 WITH
-context AS MATERIALIZED (SELECT {{bind_tenant}} AS ready),
+{{bound}},
 expected AS MATERIALIZED (
     SELECT * FROM json_to_recordset($2::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
 ),
@@ -134,7 +136,7 @@ new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostor
 held AS MATERIALIZED (
     SELECT p.id, p.revision, p.deleted_at
     FROM convostore.profile AS p
-    WHERE (SELECT ready FROM context) AND p.tenant_id = $1 AND p.id IN (SELECT id FROM expected)
+    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT id FROM expected)
     ORDER BY p.id
     FOR UPDATE
 ),
@@ -150,7 +152,7 @@ verdict AS MATERIALIZED (
 go AS MATERIALIZED (SELECT verdict = 'applied' AS go FROM verdict),
 written_profile AS (
     INSERT INTO convostore.profile AS p
-    SELECT n.* FROM new_profile AS n WHERE (SELECT go FROM go)
+    SELECT n.* FROM new_profile AS n WHERE (TABLE bound) AND (TABLE go)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         customer_id = excluded.customer_id, consents = excluded.consents,
         verification_level = excluded.verification_level, merged_into = excluded.merged_into,
@@ -165,7 +167,7 @@ written_profile AS (
 unlinked_identity AS (
     DELETE FROM convostore.channel_identity AS c
     USING json_populate_recordset(NULL::convostore.channel_identity, $7::json) AS u
-    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = u.profile_id
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = u.profile_id
       AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
     RETURNING c.profile_id
 ),
@@ -173,21 +175,21 @@ moved_identity AS (
     UPDATE convostore.channel_identity AS c SET profile_id = m.new_profile_id, position = m.position
     FROM json_to_recordset($8::json)
         AS m (profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
-    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = m.profile_id
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = m.profile_id
       AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
     RETURNING c.profile_id
 ),
 released_identity AS (
     UPDATE convostore.channel_identity AS c SET living = n.deleted_at IS NULL
     FROM new_profile AS n
-    WHERE (SELECT go FROM go) AND c.tenant_id = $1 AND c.profile_id = n.id
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = n.id
       AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
     RETURNING c.profile_id
 ),
 written_identity AS (
     INSERT INTO convostore.channel_identity AS c
     SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, $6::json) AS n
-    WHERE (SELECT go FROM go)
+    WHERE (TABLE bound) AND (TABLE go)
     ON CONFLICT (tenant_id, profile_id, channel, channel_user_id) DO UPDATE SET
         verified = excluded.verified, verified_at = excluded.verified_at, "primary" = excluded."primary",
         linked_at = excluded.linked_at, position = excluded.position
@@ -195,7 +197,7 @@ written_identity AS (
 ),
 written_field AS (
     INSERT INTO convostore.profile_field AS f
-    SELECT n.* FROM new_field AS n WHERE (SELECT go FROM go)
+    SELECT n.* FROM new_field AS n WHERE (TABLE bound) AND (TABLE go)
     ORDER BY n.status = 'active', n.profile_id <> $10::uuid
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
@@ -214,7 +216,7 @@ written_field AS (
 ),
 written_asset AS (
     INSERT INTO convostore.profile_asset AS a
-    SELECT n.* FROM new_asset AS n WHERE (SELECT go FROM go)
+    SELECT n.* FROM new_asset AS n WHERE (TABLE bound) AND (TABLE go)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, position = excluded.position, name = excluded.name, asset_type =
         excluded.asset_type, storage_provider = excluded.storage_provider, storage_path = excluded.storage_path,
@@ -234,12 +236,12 @@ written_asset AS (
 kept_merge AS (
     INSERT INTO convostore.profile_merge AS g
     SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, $9::json) AS n
-    WHERE (SELECT go FROM go) AND $9::json IS NOT NULL
+    WHERE (TABLE bound) AND (TABLE go) AND $9::json IS NOT NULL
     RETURNING g.source_id
 ),
 undone_merge AS (
     DELETE FROM convostore.profile_merge AS g
-    WHERE (SELECT go FROM go) AND g.tenant_id = $1 AND g.source_id = $10
+    WHERE (TABLE bound) AND (TABLE go) AND g.tenant_id = $1 AND g.source_id = $10
     RETURNING g.source_id
 )
-SELECT verdict FROM verdict
+TABLE verdict

@@ -2,34 +2,22 @@
 
 -- name: get_session
 -- The session with this id, of whichever tenant, or only of the one given.
-WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
-context AS MATERIALIZED (
-    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
-    FROM holder
-    WHERE tenant_id = coalesce($2::uuid, tenant_id)
-)
+WITH {{bound to holder}}
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
-  AND t.session_id = $1
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
 
 -- name: get_session_and_generation
--- The session with this id, of whichever tenant, with the generation of that tenant's hot copies.
-WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
-context AS MATERIALIZED (
-    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
-    FROM holder
-    WHERE tenant_id = coalesce($2::uuid, tenant_id)
-)
-SELECT {{columns of session}}, coalesce(
-    (SELECT e.generation FROM convostore.copy_generation AS e WHERE e.tenant_id = (SELECT tenant_id FROM context)), 0
-) AS generation
+-- The session with this id, of whichever tenant or of the one given, with the generation of its tenant's hot copies.
+WITH {{bound to holder}}
+SELECT {{columns of session}}, coalesce((
+    SELECT e.generation FROM convostore.copy_generation AS e
+    WHERE (TABLE bound) AND e.tenant_id = (TABLE holder)), 0) AS generation
 FROM convostore.session AS t
-WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
-  AND t.session_id = $1
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
 
 -- name: generation_of_copies
--- The generation of a tenant's hot copies; those of an earlier one are not believed.
+-- The generation of a tenant's hot copies; those of an earlier one are invalid.
 SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = $1
 
 -- name: invalidate_copies
@@ -39,71 +27,56 @@ ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 RETURNING e.generation
 
 -- name: delete_session
--- Delete the session with this id, of whichever tenant, or only of the one given; on request begin the next generation.
-WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
-context AS MATERIALIZED (
-    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
-    FROM holder
-    WHERE tenant_id = coalesce($2::uuid, tenant_id)
+-- Delete the session with this id, of whichever tenant or of the one given; on request begin the next generation.
+WITH {{bound to holder}},
+deleted AS (
+    DELETE FROM convostore.session AS t
+    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+    RETURNING t.tenant_id
 ),
 invalidated AS (
-    INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT tenant_id, 1 FROM context WHERE $3::boolean
+    INSERT INTO convostore.copy_generation AS e (tenant_id, generation)
+    SELECT deleted.tenant_id, 1 FROM deleted WHERE (TABLE bound) AND $3::boolean
     ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 )
-DELETE FROM convostore.session AS t
-WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
-  AND t.session_id = $1
-RETURNING t.tenant_id
+SELECT tenant_id FROM deleted
 
 -- name: acquire_lock
 -- Give the lock of a session to an owner unless another has it; the token is NULL while that is so, no row if no session.
-WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
-context AS MATERIALIZED (
-    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
-    FROM holder
-    WHERE tenant_id = coalesce($2::uuid, tenant_id)
-),
+WITH {{bound to holder}},
 given AS (
     UPDATE convostore.session AS t
     SET fence = coalesce(t.fence, 0)
             + CASE WHEN t.lock_owner = $3 AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
         lock_owner = $3::uuid, locked_until = clock_timestamp() + $4::interval
-    WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
-      AND t.session_id = $1
+    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
       AND (t.lock_owner IS NULL OR t.lock_owner = $3 OR t.locked_until <= clock_timestamp())
     RETURNING t.fence
 )
-SELECT (SELECT fence FROM given) AS token FROM context
+SELECT (SELECT fence FROM given) AS token
+FROM convostore.session AS t
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
 
 -- name: release_lock
 -- Free the lock of a session if this owner has it.
-WITH holder AS MATERIALIZED (SELECT convostore.session_tenant($1) AS tenant_id),
-context AS MATERIALIZED (
-    SELECT tenant_id, set_config('convostore.tenants', '{' || tenant_id || '}', true)
-    FROM holder
-    WHERE tenant_id = coalesce($2::uuid, tenant_id)
-)
+WITH {{bound to holder}}
 UPDATE convostore.session AS t SET lock_owner = NULL, locked_until = NULL
-WHERE (SELECT tenant_id FROM context) IS NOT NULL AND t.tenant_id = (SELECT tenant_id FROM context)
-  AND t.session_id = $1 AND t.lock_owner = $3 AND t.locked_until > clock_timestamp()
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+  AND t.lock_owner = $3 AND t.locked_until > clock_timestamp()
 RETURNING t.tenant_id
 
--- name: sweep_sessions
--- Delete sessions of any tenant whose last activity was before a moment, up to a limit; others may sweep at once.
-WITH tenant AS MATERIALIZED (SELECT convostore.tenants_with_old_sessions($1) AS id),
-context AS MATERIALIZED (
-    SELECT set_config('convostore.tenants', array_agg(id)::text, true) IS NOT NULL AS ready FROM tenant
-),
-old AS MATERIALIZED (
-    SELECT t.tenant_id, t.session_id
-    FROM convostore.session AS t
-    WHERE (SELECT ready FROM context) AND t.tenant_id = ANY (ARRAY(SELECT id FROM tenant)) AND t.last_activity_at < $1
-    LIMIT $2
-    FOR UPDATE SKIP LOCKED
-)
+-- name: old_sessions
+-- The tenants that have sessions whose last activity was before a moment, with these sessions, the oldest up to a limit.
+SELECT tenant_id, session_ids FROM convostore.old_sessions($1, $2)
+
+-- name: delete_old_sessions
+-- Delete those of a tenant's sessions whose last activity was before a moment, unless another transaction has them.
 DELETE FROM convostore.session AS t
-WHERE (SELECT ready FROM context) AND t.tenant_id = ANY (ARRAY(SELECT id FROM tenant))
-  AND (t.tenant_id, t.session_id) IN (SELECT tenant_id, session_id FROM old)
+WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.session_id = ANY (ARRAY(
+    SELECT s.session_id
+    FROM convostore.session AS s
+    WHERE {{bind_tenant}} AND s.tenant_id = $1 AND s.session_id = ANY ($2::uuid[]) AND s.last_activity_at < $3
+    FOR UPDATE SKIP LOCKED))
 RETURNING t.tenant_id, t.session_id
 
 -- name: session_by_channel

@@ -11,19 +11,21 @@ WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_wi
 
 -- name: episodes_to_embed
 -- A tenant's episodes that have an embedding but none of a model, by id.
+WITH {{bound}}
 SELECT {{columns of episode}}
 FROM convostore.episode AS t
-WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+WHERE (TABLE bound) AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
   AND ($3::uuid IS NULL OR t.id > $3)
   AND NOT EXISTS (
       SELECT FROM convostore.episode_embedding AS b
-      WHERE b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+      WHERE (TABLE bound) AND b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
 ORDER BY t.id
 LIMIT $4
 
 -- name: add_embeddings
 -- Store embeddings of a model beside the episodes' own; return how many there are of those given.
-WITH stored AS (
+WITH {{bound}},
+stored AS (
     INSERT INTO convostore.episode_embedding AS b (
         tenant_id, id, agent_id, customer_profile_id, session_id, group_id, content_type, embedding, embedding_model,
         occurred_at, valid_from, valid_to)
@@ -33,10 +35,10 @@ WITH stored AS (
     CROSS JOIN LATERAL (
         SELECT t.*
         FROM convostore.episode AS t
-        WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.id = given.id
+        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = given.id
         OFFSET 0
     ) AS t
-    WHERE {{bind_tenant}} AND t.embedding_model IS DISTINCT FROM $2::text
+    WHERE (TABLE bound) AND t.embedding_model IS DISTINCT FROM $2::text
     ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
     RETURNING b.id
 )
@@ -44,24 +46,26 @@ SELECT count(*) FROM stored
 
 -- name: switch_embeddings
 -- Make the embeddings of a model the episodes' own, unless one lacks it; return how many, or NULL if one does.
-WITH lacking AS MATERIALIZED (
-    SELECT EXISTS (
+WITH {{bound}},
+complete AS MATERIALIZED (
+    SELECT NOT EXISTS (
         SELECT FROM convostore.episode AS t
-        WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
+        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.embedding IS NOT NULL
+          AND t.embedding_model IS DISTINCT FROM $2::text
           AND NOT EXISTS (
               SELECT FROM convostore.episode_embedding AS b
-              WHERE b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
-    ) AS lacking
+              WHERE (TABLE bound) AND b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+    ) AS complete
 ),
 taken AS (
     DELETE FROM convostore.episode_embedding AS b
-    WHERE NOT (SELECT lacking FROM lacking) AND b.tenant_id = $1 AND b.embedding_model = $2
+    WHERE (TABLE bound) AND (TABLE complete) AND b.tenant_id = $1 AND b.embedding_model = $2
     RETURNING b.id, b.embedding
 ),
 switched AS (
     UPDATE convostore.episode AS t SET embedding = taken.embedding, embedding_model = $2
     FROM taken
-    WHERE (SELECT NOT lacking FROM lacking) AND t.tenant_id = $1 AND t.id = taken.id
+    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = $1 AND t.id = taken.id
     RETURNING t.id
 )
-SELECT CASE WHEN NOT lacking THEN (SELECT count(*) FROM switched) END FROM lacking
+SELECT CASE WHEN complete THEN (SELECT count(*) FROM switched) END FROM complete

@@ -433,7 +433,8 @@ CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, sess
 CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
     WHERE kind = 'event' AND turn_id IS NOT NULL;
 
-CREATE INDEX session_last_activity_at_idx ON convostore.session (tenant_id, last_activity_at);
+-- For sweeps, across tenants. No statement of a tenant compares this expression, so none gets a plan with this index.
+CREATE INDEX session_last_activity_at_idx ON convostore.session ((last_activity_at AT TIME ZONE 'UTC'));
 
 CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
 
@@ -832,8 +833,13 @@ RETURN json_build_object(
         WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status = 'superseded'
           AND (past IS NULL OR a.id = ANY (past))));
 
-CREATE FUNCTION convostore.current_tenants() RETURNS uuid[] LANGUAGE sql STABLE PARALLEL SAFE
-RETURN nullif(current_setting('convostore.tenants', true), '')::uuid[];
+-- STABLE, or Citus refuses it in UPDATE; without SET, which would undo the setting at the end of the call.
+CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
+BEGIN
+    -- One expression: PERFORM would run a query.
+    RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL;
+END
+$$;
 
 DO $$
 DECLARE
@@ -845,8 +851,8 @@ BEGIN
         EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE format('ALTER TABLE convostore.%I FORCE ROW LEVEL SECURITY', name);
         EXECUTE format(
-            'CREATE POLICY of_current_tenants ON convostore.%I TO convostore_app, convostore_maintenance '
-            'USING (coalesce(tenant_id = ANY ((SELECT convostore.current_tenants())::uuid[]), false))', name);
+            'CREATE POLICY of_bound_tenant ON convostore.%I TO convostore_app, convostore_maintenance '
+            'USING (tenant_id = nullif(current_setting(''convostore.tenant'', true), '''')::uuid)', name);
         EXECUTE format('CREATE POLICY for_search ON convostore.%I FOR SELECT TO convostore_search USING (true)', name);
         EXECUTE format('GRANT SELECT, INSERT ON convostore.%I TO convostore_app, convostore_maintenance', name);
         IF name NOT IN ('audit_record', 'audit_body', 'scenario_archive') THEN
@@ -875,21 +881,16 @@ CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
 
-CREATE FUNCTION convostore.tenants_with_old_sessions(before timestamptz) RETURNS SETOF uuid
+CREATE FUNCTION convostore.old_sessions(before timestamptz, most bigint) RETURNS TABLE (tenant_id uuid, session_ids uuid[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
-    WITH RECURSIVE tenant (id) AS (
-        (SELECT s.tenant_id FROM convostore.session AS s ORDER BY s.tenant_id LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT s.tenant_id FROM convostore.session AS s
-            WHERE s.tenant_id > tenant.id ORDER BY s.tenant_id LIMIT 1
-        )
-        FROM tenant
-        WHERE tenant.id IS NOT NULL
-    )
-    SELECT tenant.id FROM tenant
-    WHERE EXISTS (SELECT FROM convostore.session AS s WHERE s.tenant_id = tenant.id AND s.last_activity_at < before);
+    SELECT old.tenant_id, array_agg(old.session_id)
+    FROM (
+        SELECT s.tenant_id, s.session_id FROM convostore.session AS s
+        WHERE s.last_activity_at AT TIME ZONE 'UTC' < before AT TIME ZONE 'UTC'
+        ORDER BY s.last_activity_at AT TIME ZONE 'UTC' LIMIT most
+    ) AS old
+    GROUP BY old.tenant_id;
 END;
 
 CREATE FUNCTION convostore.vector_spaces() RETURNS TABLE (tenant_id uuid, dimensions smallint, episodes bigint)
@@ -932,7 +933,8 @@ BEGIN ATOMIC
         FROM websearch_to_tsquery(language::regconfig, query) AS w (words)
     ) AS q (words)
     CROSS JOIN convostore.episode AS e
-    WHERE (e.tenant_id = tenant) IS TRUE AND (e.agent_id = agent) IS TRUE AND numnode(q.words) > 0
+    WHERE tenant = nullif(current_setting('convostore.tenant', true), '')::uuid
+      AND (e.tenant_id = tenant) IS TRUE AND (e.agent_id = agent) IS TRUE AND numnode(q.words) > 0
       AND e.words @@ (q.words && quote_literal(convostore.text_scope(tenant, agent, customer))::tsquery)
       AND e.language = matching_episodes.language
       AND (customer IS NULL OR e.customer_profile_id = customer) AND (session IS NULL OR e.session_id = session)
@@ -950,11 +952,11 @@ GRANT SELECT ON convostore.alembic_version, convostore.audit_retention TO convos
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions,
+REVOKE EXECUTE ON FUNCTION convostore.bind, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions,
     convostore.vector_spaces
     FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION convostore.session_tenant, convostore.matching_episodes, convostore.tenants_with_old_sessions
+GRANT EXECUTE ON FUNCTION convostore.bind, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions
     TO convostore_app, convostore_maintenance;
 
 GRANT EXECUTE ON FUNCTION convostore.vector_spaces() TO convostore_maintenance;
@@ -972,7 +974,7 @@ GRANT CREATE ON SCHEMA convostore TO convostore_search;
 
 ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
 
-ALTER FUNCTION convostore.tenants_with_old_sessions(timestamptz) OWNER TO convostore_search;
+ALTER FUNCTION convostore.old_sessions(timestamptz, bigint) OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.vector_spaces OWNER TO convostore_search;
 

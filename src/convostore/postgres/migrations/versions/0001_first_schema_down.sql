@@ -10,7 +10,7 @@ DROP FUNCTION convostore.distance;
 
 DROP FUNCTION convostore.session_tenant;
 
-DROP FUNCTION convostore.tenants_with_old_sessions;
+DROP FUNCTION convostore.old_sessions;
 
 DROP FUNCTION convostore.vector_spaces;
 
@@ -51,6 +51,6 @@ DROP FUNCTION convostore.text_scope;
 
 DROP FUNCTION convostore.refuse_change;
 
-DROP FUNCTION convostore.current_tenants;
+DROP FUNCTION convostore.bind;
 
 REVOKE USAGE ON SCHEMA convostore FROM convostore_app, convostore_maintenance, convostore_search;
