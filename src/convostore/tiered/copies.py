@@ -21,9 +21,8 @@ from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from redis.exceptions import ResponseError
-
 from convostore.domain.revisions import set_managed
+from convostore.errors import StoreError
 from convostore.models import Session
 from convostore.redis import codec, keys
 from convostore.redis.connection import Connection
@@ -78,15 +77,8 @@ class HotCopies:
         """Return a session's copy, if there is one to be believed."""
 
         async def get(connection: Connection) -> Copy | None:
-            try:
-                # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
-                value = await connection.execute("GETEX", _key(session_id))
-            except ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                self._count_garbage(error)
-                return None
-            return self._believed(connection, value)
+            # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
+            return self._believed(connection, await connection.execute("GETEX", _key(session_id)))
 
         return await self._attempt(session_id, get, None)
 
@@ -146,9 +138,13 @@ class HotCopies:
             async with asyncio.timeout(self._timeout):
                 result = await self._servers.on(_key(session_id), work_there)
         except Exception as error:  # noqa: BLE001  (whatever it is, the truth is elsewhere)
-            self.breaker.failed()
-            _log.warning("hot tier failed: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
-            return otherwise
+            what = (isinstance(error, StoreError) and error.code) or type(error).__name__
+            if what != "WRONGTYPE":
+                self.breaker.failed()
+                _log.warning("hot tier failed: %s", what, extra={"store": "session", "code": "hot"})
+                return otherwise
+            self._count_garbage(what)
+            result = otherwise
         self.breaker.succeeded()
         return result
 
@@ -166,16 +162,16 @@ class HotCopies:
         try:
             found = _copy(value)
         except (ValueError, OverflowError) as error:
-            self._count_garbage(error)
+            self._count_garbage(type(error).__name__)
             return None
         server, asked_at = self._identities[connection.socket]
         is_certain = time.monotonic() - asked_at < self._servers.identity_lasts
         return found if is_certain and found.server == server else None
 
-    def _count_garbage(self, error: Exception) -> None:
+    def _count_garbage(self, what: str) -> None:
         """Count a value that no store wrote: there is no copy, and the next to enter replaces it."""
         self.breaker.failed(in_a_row=False)
-        _log.warning("hot tier holds garbage: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
+        _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
 
 
 def _copy(value: bytes) -> Copy:
