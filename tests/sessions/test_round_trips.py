@@ -39,9 +39,9 @@ OF_EACH = {
 }
 """Round trips to Valkey and PostgreSQL of each call, one after the other, by kind of store.
 
-Redis: the pointer of a channel lies in another slot, so what replaces or removes one mends it in a second trip. Tiered:
-a write enters the fence, commits and leaves; a read that misses looks, enters, loads and leaves; a promotion looks
-again. PostgreSQL is asked a second time why a save was refused.
+Redis: a channel pointer is in another slot, so replacing or removing one takes a second trip. Tiered: a write places a
+guard, commits and releases it; a miss reads, places a guard, loads and releases it; a promotion reads again. After a
+refused save PostgreSQL is asked for the reason.
 """
 
 
