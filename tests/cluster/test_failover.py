@@ -41,7 +41,7 @@ async def check_consistency(nodes: list[Node]) -> None:
     found: Keys = {}
     for node in nodes:
         async with Redis(port=node.port, protocol=2) as client:
-            # Copies and fences expire; what is left of them must not do so while it is looked at.
+            # Copies and guards expire: they must not do so during the check.
             async for name in client.scan_iter(match="*:copy:*"):
                 await client.delete(name)
             more_values, more_found = await contents(client)

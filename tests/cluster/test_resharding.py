@@ -117,18 +117,18 @@ async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: 
     await check_consistency(await cluster.primaries())
 
 
-async def test_copies_and_fences_that_moved_count_for_nothing(cluster: Cluster) -> None:
+async def test_copies_and_guards_of_a_slot_that_moved_are_invalid(cluster: Cluster) -> None:
     async with create_client(cluster.url) as client:
-        hot = HotCopies(client, ttl=timedelta(hours=1), fence_ttl=timedelta(minutes=1), timeout=30.0)
+        hot = HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=30.0)
         copied = make_session(uuid4(), revision=1)
         while True:
-            fenced = make_session(uuid4(), revision=1)
-            if keys.bucket(fenced.session_id) == keys.bucket(copied.session_id):
+            guarded = make_session(uuid4(), revision=1)
+            if keys.bucket(guarded.session_id) == keys.bucket(copied.session_id):
                 break
         slot = key_slot(keys.bucket(copied.session_id).encode())
-        await hot.enter(copied.session_id, "one", writing=True)
-        assert await hot.leave(copied.session_id, "one", 1, copied)
-        assert await hot.enter(fenced.session_id, "two", writing=True)
+        await hot.place_guard(copied.session_id, "one", writing=True)
+        assert await hot.release_guard(copied.session_id, "one", 1, copied)
+        assert await hot.place_guard(guarded.session_id, "two", writing=True)
         assert await hot.read(copied.session_id) is not None
         (source,) = [node for node in await cluster.primaries() if await node.ask("CLUSTER", "COUNTKEYSINSLOT", slot)]
         target = next(node for node in await cluster.primaries() if node is not source)
@@ -136,12 +136,12 @@ async def test_copies_and_fences_that_moved_count_for_nothing(cluster: Cluster) 
         for name in await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000):
             await source.ask("MIGRATE", "127.0.0.1", target.port, name, 0, 5_000)
         assert await hot.read(copied.session_id) is None
-        assert await hot.leave(fenced.session_id, "two", 1, fenced)
-        assert await hot.read(fenced.session_id) is None
+        assert await hot.release_guard(guarded.session_id, "two", 1, guarded)
+        assert await hot.read(guarded.session_id) is None
         await end_move(cluster, source, target, slot)
-        for session in (copied, fenced):
-            assert await hot.enter(session.session_id, "three", writing=False) is True
-            assert await hot.leave(session.session_id, "three", 1, session)
+        for session in (copied, guarded):
+            assert await hot.place_guard(session.session_id, "three", writing=False) is True
+            assert await hot.release_guard(session.session_id, "three", 1, session)
             found = await hot.read(session.session_id)
             assert found is not None
             assert found.session == session

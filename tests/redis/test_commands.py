@@ -22,7 +22,11 @@ from convostore.testing.factories import full_session, make_visit
 from tests.redis.administration import all_keys
 from tests.redis.monitoring import Command, Monitor, monitoring
 
-SCRIPTS = sorted(file.name for file in files("convostore.redis").joinpath("lua").iterdir())
+SCRIPTS = {
+    f"{package}/{file.name}": file.read_text("utf-8")
+    for package in ("convostore.redis", "convostore.tiered")
+    for file in files(package).joinpath("lua").iterdir()
+}
 
 DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING", "INFO"}
 """All that the store says itself."""
@@ -160,9 +164,8 @@ async def test_free_text_stands_in_keys_only_as_a_hash(client: Redis, session: S
         assert len(key) < 200
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_declares_itself_and_says_what_it_takes_and_returns(name: str) -> None:
-    text = files("convostore.redis").joinpath("lua", name).read_text("utf-8")
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
+def test_a_script_has_one_key_and_a_header_that_documents_its_arguments_and_result(text: str) -> None:
     first, second, *_ = text.splitlines()
     assert first == "#!lua"
     assert re.fullmatch(r"-- [A-Z].+", second)

@@ -30,8 +30,8 @@ from tests.sessions.proxying import Proxy, proxy_to
 LEASE = timedelta(seconds=2)
 
 
-class Hand:
-    """A monotonic clock that is moved by hand."""
+class Clock:
+    """A monotonic clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -40,8 +40,8 @@ class Hand:
         return self.now
 
 
-class Truth(PostgresSessionStore):
-    """PostgreSQL, with loads counted, and things that happen right before and after a write."""
+class Record(PostgresSessionStore):
+    """PostgreSQL, with its loads counted, and hooks right before and after a write."""
 
     loads = 0
 
@@ -68,11 +68,11 @@ async def nothing() -> None:
 
 @dataclass
 class Process:
-    """What one process has: a store, its clock, and its ways to the servers."""
+    """What one process has: a store, its system of record, its clock and its proxy to the hot tier."""
 
     store: TieredSessionStore
-    truth: Truth
-    clock: Hand
+    record: Record
+    clock: Clock
     proxy: Proxy
 
     @property
@@ -86,7 +86,7 @@ Start: TypeAlias = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def nodes(area: Path) -> AsyncIterator[list[Node]]:
-    """Two Valkey servers of the test's own, which write what they are told to a file; the second is not started."""
+    """Two Valkey servers of the test's own, with an append-only file; the second is not started."""
     nodes = [
         Node(area / str(port), ("--appendonly", "yes", "--repl-diskless-sync-delay", "0"), port)
         for port in free_ports(2)
@@ -108,17 +108,17 @@ def hot(nodes: list[Node]) -> Node:
 
 @pytest.fixture
 async def start(engines: Embedded, hot: Node) -> AsyncIterator[Start]:
-    """Starts processes that share nothing but the servers, each with a way of its own to the hot tier."""
+    """Starts processes that share nothing but the servers, each with its own proxy to the hot tier."""
     async with AsyncExitStack() as stack:
 
         async def started(**given: Any) -> Process:
             proxy = await stack.enter_async_context(proxy_to(hot.port))
             pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn))
             client = await stack.enter_async_context(create_client(f"redis://127.0.0.1:{proxy.port}"))
-            clock, truth = Hand(), Truth(pool, timeout=100.0)
+            clock, record = Clock(), Record(pool, timeout=100.0)
             options: dict[str, Any] = {"hot_lease": LEASE, "hot_timeout": 10.0, "timeout": 100.0, "monotonic": clock}
             options |= given
-            return Process(TieredSessionStore(client, truth, **options), truth, clock, proxy)
+            return Process(TieredSessionStore(client, record, **options), record, clock, proxy)
 
         yield started
 
@@ -131,17 +131,17 @@ async def process(start: Start) -> Process:
 
 @pytest.fixture
 async def slow_reader(hot: Node) -> AsyncIterator[HotCopies]:
-    """The hot tier as a process sees it that takes long between reading the truth and publishing it."""
+    """The hot tier of a process that takes long between reading the system of record and publishing."""
     async with create_client(f"redis://127.0.0.1:{hot.port}") as client:
-        yield HotCopies(client, ttl=timedelta(hours=1), fence_ttl=timedelta(minutes=1), timeout=5.0)
+        yield HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=5.0)
 
 
 def key_of(session_id: UUID) -> str:
     return f"{keys.bucket(session_id)}copy:{session_id}"
 
 
-async def standing(node: Node, session_id: UUID) -> bytes | None:
-    """Return what stands at a session's key."""
+async def value_of(node: Node, session_id: UUID) -> bytes | None:
+    """Return the value of a session's key in the hot tier."""
     async with Redis(host="127.0.0.1", port=node.port) as client:
         value: Any = await client.get(key_of(session_id))
         return None if value is None else bytes(value)
@@ -156,8 +156,8 @@ async def saved(process: Process, times: int = 1) -> Session:
     return session
 
 
-async def everything(store: TieredSessionStore, before: Session) -> None:
-    """Make every call on a session that was saved before, and on a new one, and check the answers."""
+async def make_every_call(store: TieredSessionStore, before: Session) -> None:
+    """Make every call, on a saved session and on a new one, and check the results."""
     stale = before.model_copy(deep=True)
     assert await store.get(before.session_id) == before
     await store.save(before)
@@ -183,8 +183,8 @@ async def configured(node: Node, setting: str, value: object) -> None:
     await node.ask("CONFIG", "SET", setting, value)
 
 
-async def fail(fault: str, process: Process, hot: Node) -> None:
-    """Make something bad happen to the hot tier."""
+async def inject(fault: str, process: Process, hot: Node) -> None:
+    """Inject a fault into the hot tier."""
     assert hot.process is not None
     match fault:
         case "a replica":
@@ -203,8 +203,8 @@ async def fail(fault: str, process: Process, hot: Node) -> None:
             hot.kill()
 
 
-async def mend(fault: str, process: Process, hot: Node) -> None:
-    """Make it good again."""
+async def repair(fault: str, process: Process, hot: Node) -> None:
+    """Remove the fault."""
     match fault:
         case "a replica":
             await hot.ask("REPLICAOF", "NO", "ONE")
@@ -227,33 +227,33 @@ async def mend(fault: str, process: Process, hot: Node) -> None:
 @pytest.mark.parametrize(
     "fault", ["a replica", "without enough replicas", "full", "frozen", "swallowed", "cut off", "killed"]
 )
-async def test_whatever_happens_to_the_hot_tier_every_call_is_answered_and_copies_come_back_by_themselves(
+async def test_under_any_fault_of_the_hot_tier_every_call_succeeds_and_copies_return_after_it(
     start: Start, hot: Node, fault: str
 ) -> None:
     process, elsewhere = await start(), await start()
     session = await saved(process)
     process.store._hot = process.store._hot.within(0.25)
     assert process.store.hot_failures == 0
-    await fail(fault, process, hot)
+    await inject(fault, process, hot)
     try:
-        await everything(process.store, session)
+        await make_every_call(process.store, session)
         assert process.store.hot_failures >= 3
         assert process.skipped > 0
     finally:
-        await mend(fault, process, hot)
-    # Another process is not given what was there before, nor is this one when it looks again.
+        await repair(fault, process, hot)
+    # No process reads a copy from before the fault.
     assert await elsewhere.store.get(session.session_id) == session
 
     async def is_read_from_a_copy() -> bool:
         process.clock.now += 1.5
-        loads = process.truth.loads
+        loads = process.record.loads
         assert await process.store.get(session.session_id) == session
-        return process.truth.loads == loads
+        return process.record.loads == loads
 
     await eventually(is_read_from_a_copy, "the hot tier answers again")
 
 
-async def test_while_it_is_open_the_breaker_lets_one_call_through_after_each_pause(process: Process, hot: Node) -> None:
+async def test_a_half_open_breaker_lets_one_call_through_per_pause(process: Process, hot: Node) -> None:
     session = await saved(process)
     hot.kill()
     for _ in range(5):
@@ -267,7 +267,7 @@ async def test_while_it_is_open_the_breaker_lets_one_call_through_after_each_pau
         assert process.store.hot_failures == tried
 
 
-async def test_a_hot_tier_that_says_nothing_leaves_time_to_ask_postgresql(start: Start) -> None:
+async def test_a_silent_hot_tier_leaves_time_for_postgresql_within_the_deadline(start: Start) -> None:
     patient = await start(hot_timeout=3_600.0)
     session = await saved(patient)
     patient.proxy.swallowing = True
@@ -278,11 +278,11 @@ async def test_a_hot_tier_that_says_nothing_leaves_time_to_ask_postgresql(start:
 
 
 GARBAGE: dict[str, Callable[[bytes], bytes]] = {
-    "nothing": lambda copy: b"",
+    "an empty value": lambda copy: b"",
     "half a copy": lambda copy: copy[: len(copy) // 2],
     "half a header": lambda copy: copy[:20],
     "a copy's first bytes": lambda copy: b"C|",
-    "a fence's first bytes": lambda copy: b"F|",
+    "the first bytes of guards": lambda copy: b"G|",
     "noise": lambda copy: os.urandom(100),
     "noise in a copy": lambda copy: b"C|" + os.urandom(100),
     "a copy of a later version": lambda copy: copy.replace(b"|", b"|2|", 1),
@@ -301,19 +301,19 @@ TYPES = {
 async def spoil(hot: Node, session_id: UUID, garbage: str) -> None:
     """Put garbage where a session's copy was."""
     async with Redis(host="127.0.0.1", port=hot.port) as client:
-        copy = await standing(hot, session_id)
+        copy = await value_of(hot, session_id)
         assert copy is not None
         await client.delete(key_of(session_id))
         if garbage in TYPES:
             command, *values = TYPES[garbage]
-            told: Any = client
-            await told.execute_command(command, key_of(session_id), *values)
+            spoiling: Any = client
+            await spoiling.execute_command(command, key_of(session_id), *values)
         else:
             await client.set(key_of(session_id), GARBAGE[garbage](copy))
 
 
 @pytest.mark.parametrize("garbage", [*GARBAGE, *TYPES])
-async def test_garbage_is_replaced_by_whoever_comes_next_and_opens_no_breaker(
+async def test_garbage_is_a_miss_that_the_next_call_replaces_and_opens_no_breaker(
     process: Process, hot: Node, garbage: str
 ) -> None:
     store, sessions = process.store, [await saved(process) for _ in range(4)]
@@ -329,14 +329,14 @@ async def test_garbage_is_replaced_by_whoever_comes_next_and_opens_no_breaker(
         await store.save(session)
         assert await store._hot.read(session.session_id) is not None
         await spoil(hot, session.session_id, garbage)
-        await store._hot.leave(session.session_id, "lost", session.revision)
+        await store._hot.release_guard(session.session_id, "lost", session.revision)
         assert await store.delete(session.session_id) is True
         assert await store.get(session.session_id) is None
     assert process.skipped == 0
 
 
 @pytest.mark.parametrize("data", ["kept", "lost"])
-async def test_a_server_that_was_killed_and_started_again_gives_out_nothing_that_it_had(
+async def test_copies_are_invalid_after_a_restart_of_the_server(
     process: Process, start: Start, hot: Node, data: str
 ) -> None:
     reader, session = await start(), await saved(process)
@@ -348,12 +348,12 @@ async def test_a_server_that_was_killed_and_started_again_gives_out_nothing_that
             path.rmdir() if path.is_dir() else path.unlink()
     hot.start()
     await eventually(hot.answers, "the server answers")
-    assert (await standing(hot, session.session_id) is None) is (data == "lost")
-    # Although no time has passed: the server is another one.
+    assert (await value_of(hot, session.session_id) is None) is (data == "lost")
+    # Its identity has changed, although no lease has ended.
     assert await reader.store.get(session.session_id) == session
 
 
-async def test_a_promoted_replica_that_lost_who_left_a_fence_publishes_nothing_older(
+async def test_a_promoted_replica_that_lost_a_report_publishes_nothing_older(
     process: Process, nodes: list[Node], start: Start
 ) -> None:
     primary, replica = nodes
@@ -364,7 +364,7 @@ async def test_a_promoted_replica_that_lost_who_left_a_fence_publishes_nothing_o
     replica.start()
     await eventually(replica.answers, "the replica answers")
     slow = behind.store._hot
-    assert await slow.enter(session.session_id, "slow", writing=False) is True
+    assert await slow.place_guard(session.session_id, "slow", writing=False) is True
     await replica.ask("REPLICAOF", "127.0.0.1", primary.port)
 
     async def in_step() -> bool:
@@ -375,16 +375,14 @@ async def test_a_promoted_replica_that_lost_who_left_a_fence_publishes_nothing_o
     await process.store.save(session)
     for each in (process, behind):
         each.proxy.lead_to(replica.port)
-    # Who read before the save leaves on the promoted replica, which knows of its token and not of the save.
-    await eventually(lambda: slow.leave(session.session_id, "slow", older.revision, older, 0), "the replica is reached")
+    # The promoted replica has the guard of the slow reader, and lacks the report of the save.
+    await eventually(lambda: slow.release_guard(session.session_id, "slow", older.revision, older, 0), "it is reached")
     for each in (process, behind):
         assert await each.store.get(session.session_id) == session
         assert await each.store.get(lazy.session_id) == lazy
 
 
-async def test_a_primary_that_became_a_replica_is_not_read_on_connections_from_before(
-    start: Start, nodes: list[Node]
-) -> None:
+async def test_a_demoted_primary_is_not_read_on_connections_from_before(start: Start, nodes: list[Node]) -> None:
     former, successor = nodes
     successor.start()
     await eventually(successor.answers, "the successor answers")
@@ -393,11 +391,11 @@ async def test_a_primary_that_became_a_replica_is_not_read_on_connections_from_b
     await former.ask("REPLICAOF", "127.0.0.1", 1)
     writer.proxy.lead_to(successor.port)
     await writer.store.save(session)
-    assert (await standing(former, session.session_id) or b"").startswith(b"C|1|")
+    assert (await value_of(former, session.session_id) or b"").startswith(b"C|1|")
     assert await reader.store.get(session.session_id) == session
 
 
-async def test_a_save_past_the_fence_is_read_elsewhere_after_a_lease_and_here_at_once(start: Start, hot: Node) -> None:
+async def test_a_save_without_a_guard_is_read_here_at_once_and_elsewhere_after_a_lease(start: Start, hot: Node) -> None:
     writer, reader = await start(), await start()
     session = await saved(writer)
     before = session.model_copy(deep=True)
@@ -408,7 +406,7 @@ async def test_a_save_past_the_fence_is_read_elsewhere_after_a_lease_and_here_at
     reader.clock.now += LEASE.total_seconds()
     assert await reader.store.get(session.session_id) == before
     reader.clock.now += 0.001
-    # The copy is still there when the writer sees the hot tier again.
+    # The outdated copy is still there when the writer reaches the hot tier again.
     writer.proxy.lead_to(hot.port)
     assert (await writer.store._hot.read(session.session_id)) is not None
     assert await writer.store.get(session.session_id) == session
@@ -416,7 +414,7 @@ async def test_a_save_past_the_fence_is_read_elsewhere_after_a_lease_and_here_at
 
 
 @pytest.mark.parametrize("refused", [False, True])
-async def test_who_has_entered_and_cannot_leave_disowns_the_copies(
+async def test_a_writer_that_cannot_release_its_guard_invalidates_copies(
     start: Start, slow_reader: HotCopies, hot: Node, refused: bool
 ) -> None:
     writer, reader = await start(), await start()
@@ -424,17 +422,17 @@ async def test_who_has_entered_and_cannot_leave_disowns_the_copies(
     before = session.model_copy(deep=True)
     assert await reader.store.get(session.session_id) == before
     if refused:
-        await writer.truth.save(session)
+        await writer.record.save(session)
 
-    async def publish_behind_its_back() -> None:
+    async def publish_an_older_copy() -> None:
         await hot.ask("FLUSHALL")
-        await slow_reader.enter(session.session_id, "slow", writing=False)
-        await slow_reader.leave(session.session_id, "slow", before.revision, before)
+        await slow_reader.place_guard(session.session_id, "slow", writing=False)
+        await slow_reader.release_guard(session.session_id, "slow", before.revision, before)
 
     async def cut() -> None:
         writer.proxy.lead_to(None)
 
-    writer.truth.before, writer.truth.after = publish_behind_its_back, cut
+    writer.record.before, writer.record.after = publish_an_older_copy, cut
     if refused:
         with pytest.raises(ConflictError):
             await writer.store.save(before.model_copy(deep=True))
@@ -445,7 +443,7 @@ async def test_who_has_entered_and_cannot_leave_disowns_the_copies(
     assert await reader.store.get(session.session_id) == session
 
 
-async def test_a_load_that_fails_leaves_the_fence(process: Process, hot: Node, engines: Embedded) -> None:
+async def test_a_load_that_fails_releases_its_guard(process: Process, hot: Node, engines: Embedded) -> None:
     session = await saved(process)
     await process.store.demote_to_persistent(session.session_id)
     (port,) = free_ports(1)
@@ -456,13 +454,13 @@ async def test_a_load_that_fails_leaves_the_fence(process: Process, hot: Node, e
         blind = TieredSessionStore(client, PostgresSessionStore(nowhere))
         with pytest.raises(ConnectionError):
             await blind.get(session.session_id)
-    assert await standing(hot, session.session_id) is None
+    assert await value_of(hot, session.session_id) is None
     assert await process.store.get(session.session_id) == session
-    assert await standing(hot, session.session_id) is not None
+    assert await value_of(hot, session.session_id) is not None
 
 
 @pytest.mark.parametrize("staggered", [False, True])
-async def test_readers_who_miss_at_once_share_a_load(process: Process, staggered: bool) -> None:
+async def test_concurrent_misses_are_a_single_flight(process: Process, staggered: bool) -> None:
     session = await saved(process)
     await process.store.demote_to_persistent(session.session_id)
     process.store._loads._patience = 60.0
@@ -475,10 +473,10 @@ async def test_readers_who_miss_at_once_share_a_load(process: Process, staggered
     found = await asyncio.gather(*map(read, range(100)))
     assert found == [session] * 100
     assert len({id(each) for each in found}) == 100
-    assert 1 <= process.truth.loads <= 2
+    assert 1 <= process.record.loads <= 2
 
 
-async def test_a_storm_of_cancellations_leaves_connections_and_right_answers(process: Process) -> None:
+async def test_after_many_cancellations_connections_work_and_reads_are_current(process: Process) -> None:
     session = await saved(process)
     for turn in range(24):
         attempt = session.model_copy(deep=True)
@@ -494,27 +492,27 @@ async def test_a_storm_of_cancellations_leaves_connections_and_right_answers(pro
         results = await asyncio.gather(*calls, return_exceptions=True)
         # A save that was cancelled may still be committed, before the next one.
         assert not any(isinstance(result, Exception) and not isinstance(result, ConflictError) for result in results)
-        session = await process.truth.get(session.session_id) or session
+        session = await process.record.get(session.session_id) or session
         assert await process.store.get(session.session_id) == session
     assert await asyncio.gather(*(process.store.get(session.session_id) for _ in range(100))) == [session] * 100
     assert process.store.hot_failures == 0
 
 
-async def test_a_deletion_that_cannot_be_told_has_an_unknown_outcome_and_is_not_repeated(
+async def test_a_deletion_that_cannot_be_reported_has_an_unknown_outcome_and_is_not_repeated(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = await saved(process)
 
     async def remove(*args: Any, **kwargs: Any) -> UUID | None:
-        holder = await PostgresSessionStore.remove(process.truth, *args, **kwargs)
+        holder = await PostgresSessionStore.remove(process.record, *args, **kwargs)
         process.proxy.lead_to(None)
         return holder
 
     async def refuse(tenant_id: UUID) -> None:
         raise ConnectionError("too many clients", outcome="not_applied")
 
-    monkeypatch.setattr(process.truth, "remove", remove)
-    monkeypatch.setattr(process.truth, "invalidate_copies", refuse)
-    with pytest.raises(ConnectionError) as untold:
+    monkeypatch.setattr(process.record, "remove", remove)
+    monkeypatch.setattr(process.record, "invalidate_copies", refuse)
+    with pytest.raises(ConnectionError) as unreported:
         await process.store.delete(session.session_id)
-    assert untold.value.outcome == "unknown"
+    assert unreported.value.outcome == "unknown"

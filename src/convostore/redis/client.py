@@ -12,14 +12,12 @@ import redis.asyncio as aio
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
 from convostore.redis import driver
 from convostore.redis.connection import Connection
 from convostore.redis.driver import Client
-from convostore.redis.errors import translated
 from convostore.redis.servers import Servers, servers_of
 
 _POOL_TIMEOUT = 3_600.0
@@ -74,8 +72,6 @@ async def check_eviction(client: Client, *, timeout: float = DEFAULT_TIMEOUT) ->
     try:
         async with asyncio.timeout(timeout):
             await refuse_eviction(servers_of(client))
-    except RedisError as error:
-        raise translated(error) from error
     except TimeoutError as error:
         raise ConnectionError("The server did not answer in time.", code="timeout") from error
 

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from redis.exceptions import NoScriptError, RedisError
-
 from convostore.errors import ConnectionError, StoreError
 from convostore.redis import keys
 from convostore.redis.client import refuse_eviction
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client
-from convostore.redis.errors import translated
 from convostore.redis.scripts import script
 from convostore.redis.servers import servers_of
 
@@ -43,7 +40,7 @@ class Commands:
 
         Raises:
             ConnectionError: a command could not be run; if others were, the outcome is unknown.
-            RedisError: a command failed.
+            StoreError: a command was refused.
         """
         return _without_errors(await self._answers(commands))
 
@@ -74,10 +71,9 @@ class Commands:
         """
         try:
             await self.run_all([("mend", pointer, (str(session_id), score, "" if instead is None else instead))])
-        except (RedisError, StoreError) as error:
-            failure = translated(error) if isinstance(error, RedisError) else error
-            failure.outcome = "unknown"
-            raise failure from error
+        except StoreError as error:
+            error.outcome = "unknown"
+            raise
 
     async def run_all(self, calls: Iterable[Call]) -> list[Any]:
         """Run scripts in one round trip and return what each returned; load those that a server does not know."""
@@ -87,7 +83,7 @@ class Commands:
         known = [script(name).by_hash(key, *arguments) for name, key, arguments in calls]
         answers = await self._answers([*after, *known])
         first = len(after)
-        forgotten = [at for at, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        forgotten = [at for at, answer in enumerate(answers) if _is_unknown_script(answer)]
         loading = [calls[at - first] for at in forgotten]
         loaded = await self._answers([script(name).by_text(key, *arguments) for name, key, arguments in loading])
         for at, answer in zip(forgotten, loaded, strict=True):
@@ -107,14 +103,16 @@ class Commands:
 
 def _without_errors(answers: list[Any]) -> list[Any]:
     """Return answers that were given together, or raise the first error among them."""
-    errors = [answer for answer in answers if isinstance(answer, Exception)]
+    errors = [answer for answer in answers if isinstance(answer, StoreError)]
     if not errors:
         return answers
-    error = translated(errors[0]) if isinstance(errors[0], RedisError) else None
-    if not isinstance(error, ConnectionError) or len(errors) == len(answers):
-        raise errors[0]
-    error.outcome = "unknown"
-    raise error from errors[0]
+    if isinstance(errors[0], ConnectionError) and len(errors) < len(answers):
+        errors[0].outcome = "unknown"
+    raise errors[0]
+
+
+def _is_unknown_script(answer: object) -> bool:
+    return isinstance(answer, StoreError) and answer.code == "NOSCRIPT"
 
 
 def on(name: str, session_id: UUID, *arguments: Any) -> Call:

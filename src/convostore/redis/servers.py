@@ -23,6 +23,7 @@ from convostore.errors import ConnectionError
 from convostore.redis import driver
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client, Node
+from convostore.redis.errors import translated, translating
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ _limits: WeakKeyDictionary[RedisCluster, dict[str, asyncio.Semaphore]] = WeakKey
 
 
 class Servers(ABC):
-    """The servers that hold the keys of a client."""
+    """The servers that hold the keys of a client. What its callers use raises store errors, never the driver's."""
 
     in_order: bool
     """Whether one server holds all keys, and so runs a pipeline in order."""
@@ -69,6 +70,7 @@ class Servers(ABC):
     async def _redirected(self, error: AskError) -> tuple[Any, bool]:
         """Return the node that a redirection names, and whether to send ASKING there."""
 
+    @translating
     async def on(self, key: str, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do work on a connection to the server that holds a key; after a redirection, do it again where that leads."""
         (node,), asking = await self.located([key]), False
@@ -82,13 +84,14 @@ class Servers(ABC):
                 node, asking = await self._redirected(error)
         raise AssertionError("unreachable")
 
+    @translating
     async def send(self, commands: Sequence[Command]) -> list[Any]:
         """Send each command to the server that holds its key: one pipeline per server, all of them at once.
 
         A redirected command was not run, so it is sent again.
 
         Returns:
-            The reply of each command, or the error that it met.
+            The reply of each command, or the `StoreError` that it met.
         """
         nodes = await self.located([key_of(command) for command in commands])
         replies: list[Any] = [None] * len(commands)
@@ -107,8 +110,9 @@ class Servers(ABC):
             if not again:
                 break
             due = again
-        return replies
+        return [translated(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
+    @translating
     async def everywhere(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
         """Do work on a connection to each server that holds keys, on all of them at once."""
 
@@ -208,10 +212,7 @@ class Cluster(Servers):
 
     async def _load(self) -> None:
         """Load the topology if it is not known; refresh it if a node is suspect."""
-        try:
-            await self._topology.load()
-        except RedisClusterException as error:
-            raise ConnectionError("No node of the cluster could be reached.", code="cluster") from error
+        await self._topology.load()
         if self._suspect is not None and time.monotonic() - self._refreshed_at > _REFRESH_EVERY:
             suspect, self._suspect, self._refreshed_at = self._suspect, None, time.monotonic()
             try:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from redis.exceptions import RedisError
-
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
@@ -21,7 +19,7 @@ from convostore.domain.sessions import (
     no_such_session,
     session_id_conflict,
 )
-from convostore.errors import ConflictError, StoreError
+from convostore.errors import ConflictError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.redis import codec, keys
@@ -29,7 +27,6 @@ from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands
 from convostore.redis.driver import Client
-from convostore.redis.errors import translated
 from convostore.redis.lists import page
 from convostore.redis.sweeping import sweep
 
@@ -210,9 +207,6 @@ class RedisSessionStore(SessionStore):
 
     async def _ping(self) -> None:
         await self._commands.ping()
-
-    def _translate(self, error: Exception) -> StoreError:
-        return translated(error) if isinstance(error, RedisError) else super()._translate(error)
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
         value = await self._commands.value(session_id)

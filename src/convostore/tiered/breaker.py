@@ -1,4 +1,4 @@
-"""A circuit breaker: what has failed is left alone for a while, then tried by one call at a time."""
+"""A circuit breaker: open after several failures in a row, half-open after a pause."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ _FAILURES = 3
 
 
 class Breaker:
-    """Counts failures in a row and says whether to try.
+    """Counts failures in a row, and says whether to try a call.
+
+    Closed, it lets every call through. Open, it lets none through until a pause has passed; then it is half-open, and
+    one call per pause is let through. A success closes it.
 
     Args:
-        pause: how long to leave it alone, in seconds.
-        clock: returns seconds that only grow.
+        pause: how long it stays open, in seconds.
+        clock: a monotonic clock, in seconds.
 
     Attributes:
         failures: how many calls failed in all.
@@ -30,7 +33,7 @@ class Breaker:
         self._open_until = 0.0
 
     def try_it(self) -> bool:
-        """Return whether to try; while it is open, one call is let through after each pause."""
+        """Return whether to try a call."""
         if self._in_a_row < _FAILURES:
             return True
         now = self._clock()
@@ -41,11 +44,11 @@ class Breaker:
         return False
 
     def succeeded(self) -> None:
-        """Note a success: everything is tried again."""
+        """Note a success, which closes it."""
         self._in_a_row = 0
 
     def failed(self, *, in_a_row: bool = True) -> None:
-        """Note a failure, in a row with others or one that says nothing about the next call."""
+        """Note a failure; one that does not bear on the next call does not count as in a row."""
         self.failures += 1
         if not in_a_row:
             return

@@ -1,11 +1,10 @@
-"""Hot copies of sessions whose truth is elsewhere, and the fences that keep outdated ones from being published.
+"""Hot copies of sessions, and the guards that keep outdated copies from being published.
 
     convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
-                                    or  F|<server>|<highest revision seen>|<token>@<until ms>,<token>@<until ms>…
+                                    or  G|<server>|<highest revision reported>|<token>@<until ms>,<token>@<until ms>…
 
-Copies and fences count only on the server that they were made on: a restarted server, or a replica that was promoted,
-may have lost what came after. So every connection learns which server it leads to, and reads by a command that servers
-refuse as soon as they are replicas. See docs/explanation/hot-copies.md.
+Copies and guards are valid only under the server identity that they were made under: a server that was restarted or
+promoted may have lost later writes. The protocol and its proof: docs/explanation/hot-copies.md.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
-from weakref import WeakKeyDictionary
-
-from redis.exceptions import ResponseError
 
 from convostore.domain.revisions import set_managed
+from convostore.errors import StoreError
 from convostore.models import Session
 from convostore.redis import codec, keys
 from convostore.redis.connection import Connection
@@ -31,6 +27,7 @@ from convostore.redis.driver import Client
 from convostore.redis.scripts import load_script
 from convostore.redis.servers import servers_of
 from convostore.tiered.breaker import Breaker
+from convostore.tiered.identities import Identities
 
 T = TypeVar("T")
 
@@ -48,134 +45,126 @@ class Copy(NamedTuple):
 
 
 class HotCopies:
-    """The hot tier of `TieredSessionStore`. No call of it fails: what cannot be done is reported as not done.
+    """The hot tier of `TieredSessionStore`. Its calls do not fail: they report what could not be done.
 
     Args:
-        client: from `create_client`, or any asyncio client that returns bytes.
-        ttl: how long after it was published a copy is removed.
-        fence_ttl: how long somebody may stay in a fence; longer than any call's deadline.
+        client: from `create_client`, or any asyncio client of redis-py.
+        ttl: how long after its publication a copy expires.
+        guard_ttl: how long after it was placed a guard expires; longer than any call's deadline.
         timeout: how long a call may take, in seconds.
-        breaker: says whether to try.
+        breaker: whether to try a call.
     """
 
     def __init__(
-        self, client: Client, *, ttl: timedelta, fence_ttl: timedelta, timeout: float, breaker: Breaker | None = None
+        self, client: Client, *, ttl: timedelta, guard_ttl: timedelta, timeout: float, breaker: Breaker | None = None
     ) -> None:
         self._servers = servers_of(client)
         self._ttl = _milliseconds(ttl)
-        self._fence_ttl = _milliseconds(fence_ttl)
+        self._guard_ttl = _milliseconds(guard_ttl)
         self._timeout = timeout
-        self._identities: WeakKeyDictionary[Any, tuple[str, float]] = WeakKeyDictionary()
+        self._identities = Identities(self._servers.identity_lasts)
         self.breaker = breaker or Breaker()
 
     def within(self, seconds: float) -> Self:
-        """Return this hot tier with another limit to how long a call may take."""
+        """Return this hot tier with another timeout."""
         twin = copy.copy(self)
         twin._timeout = seconds
         return twin
 
     async def read(self, session_id: UUID) -> Copy | None:
-        """Return a session's copy, if there is one to be believed."""
+        """Return a session's copy, if one was published by this server."""
 
         async def get(connection: Connection) -> Copy | None:
-            try:
-                # GET with nothing more to say, but a write: replicas refuse it, and primaries without enough replicas.
-                value = await connection.execute("GETEX", _key(session_id))
-            except ResponseError as error:
-                if not str(error).startswith("WRONGTYPE"):
-                    raise
-                self._count_garbage(error)
-                return None
-            return self._believed(connection, value)
+            # GETEX without options reads, but counts as a write: replicas refuse it, and so do primaries that have too
+            # few replicas.
+            return self._published(connection, await connection.execute("GETEX", _key(session_id)))
 
         return await self._attempt(session_id, get, None)
 
-    async def enter(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
-        """Enter a session's fence; return whether that was possible, or, when reading, the copy that is there."""
+    async def place_guard(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
+        """Place a guard on a session; return whether it is placed, or, unless writing, the copy that is there."""
 
-        async def enter(connection: Connection) -> Copy | bool:
-            server, _ = self._identities[connection.socket]
-            mode = "write" if writing else "read"
-            value = await connection.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, mode)
+        async def place(connection: Connection) -> Copy | bool:
+            arguments = _key(session_id), token, self._identities.last(connection), self._guard_ttl
+            value = await connection.run(_script("place_guard"), *arguments, "write" if writing else "read")
             if not value:
                 return True
-            found = self._believed(connection, value)
+            found = self._published(connection, value)
             if found is None:
-                await connection.run(_script("enter"), _key(session_id), token, server, self._fence_ttl, "write")
+                await connection.run(_script("place_guard"), *arguments, "write")
             return found or True
 
-        return await self._attempt(session_id, enter, False)
+        return await self._attempt(session_id, place, False)
 
-    async def leave(
+    async def release_guard(
         self, session_id: UUID, token: str, revision: int, session: Session | None = None, generation: int = 0
     ) -> bool:
-        """Leave a session's fence and publish a copy if nobody saw a higher revision; return whether one has left.
+        """Release a guard, report a revision, and publish a copy unless a higher revision was reported.
 
         Args:
             session_id: the session.
-            token: with which it was entered.
-            revision: the revision that was seen or written; 0 for none, -1 if the session is gone.
+            token: of the guard.
+            revision: the revision that was read or written; 0 for none, -1 if the session is deleted.
             session: the session to publish.
             generation: the tenant's generation, not newer than the session.
+
+        Returns:
+            Whether the revision was reported; the copy may be published or not.
         """
 
-        async def leave(connection: Connection) -> bool:
-            server, _ = self._identities[connection.socket]
+        async def release(connection: Connection) -> bool:
+            server = self._identities.last(connection)
             value = b"" if session is None else _value(session, server, generation)
-            await connection.run(_script("leave"), _key(session_id), token, server, revision, value, self._ttl)
+            await connection.run(_script("release_guard"), _key(session_id), token, server, revision, value, self._ttl)
             return True
 
-        return await self._attempt(session_id, leave, False)
+        return await self._attempt(session_id, release, False)
 
-    async def drop(self, session_id: UUID, tenant_id: UUID | None) -> bool:
+    async def evict(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
 
-        async def drop(connection: Connection) -> bool:
-            return bool(await connection.run(_script("drop"), _key(session_id), str(tenant_id or "")))
+        async def evict(connection: Connection) -> bool:
+            return bool(await connection.run(_script("evict"), _key(session_id), str(tenant_id or "")))
 
-        return await self._attempt(session_id, drop, False)
+        return await self._attempt(session_id, evict, False)
 
     async def _attempt(self, session_id: UUID, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
-        async def work_there(connection: Connection) -> T:
-            await self._identify(connection)
+        async def identified(connection: Connection) -> T:
+            await self._identities.check(connection)
             return await work(connection)
 
         if not self.breaker.try_it():
             return otherwise
         try:
             async with asyncio.timeout(self._timeout):
-                result = await self._servers.on(_key(session_id), work_there)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the truth is elsewhere)
-            self.breaker.failed()
-            _log.warning("hot tier failed: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
-            return otherwise
+                result = await self._servers.on(_key(session_id), identified)
+        except Exception as error:  # noqa: BLE001  (the system of record answers instead)
+            what = (isinstance(error, StoreError) and error.code) or type(error).__name__
+            if what != "WRONGTYPE":
+                self.breaker.failed()
+                _log.warning("hot tier failed: %s", what, extra={"store": "session", "code": "hot"})
+                return otherwise
+            self._count_garbage(what)
+            result = otherwise
         self.breaker.succeeded()
         return result
 
-    async def _identify(self, connection: Connection) -> None:
-        """Learn to which server a link leads, unless that was learned a moment ago."""
-        asked_at = time.monotonic()
-        known = self._identities.get(connection.socket)
-        if known is None or asked_at - known[1] > self._servers.identity_lasts / 2:
-            self._identities[connection.socket] = await connection.identity(), asked_at
-
-    def _believed(self, connection: Connection, value: bytes | None) -> Copy | None:
-        """Return a copy, if the value is one of this server's."""
+    def _published(self, connection: Connection, value: bytes | None) -> Copy | None:
+        """Return the copy in a value, if it was published under the server's present identity."""
         if value is None or not value.startswith(b"C|"):
             return None
         try:
             found = _copy(value)
         except (ValueError, OverflowError) as error:
-            self._count_garbage(error)
+            self._count_garbage(type(error).__name__)
             return None
-        server, asked_at = self._identities[connection.socket]
-        is_certain = time.monotonic() - asked_at < self._servers.identity_lasts
-        return found if is_certain and found.server == server else None
+        is_valid = self._identities.is_fresh(connection) and found.server == self._identities.last(connection)
+        return found if is_valid else None
 
-    def _count_garbage(self, error: Exception) -> None:
-        """Count a value that no store wrote: there is no copy, and the next to enter replaces it."""
+    def _count_garbage(self, what: str) -> None:
+        """Count a value that no store wrote: a miss, which the next guard replaces."""
         self.breaker.failed(in_a_row=False)
-        _log.warning("hot tier holds garbage: %s", type(error).__name__, extra={"store": "session", "code": "hot"})
+        _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
 
 
 def _copy(value: bytes) -> Copy:

@@ -1,4 +1,4 @@
-"""What the tiered store asks of the system of record in which sessions are persistent."""
+"""The protocol of the system of record behind the tiered store."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 
 
 class SystemOfRecord(Protocol):
-    """A persistent session store that also counts, per tenant, the generation of the copies made of its sessions.
+    """A persistent session store that also holds, per tenant, the generation of the copies of its sessions.
 
-    The first methods run inside a call of the tiered store; lists, searches and locks are those of `SessionStore`. A
-    copy is valid in the generation in which it was loaded. Whoever writes without a guard increments the generation in
-    the same transaction, so that a copy of the previous revision is found to be invalid.
+    A copy is valid in the generation in which it was loaded. A write without a guard increments the generation in the
+    same transaction, and so invalidates the copies of the previous revision. All methods run inside calls of the tiered
+    store; lists, searches and locks are those of `SessionStore`.
     """
 
     def within(self, seconds: float) -> Self:
@@ -23,14 +23,14 @@ class SystemOfRecord(Protocol):
         """Return a session and its tenant's generation from one snapshot, or None."""
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
-        """Save a session as `SessionStore.save` does, in one transaction with the next generation if so asked.
+        """Save a session as `SessionStore.save` does; `invalidate_copies` in the same transaction if asked to.
 
         Raises:
             ConflictError: as `SessionStore.save`.
         """
 
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
-        """Delete a session, in one transaction with the next generation if so asked; return its tenant, or None."""
+        """Delete a session and return its tenant, or None; `invalidate_copies` in the same transaction if asked to."""
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
         """Delete up to `limit` sessions that are older than the store keeps; return their tenants and ids."""

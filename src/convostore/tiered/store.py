@@ -1,6 +1,6 @@
-"""The session store in two tiers: PostgreSQL holds the truth, Redis or Valkey copies of what is in use.
+"""The session store in two tiers: a system of record, and hot copies of the sessions in use in Redis or Valkey.
 
-The protocol, and why no copy is believed that is older than what somebody has seen: docs/explanation/hot-copies.md.
+The protocol, and the proof that no outdated copy is valid: docs/explanation/hot-copies.md.
 """
 
 from __future__ import annotations
@@ -25,25 +25,27 @@ from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
 
 HOT_LEASE = timedelta(seconds=2)
-"""For how long a process may believe copies without asking whether one was written past their fence."""
+"""How long a process reuses a tenant's generation before it asks for it again."""
 
-_GONE = -1
+_DELETED = -1
+"""The revision to report of a session that is not there."""
+
 _HOT_TIMEOUT = 0.25
 _HOT_SHARE = 0.1
-"""How much of a call's deadline may go by on one call of the hot tier."""
+"""The share of a call's deadline that one call of the hot tier may take."""
 
 
 class TieredSessionStore(SessionStore):
     """Sessions on PostgreSQL, with hot copies in Redis or Valkey that may be lost at any time.
 
     Args:
-        hot: from `redis.create_client`, or any asyncio client that returns bytes; the store never closes it.
-        persistent: the store that holds the truth and answers lists, searches and channel lookups.
-        hot_ttl: how long after its last save or load a copy is kept.
-        hot_lease: for how long another process may believe a copy whose fence could not be reached by a writer.
+        hot: from `redis.create_client`, or any asyncio client of redis-py; the store never closes it.
+        persistent: the system of record, which also answers lists, searches and channel lookups.
+        hot_ttl: how long after its last save or load a copy expires.
+        hot_lease: how long after a save that could not place its guard other processes may read the previous revision.
         hot_timeout: how long a call waits for the hot tier at a time, in seconds; at most a tenth of its deadline.
         timeout: the deadline of a call, in seconds.
-        monotonic: returns seconds that only grow, by which `hot_lease` and the circuit breaker are measured.
+        monotonic: the monotonic clock, in seconds, of `hot_lease` and of the circuit breaker.
     """
 
     system = "postgresql"
@@ -64,7 +66,7 @@ class TieredSessionStore(SessionStore):
         self._hot = HotCopies(
             hot,
             ttl=hot_ttl,
-            fence_ttl=timedelta(seconds=2 * timeout),
+            guard_ttl=timedelta(seconds=2 * timeout),
             timeout=min(hot_timeout, _HOT_SHARE * timeout),
             breaker=Breaker(clock=monotonic),
         )
@@ -72,7 +74,7 @@ class TieredSessionStore(SessionStore):
         self._monotonic = monotonic
         self._generations: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
         self._loads: SingleFlight[UUID, Session | None] = SingleFlight(timeout)
-        self._asked: SingleFlight[UUID, int] = SingleFlight(timeout)
+        self._asking: SingleFlight[UUID, int] = SingleFlight(timeout)
 
     @property
     def hot_failures(self) -> int:
@@ -86,7 +88,7 @@ class TieredSessionStore(SessionStore):
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         copy = await self._hot.read(session_id)
-        if copy is not None and await self._believes(copy):
+        if copy is not None and await self._is_valid(copy):
             return copy.session if tenant_id in (None, copy.session.tenant_id) else None
         session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
         if session is None or tenant_id not in (None, session.tenant_id):
@@ -96,36 +98,36 @@ class TieredSessionStore(SessionStore):
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         session_id, tenant_id, token = session.session_id, session.tenant_id, current_call().write_id.hex
         generation = await self._generation_of(tenant_id)
-        fenced = bool(await self._hot.enter(session_id, token, writing=True))
+        guarded = bool(await self._hot.place_guard(session_id, token, writing=True))
         try:
-            await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=not fenced)
+            await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=not guarded)
         except ConflictError as conflict:
-            if fenced:
-                await self._leave(session_id, tenant_id, token, conflict.current_revision or _GONE)
+            if guarded:
+                await self._release(session_id, tenant_id, token, conflict.current_revision or _DELETED)
             raise
         except StoreError as error:
-            await self._leave_unless_unsure(session_id, token, error)
+            await self._release_unless_unknown(session_id, token, error)
             raise
         finally:
-            if not fenced:
-                # What this process wrote past the fence, it reads at once.
+            if not guarded:
+                # This process reads its own unguarded write at once.
                 self._generations.forget(tenant_id)
-        if fenced:
-            await self._leave(session_id, tenant_id, token, session.revision, session, generation)
+        if guarded:
+            await self._release(session_id, tenant_id, token, session.revision, session, generation)
         return session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         token = current_call().write_id.hex
-        fenced = bool(await self._hot.enter(session_id, token, writing=True))
+        guarded = bool(await self._hot.place_guard(session_id, token, writing=True))
         try:
-            holder = await self._record.remove(session_id, tenant_id, invalidate_copies=not fenced)
+            holder = await self._record.remove(session_id, tenant_id, invalidate_copies=not guarded)
         except StoreError as error:
-            await self._leave_unless_unsure(session_id, token, error)
+            await self._release_unless_unknown(session_id, token, error)
             raise
-        if fenced and holder is not None:
-            await self._leave(session_id, holder, token, _GONE)
-        elif fenced:
-            await self._hot.leave(session_id, token, _GONE)
+        if guarded and holder is not None:
+            await self._release(session_id, holder, token, _DELETED)
+        elif guarded:
+            await self._hot.release_guard(session_id, token, _DELETED)
         elif holder is not None:
             self._generations.forget(holder)
         return holder is not None
@@ -173,16 +175,19 @@ class TieredSessionStore(SessionStore):
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
-        removed = await self._record.remove_old(limit)
-        token = uuid4().hex
-        untold = {tenant for tenant, session_id in removed if not await self._hot.leave(session_id, token, _GONE)}
-        for tenant_id in untold:
+        removed, token = await self._record.remove_old(limit), uuid4().hex
+        unreported = {
+            tenant_id
+            for tenant_id, session_id in removed
+            if not await self._hot.release_guard(session_id, token, _DELETED)
+        }
+        for tenant_id in unreported:
             await self._invalidate(tenant_id)
         return Swept(demoted=0, deleted=len(removed))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         copy = await self._hot.read(session_id)
-        if copy is not None and await self._believes(copy):
+        if copy is not None and await self._is_valid(copy):
             return False
         session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
         if session is None or tenant_id not in (None, session.tenant_id):
@@ -190,20 +195,20 @@ class TieredSessionStore(SessionStore):
         return await self._hot.read(session_id) is not None
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return await self._hot.drop(session_id, tenant_id)
+        return await self._hot.evict(session_id, tenant_id)
 
     async def health_check(self) -> bool:
         return await self._record.health_check()
 
-    async def _believes(self, copy: Copy) -> bool:
-        """Return whether no writer has gone past the fences of the copy's tenant since it was published."""
+    async def _is_valid(self, copy: Copy) -> bool:
+        """Return whether a copy is of its tenant's present generation: no unguarded write came after it."""
         return await self._generation_of(copy.session.tenant_id, at_least=copy.generation) == copy.generation
 
     async def _generation_of(self, tenant_id: UUID, *, at_least: int = 0) -> int:
-        """Return the generation of a tenant's copies as it was less than a lease ago."""
+        """Return the generation of a tenant's copies, asked for less than a lease ago."""
         generation = self._generations.get(tenant_id)
         if generation is None or generation < at_least:
-            generation = await self._asked.run(tenant_id, lambda: self._ask_generation(tenant_id))
+            generation = await self._asking.run(tenant_id, lambda: self._ask_generation(tenant_id))
         return generation
 
     async def _ask_generation(self, tenant_id: UUID) -> int:
@@ -213,36 +218,36 @@ class TieredSessionStore(SessionStore):
         return generation
 
     async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
-        """Read the truth and publish it as a copy."""
+        """Read the system of record under a guard and publish a copy, in place of one that is known to be outdated."""
         token = uuid4().hex
-        entered = await self._hot.enter(session_id, token, writing=outdated)
-        if isinstance(entered, Copy):
-            if await self._believes(entered):
-                return entered.session
-            entered = await self._hot.enter(session_id, token, writing=True)
+        guarded = await self._hot.place_guard(session_id, token, writing=outdated)
+        if isinstance(guarded, Copy):
+            if await self._is_valid(guarded):
+                return guarded.session
+            guarded = await self._hot.place_guard(session_id, token, writing=True)
         asked_at = self._monotonic()
         try:
             found = await self._record.load(session_id)
         except Exception:
-            if entered:
-                await self._hot.leave(session_id, token, 0)
+            if guarded:
+                await self._hot.release_guard(session_id, token, 0)
             raise
         if found is None:
-            if entered:
-                await self._hot.leave(session_id, token, _GONE)
+            if guarded:
+                await self._hot.release_guard(session_id, token, _DELETED)
             return None
         session, generation = found
         self._generations.note(session.tenant_id, generation, asked_at)
-        if entered:
-            await self._leave(session_id, session.tenant_id, token, session.revision, session, generation)
+        if guarded:
+            await self._release(session_id, session.tenant_id, token, session.revision, session, generation)
         return session
 
-    async def _leave_unless_unsure(self, session_id: UUID, token: str, error: StoreError) -> None:
-        """Leave the fence after a write that certainly failed. After an unknown outcome the token stays in it."""
+    async def _release_unless_unknown(self, session_id: UUID, token: str, error: StoreError) -> None:
+        """Release the guard of a write that failed; if its outcome is unknown, the guard stays until it expires."""
         if error.outcome == "not_applied":
-            await self._hot.leave(session_id, token, 0)
+            await self._hot.release_guard(session_id, token, 0)
 
-    async def _leave(
+    async def _release(
         self,
         session_id: UUID,
         tenant_id: UUID,
@@ -251,15 +256,15 @@ class TieredSessionStore(SessionStore):
         copy: Session | None = None,
         generation: int = 0,
     ) -> None:
-        """Leave the guard before the caller is answered; if that fails, invalidate the tenant's copies."""
-        if not await self._hot.leave(session_id, token, revision, copy, generation):
+        """Release a guard before the call returns; if that fails, invalidate the tenant's copies."""
+        if not await self._hot.release_guard(session_id, token, revision, copy, generation):
             await self._invalidate(tenant_id)
 
     async def _invalidate(self, tenant_id: UUID) -> None:
         try:
             await self._record.invalidate_copies(tenant_id)
         except StoreError as error:
-            # What was to be told has happened.
+            # The write itself is committed.
             error.outcome = "unknown"
             raise
         finally:

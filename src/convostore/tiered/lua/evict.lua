@@ -1,10 +1,10 @@
 #!lua
--- Remove a session's hot copy, but not a fence.
+-- Evict a session's hot copy; guards stay.
 --
--- KEYS[1]  the copy
+-- KEYS[1]  the copy or the guards, as in place_guard.lua
 -- ARGV[1]  tenant whose session it must be, or ""
 --
--- Returns 1 if there was one, else 0.
+-- Returns 1 if there was a copy, else 0.
 
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 127)
 local tenant = type(head) == 'string' and string.match(head, '^C|%d+|([^|]*)|')

@@ -1,0 +1,131 @@
+"""The driver's errors become store errors in `Servers`, and what one refused command means for a pipeline."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+import convostore
+from convostore.errors import ConnectionError, StoreError
+from convostore.redis import create_client, keys
+from convostore.redis.commands import Commands
+from convostore.redis.connection import Command, Connection
+from convostore.redis.errors import REFUSALS
+from convostore.redis.servers import Servers, servers_of
+
+ROOT = Path(convostore.__file__).parent
+KEY = f"{keys.BUCKETS[0]}nothing"
+INTERNALS = {
+    *("nodes_manager", "slots_cache", "nodes_cache", "move_slot", "set_nodes", "connection_kwargs", "connection_pool"),
+    *("acquire_connection", "disconnect_if_needed", "mark_for_reconnect", "get_connection", "can_read", "disconnect"),
+    *("send_packed_command", "pack_commands", "read_response"),
+}
+"""Names in redis-py that are not private, but below what its documentation describes."""
+
+GET: Command = ("GET", KEY)
+
+
+def refused(prefix: str) -> Command:
+    """Return a command that the server answers with an error."""
+    return "EVAL", f"return redis.error_reply('{prefix} 1 127.0.0.1:1')", 1, KEY
+
+
+async def get(connection: Connection) -> object:
+    return await connection.execute(*GET)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda servers: servers.on(KEY, get),
+        lambda servers: servers.everywhere(get),
+        lambda servers: first_of(servers.send([GET])),
+    ],
+    ids=["on", "everywhere", "send"],
+)
+@pytest.mark.parametrize(
+    ("url", "code"), [("unix:///nowhere", "connection"), ("redis+cluster://127.0.0.1:1", "cluster")]
+)
+async def test_whichever_way_a_server_is_reached_its_absence_is_a_store_error(
+    url: str, code: str, call: Callable[[Servers], Awaitable[object]]
+) -> None:
+    async with create_client(url) as client:
+        with pytest.raises(ConnectionError) as gone:
+            await call(servers_of(client))
+    assert gone.value.code == code
+    assert gone.value.__cause__ is not None
+    assert not isinstance(gone.value, RedisError)
+
+
+async def first_of(replies: Awaitable[list[object]]) -> None:
+    """Raise the first reply, which is an error."""
+    error = (await replies)[0]
+    assert isinstance(error, Exception)
+    raise error
+
+
+@pytest.mark.parametrize("prefix", sorted(REFUSALS.keys() - {"MOVED", "ASK"}))
+async def test_a_refusal_was_not_applied_and_may_succeed_later(client: Redis, prefix: str) -> None:
+    (error,) = await servers_of(client).send([refused(prefix)])
+    assert isinstance(error, ConnectionError)
+    assert (error.code, error.outcome, error.retryable) == (prefix, "not_applied", True)
+
+
+@pytest.mark.parametrize("prefix", ["ERR", "NOPERM", "WRONGTYPE", "CROSSSLOT"])
+async def test_another_error_reply_keeps_its_prefix_and_is_not_repeated(client: Redis, prefix: str) -> None:
+    (error,) = await servers_of(client).send([refused(prefix)])
+    assert type(error) is StoreError
+    assert (error.code, error.outcome, error.retryable) == (prefix, "unknown", False)
+
+
+@pytest.mark.parametrize("prefix", ["MOVED", "ASK"])
+async def test_a_node_of_a_cluster_that_is_taken_for_one_server_is_named(client: Redis, prefix: str) -> None:
+    with pytest.raises(ConnectionError, match=r"redis\+cluster"):
+        await servers_of(client).send([refused(prefix)])
+
+
+@pytest.mark.parametrize(
+    ("others", "outcome"), [([], "not_applied"), ([GET], "unknown"), ([refused("OOM")], "not_applied")]
+)
+async def test_a_pipeline_of_which_other_commands_ran_has_an_unknown_outcome(
+    client: Redis, others: list[Command], outcome: str
+) -> None:
+    with pytest.raises(ConnectionError) as failed:
+        await Commands(client).send([refused("OOM"), *others])
+    assert (failed.value.code, failed.value.outcome) == ("OOM", outcome)
+
+
+def modules_of(*folders: str) -> dict[str, ast.Module]:
+    """Return the modules of some folders, parsed, but for the adapter."""
+    paths = [path for folder in folders for path in ROOT.joinpath(folder).glob("*.py")]
+    return {
+        f"{path.parent.name}/{path.name}": ast.parse(path.read_text()) for path in paths if path.name != "driver.py"
+    }
+
+
+def test_the_drivers_errors_are_known_below_servers_only() -> None:
+    imported = {
+        name
+        for name, module in modules_of("redis", "tiered").items()
+        for node in ast.walk(module)
+        if (isinstance(node, ast.ImportFrom) and node.module == "redis.exceptions")
+        or (isinstance(node, ast.ImportFrom) and node.module == "redis" and node.names[0].name == "exceptions")
+    }
+    assert imported == {"redis/connection.py", "redis/errors.py", "redis/servers.py"}
+
+
+def test_nothing_but_the_adapter_touches_what_is_private_to_the_driver() -> None:
+    touched = {
+        f"{name}:{node.lineno}: {ast.unparse(node)}"
+        for name, module in modules_of("redis", "tiered").items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.Attribute)
+        and (node.attr in INTERNALS or (node.attr.startswith("_") and not node.attr.endswith("__")))
+        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "twin"))
+    }
+    assert touched == set()
