@@ -1,4 +1,4 @@
-"""Spans of contract calls, as an application's own OpenTelemetry provider sees them."""
+"""Contract calls are spans of the application's OpenTelemetry provider."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.unit.scripted import ScriptedSessions
 
 
 class Recorded(trace.NonRecordingSpan):
-    """A span that keeps what it is told."""
+    """A span that records its attributes and status."""
 
     def __init__(self, name: str, kind: trace.SpanKind, attributes: Any) -> None:
         super().__init__(trace.INVALID_SPAN_CONTEXT)
@@ -68,7 +68,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     return provider.spans
 
 
-async def test_a_call_is_a_span_of_its_own(spans: list[Recorded]) -> None:
+async def test_a_call_is_a_span(spans: list[Recorded]) -> None:
     store, agent = InMemoryConfigStore(), make_agent(uuid4())
     await store.save_agent(agent)
     await store.get_agent(agent.tenant_id, agent.id)
@@ -81,7 +81,7 @@ async def test_a_call_is_a_span_of_its_own(spans: list[Recorded]) -> None:
     assert all(span.kind is trace.SpanKind.CLIENT and span.ended and span.status is None for span in spans)
 
 
-async def test_a_failure_is_named_and_what_it_says_is_not_kept(spans: list[Recorded]) -> None:
+async def test_a_failure_is_named_without_its_message(spans: list[Recorded]) -> None:
     store, agent = InMemoryConfigStore(), make_agent(uuid4())
     await store.save_agent(agent)
     with pytest.raises(ConflictError):
@@ -111,6 +111,6 @@ async def test_a_cancelled_call_ends_its_span(spans: list[Recorded]) -> None:
     assert spans[0].attributes["error.type"] == "CancelledError"
 
 
-async def test_without_a_provider_a_call_makes_no_span() -> None:
+async def test_without_a_provider_a_call_has_no_span() -> None:
     assert await InMemoryConfigStore().get_agent(uuid4(), uuid4()) is None
     assert not trace.get_current_span().is_recording()
