@@ -28,11 +28,11 @@ async def test_a_store_receives_a_deep_copy() -> None:
 async def test_changes_during_the_call_are_not_stored() -> None:
     session = full_session(uuid4())
 
-    async def meddle() -> None:
+    async def mutate() -> None:
         session.variables["late"] = True
         session.step_history.clear()
 
-    store = ScriptedSessions(meddle)
+    store = ScriptedSessions(mutate)
     await store.save(session)
     assert "late" not in store.seen[0].variables
     assert len(store.seen[0].step_history) == 2
@@ -70,11 +70,11 @@ async def test_managed_fields_are_written_back_on_success() -> None:
 async def test_only_managed_fields_are_written_back() -> None:
     session = make_session(uuid4())
 
-    async def meddle() -> None:
+    async def mutate() -> None:
         session.channel = Channel.VOICE
         session.variables["late"] = 1
 
-    await ScriptedSessions(meddle).save(session)
+    await ScriptedSessions(mutate).save(session)
     assert session.revision == 1
     assert (session.channel, session.variables) == (Channel.VOICE, {"late": 1})
 

@@ -61,7 +61,7 @@ def test_a_module_has_exactly_its_public_names(name: str) -> None:
     found, pinned = public_names(importlib.import_module(name)), PUBLIC[name]
     added, removed = sorted(found - pinned), sorted(pinned - found)
     assert not added, f"{name} has new public names: {added}. Pin them here if they are meant to stay."
-    assert not removed, f"{name} lost public names: {removed}. Somebody imports them."
+    assert not removed, f"{name} lost public names: {removed}. Removing a name breaks its importers."
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -22,7 +22,7 @@ class Recorded(trace.NonRecordingSpan):
         super().__init__(trace.INVALID_SPAN_CONTEXT)
         self.name, self.kind, self.attributes = name, kind, dict(attributes)
         self.status: Any = None
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.ended = False
 
     def is_recording(self) -> bool:
@@ -33,10 +33,10 @@ class Recorded(trace.NonRecordingSpan):
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         self.status = status
-        self.told += [description] if description else []
+        self.messages += [description] if description else []
 
     def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
-        self.told.append(str(exception))
+        self.messages.append(str(exception))
 
     def end(self, end_time: int | None = None) -> None:
         self.ended = True
@@ -91,7 +91,9 @@ async def test_a_failure_is_named_without_its_message(spans: list[Recorded]) -> 
     _, conflict, invalid = spans
     assert conflict.attributes["error.type"] == "ConflictError"
     assert invalid.attributes["error.type"] == "ValidationError"
-    assert all(span.ended and span.status is trace.StatusCode.ERROR and span.told == [] for span in (conflict, invalid))
+    assert all(
+        span.ended and span.status is trace.StatusCode.ERROR and span.messages == [] for span in (conflict, invalid)
+    )
 
 
 async def test_a_cancelled_call_ends_its_span(spans: list[Recorded]) -> None:
