@@ -1,4 +1,4 @@
-"""`python -m bench`: measure the speed goals on engines of its own. A missed goal is information, not a failure."""
+"""`python -m bench`: measures the speed goals on engines of its own. A missed goal is reported, not a failure."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def _run(names: list[str], rounds: int, progress: Status) -> list[Measurem
         for name in names:
             progress.update(name)
             operation = await OPERATIONS[name](engines)
-            # What was made beforehand is not to be looked through again while something is measured.
+            # Collections during a measurement skip the objects of its set-up.
             gc.collect()
             gc.freeze()
             measured += await measure(name, operation, rounds)

@@ -1,4 +1,4 @@
-"""Audit: turns recorded on PostgreSQL, chained and hashed, against asyncpg and a plain table."""
+"""Audit: turns recorded in a hash chain, against asyncpg and a plain table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convostore.models import ToolCall, TurnRecord
 from convostore.postgres import PostgresAuditStore
 from convostore.testing.factories import make_turn
 
-# What one would write without convostore: unique ids and turn numbers, lists by time; no chain, no hash, no policy.
+# A table as an application would have it: unique ids and turn numbers, an index by time; no hash chain, no policy.
 _PLAIN = """
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE IF NOT EXISTS bench.turn (
@@ -65,7 +65,7 @@ def _turn(tenant: UUID, session: UUID) -> TurnRecord:
 
 
 def _turns(number: int) -> Callable[[int], list[TurnRecord]]:
-    """Return what makes so many turns, by 64 sessions in turn."""
+    """Return a function that makes turns of 64 sessions, round-robin."""
 
     def inputs(tenants: int) -> list[TurnRecord]:
         sessions = [(TENANTS[n % tenants], uuid5(TENANTS[n % tenants], f"session {n}")) for n in range(64)]

@@ -1,6 +1,6 @@
-"""`python -m bench.bulk`: episodes with vectors by `add_episodes`, against COPY of the same rows into the same table.
+"""`python -m bench.bulk`: `add_episodes` with vectors, against COPY of the same rows into the same table.
 
-COPY knows its rows beforehand, as a superuser: nothing is checked, no policy applies, an id that is there is an error.
+COPY runs as a superuser with prepared rows: no validation, no policy, and a duplicate id is an error.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORDS = [f"word{number}" for number in range(20_000)]
 
 @dataclass(frozen=True)
 class Taken:
-    """What a load took, in seconds: by the clock, of this process's CPU and of the server's."""
+    """The cost of a load, in seconds: wall clock, CPU of this process, CPU of the server."""
 
     wall: float
     client: float
@@ -45,7 +45,7 @@ class Taken:
 
 
 def episodes(count: int) -> list[Episode]:
-    """Return episodes of one agent with 25 words and 384 numbers each, every one of another customer and session."""
+    """Return episodes of one agent, with 25 words and 384 dimensions, each of another customer and session."""
     tenant, agent, dice, vectors = uuid4(), uuid4(), Random(1), Vectors()
     return [
         make_episode(
@@ -63,7 +63,7 @@ def episodes(count: int) -> list[Episode]:
 
 
 async def timed(load: Callable[[], Awaitable[Any]], pid: int) -> Taken:
-    """Run a load whose server process is this one."""
+    """Run a load in the server process with this pid."""
     wall, client, server = time.perf_counter(), time.process_time(), _cpu(pid)
     await load()
     return Taken(time.perf_counter() - wall, time.process_time() - client, _cpu(pid) - server)
@@ -105,7 +105,7 @@ async def main() -> None:
         await bare.close()
     table.title = (
         f"{arguments.episodes:,} episodes; median ratio "
-        f"{median(added.wall / copied.wall for copied, added in rounds):.2f} by the clock, "
+        f"{median(added.wall / copied.wall for copied, added in rounds):.2f} of wall clock, "
         f"{median(added.cpu / copied.cpu for copied, added in rounds):.2f} of CPU"
     )
     Console(width=100).print(table)

@@ -67,7 +67,7 @@ async def _rules(engines: Engines, title: str, embedding: Callable[[], list[floa
     store, pool = PostgresConfigStore(engines.pool), engines.bare_pool
     agents = {tenants: [(tenant, uuid4()) for tenant in TENANTS[:tenants]] for tenants in SPREAD}
     fields = tuple(Rule.model_fields)
-    # Checked once: the model's own constructor would take longer than all the rest.
+    # Validated once: the constructor would take longer than everything else.
     prototype = _rule(TENANTS[0])
     made = (
         prototype.model_copy(

@@ -1,4 +1,4 @@
-"""What operations work on: as many items for one tenant as for many."""
+"""The inputs of the operations: as many items for one tenant as for many."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _FLOAT = 4
 
 
 def spread(make: Callable[[UUID], T]) -> dict[int, list[T]]:
-    """Make 64 items for one tenant, and 64 for as many tenants as there are, by the number of tenants."""
+    """Make 64 items for each number of tenants, distributed evenly."""
     return {tenants: [make(TENANTS[number % tenants]) for number in range(len(TENANTS))] for tenants in SPREAD}
 
 
 def repeated(items: dict[int, list[T]], times: int) -> Callable[[int], Sequence[T]]:
-    """Return the inputs of a block that goes several times over the same items."""
+    """Return the inputs of a block that repeats the same items."""
     return lambda tenants: items[tenants] * times
 
 
 class Vectors:
-    """Random directions, cheaply: windows of one long noise, which have nothing in common unless they overlap."""
+    """Random vectors at low cost: windows of one noise array, independent unless they overlap."""
 
     def __init__(self, seed: int = 1) -> None:
         self._random = Random(seed)
@@ -42,7 +42,7 @@ class Vectors:
         return self._noise[start : start + DIMENSIONS].tolist()
 
     def wire(self) -> bytes:
-        """Return a vector as its codec's encoder would."""
+        """Return a vector in the binary format of pgvector."""
         start = self._start() * _FLOAT
         return _HEADER + self._bytes[start : start + DIMENSIONS * _FLOAT]
 

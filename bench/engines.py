@@ -1,4 +1,4 @@
-"""Engines of their own, the stores' connections to them, and as many bare ones."""
+"""Engines for the measurements, with connections for the stores and as many bare ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from convostore.redis import create_client
 
 CONNECTIONS = 10
 SPREAD = (1, 64)
-"""Over how many tenants calls are spread."""
+"""The numbers of tenants over which calls are spread."""
 
 TENANTS = [uuid5(UUID(int=0), f"tenant {number}") for number in range(max(SPREAD))]
 
 
 @dataclass(frozen=True)
 class Engines:
-    """What stores are made of, and what one would use without them."""
+    """A pool and a client for the stores, and bare ones for the driver's side."""
 
     pool: asyncpg.Pool[Any]
     client: aio.Redis
@@ -52,14 +52,14 @@ async def open_engines() -> AsyncIterator[Engines]:
 
 
 class _Connection(asyncpg.Connection):
-    """Without a reset at each release, which who writes one statement per call turns off, as the stores' pool does."""
+    """Without the reset at release, as in the stores' pool: it would cost a round trip per call."""
 
     def get_reset_query(self) -> str:
         return ""
 
 
 def _bare_pool(dsn: str) -> asyncpg.Pool[Any]:
-    # The superuser is above row-level security: the driver's side pays for no policy.
+    # A superuser bypasses row-level security: the driver's side pays for no policy.
     return asyncpg.create_pool(
         dsn,
         min_size=0,

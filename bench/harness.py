@@ -1,4 +1,4 @@
-"""Two ways to do the same, measured in turns: a block of one, a block of the other, then the other way round."""
+"""Measures two ways to do the same in alternating blocks, whose order is reversed in every other round."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Literal
 from bench.engines import SPREAD
 
 _WARM_UP = 8
-"""Calls before the first that counts: from the sixth on, PostgreSQL may use a plan for any parameters."""
+"""Calls before the first measured one: from the sixth on, PostgreSQL may use a generic plan."""
 
 
 @dataclass(frozen=True)
 class Way:
     """One way to do an operation.
 
-    `inputs` gives for 1 or 64 tenants what the calls of a block take, one each; it is not measured.
+    `inputs` returns the arguments of a block's calls for a number of tenants; it is not measured.
     """
 
     call: Callable[[Any], Awaitable[Any]]
@@ -29,9 +29,9 @@ class Way:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation of the store and its equal on the driver.
+    """An operation of the store and its equivalent on the driver.
 
-    `agree` compares what both return for the first inputs, before anything is measured. `note` is asked last.
+    `agree` compares both results for the first input before the measurement; `note` adds a remark after it.
     """
 
     title: str
@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """The median over rounds of store to driver: neighbours in time share what else the machine does."""
+        """The median over rounds of store to driver: adjacent blocks share the load of the machine."""
         pairs = zip(self.deciding(self.store), self.deciding(self.driver), strict=True)
         return median(store / driver for store, driver in pairs)
 
@@ -76,12 +76,12 @@ class Measurement:
         return None if self.goal is None else self.ratio <= self.goal
 
     def deciding(self, side: list[Sample]) -> list[float]:
-        """Return a side's figures on the clock that the goal is about."""
+        """Return a side's figures by the clock of the goal."""
         return [sample.cpu if self.clock == "cpu" else sample.wall for sample in side]
 
 
 class Disagreement(Exception):
-    """The two ways do not do the same, so comparing their speed means nothing."""
+    """The two ways return different results, so that their speed cannot be compared."""
 
 
 async def measure(name: str, operation: Operation, rounds: int) -> list[Measurement]:
@@ -109,7 +109,7 @@ async def _compare(name: str, operation: Operation, tenants: int) -> None:
     store = await operation.store.call(operation.store.inputs(tenants)[0])
     driver = await operation.driver.call(operation.driver.inputs(tenants)[0])
     if operation.agree is not None and not operation.agree(store, driver):
-        raise Disagreement(f"{name}: store and driver gave different answers")
+        raise Disagreement(f"{name}: store and driver returned different results")
 
 
 async def _block(way: Way, tenants: int, concurrency: int) -> Sample:

@@ -1,4 +1,4 @@
-"""Memory: episodes added and searched for on PostgreSQL against asyncpg."""
+"""Memory: episodes added and searched on PostgreSQL, against asyncpg."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOTAL, _FILTERED = 200_000, 5_000
 _FOUND = 10
 _QUERIES = 2
 _ROUNDING = 1e-6
-"""Scores are rounded to six decimals, so what differs by less is a tie."""
+"""Scores are rounded to six decimals; a smaller difference is a tie."""
 
 Filter = tuple[UUID, UUID, UUID]
 """Tenant, agent, customer."""
@@ -84,7 +84,7 @@ async def search(engines: Engines) -> Operation:
         return [(Episode.model_validate({name: row[name] for name in fields}), row["score"]) for row in rows]
 
     fields = tuple(Episode.model_fields)
-    # The same queries for both sides: what an exact search takes does not depend on them, but what it reads does.
+    # The same queries for both sides: the rows that a search reads depend on its filter.
     queries = {
         tenants: [(where, vectors.floats()) for where in dice.choices(filters[tenants], k=_QUERIES)]
         for tenants in SPREAD
@@ -108,10 +108,10 @@ async def search(engines: Engines) -> Operation:
 
 
 async def _fill(pool: Any) -> dict[int, list[Filter]]:
-    """Fill the table: half of it one tenant's, half one customer of each tenant.
+    """Fill the table: one half belongs to one tenant, the other to one customer of each tenant.
 
-    The one tenant has customers with 5,000 episodes, and as many episodes again of other agents and customers with one
-    each: the planner takes an agent and a customer for rare, as it would in production.
+    Half of the one tenant's episodes belong to customers with 5,000 each, half to agents and customers with one each:
+    the planner estimates agents and customers as rare, as it would in production.
     """
     half, quarter = _TOTAL // 2, _TOTAL // 4
     agent = uuid4()
@@ -140,7 +140,7 @@ async def _fill(pool: Any) -> dict[int, list[Filter]]:
 
 
 async def _recall(pool: Any, where: Filter, query: list[float], found: list[tuple[Episode, float]]) -> float:
-    """Return the share of the nearest that was found, by comparing with every vector there is."""
+    """Return the recall of a result, by an exact scan in this process."""
     rows = await pool.fetch(
         "SELECT embedding FROM convostore.episode WHERE tenant_id = $1 AND agent_id = $2 AND customer_profile_id = $3",
         *where,

@@ -11,7 +11,7 @@ from convostore.models import Channel, CustomerProfile
 from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import make_asset, make_field, make_identity, make_profile
 
-# As the model reads it: by hand one would let PostgreSQL write the very document that model_validate_json takes.
+# By hand one would let PostgreSQL build the document that model_validate_json reads.
 _SELECT = """
 SELECT json_build_object(
     'id', p.id, 'tenant_id', p.tenant_id, 'customer_id', p.customer_id, 'consents', p.consents,

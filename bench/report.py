@@ -1,4 +1,4 @@
-"""What was measured, as a table and as figures."""
+"""Prints measurements as a table, and writes them as JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WIDTH = 144
 
 
 def show(measured: Sequence[Measurement], rounds: int) -> None:
-    """Print the table; a pipe has no width, so there the table gets the one it needs."""
+    """Print the table; in a pipe, which has no width, in full width."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -31,8 +31,8 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
     shown = Table(
         box=SIMPLE_HEAD,
         title="Stores against the bare driver",
-        caption=f"Per call, medians of {rounds} rounds: CPU time of this process, wall clock where it says so. "
-        "The ratio is the median of the rounds' ratios. Goals are information.",
+        caption=f"Per call, medians of {rounds} rounds: CPU time of this process, or wall clock where stated. "
+        "The ratio is the median of the rounds' ratios.",
     )
     shown.add_column("operation", no_wrap=True)
     for heading in ("tenants", "store µs", "driver µs", "ratio", "goal"):
@@ -56,7 +56,7 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
 
 
 def write(measured: Sequence[Measurement], path: Path) -> None:
-    """Write every round's seconds per call, and what they were taken on."""
+    """Write the seconds per call of every round, and the platform."""
     machine = {"python": platform.python_version(), "system": platform.platform()}
     operations = [{**asdict(item), "ratio": item.ratio, "met": item.met} for item in measured]
     path.write_text(json.dumps({"machine": machine, "operations": operations}, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""Sessions: reads and saves on Valkey against redis-py."""
+"""Sessions: reads and saves on Valkey, against redis-py."""
 
 from __future__ import annotations
 

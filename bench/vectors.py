@@ -1,6 +1,6 @@
-"""`python -m bench.vectors`: vector search in a skewed tenancy, recall and time, against SQL written by hand.
+"""`python -m bench.vectors`: recall and time of vector search with skewed tenants, against SQL written by hand.
 
-Half of the episodes are one tenant's, a quarter are ten tenants', the rest a thousand's. The data stay in `--home`, so
+One tenant has half of the episodes, ten have a quarter, a thousand have the rest. With `--home` the data are kept, so
 that a second run only measures.
 """
 
@@ -36,14 +36,14 @@ FOUND = 10
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _CENTRES, _NOISE = 4_000, 1 << 20
 _ROUNDING = 1e-6
-"""Scores are rounded to six decimals, so what differs by less is a tie."""
+"""Scores are rounded to six decimals; a smaller difference is a tie."""
 
 COLUMNS = ", ".join(f'e."{name}"' for name in Episode.model_fields)
 
 BY_HAND = {
     "float32": f"SELECT {COLUMNS}, 1 - (embedding <=> $1) AS score FROM convostore.episode AS e WHERE {{where}} "
     f"ORDER BY embedding <=> $1, id LIMIT {FOUND}",
-    # Exact only by luck: half precision decides which twenty are looked at again.
+    # Not exact: half precision decides which twenty are reranked.
     "halfvec, then float32": "WITH near AS MATERIALIZED (SELECT id FROM convostore.episode WHERE {where} "
     f"AND dimensions = {{dimensions}} AND dimensions {{covered}} 1280 "
     f"ORDER BY direction <#> (SELECT l2_normalize($1::vector)::halfvec) LIMIT {2 * FOUND}) "
@@ -51,12 +51,12 @@ BY_HAND = {
     "(SELECT * FROM convostore.episode AS e WHERE e.tenant_id = '{tenant}' AND e.id = near.id OFFSET 0) AS e "
     f"ORDER BY score DESC, e.id LIMIT {FOUND}",
 }
-"""What one would write on the same table, as a superuser, with the values in the text: the planner knows everything."""
+"""SQL by hand on the same table, as a superuser, with literals, which give the planner every value."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of search: its filters, and what they are in SQL."""
+    """A kind of search: its filters, also as SQL."""
 
     title: str
     tenant: UUID
@@ -70,7 +70,7 @@ class Case:
 
 
 class Tenancy:
-    """Who owns what, and which searches are measured."""
+    """The owners of the episodes, and the measured searches."""
 
     def __init__(self, episodes: int, dimensions: int) -> None:
         self.episodes, self.dimensions = episodes, dimensions
@@ -114,7 +114,7 @@ class Tenancy:
 
 
 def vectors(count: int, dimensions: int) -> Iterator[list[float]]:
-    """Yield vectors around centres, some with many and some with few, that have something in common as texts have."""
+    """Yield vectors in clusters of skewed size with a common component, as embeddings of texts have."""
     dice = Random(dimensions)
     noise = [dice.gauss(0, 1) for _ in range(_NOISE)]
 
@@ -131,7 +131,7 @@ def vectors(count: int, dimensions: int) -> Iterator[list[float]]:
 
 
 async def fill(connection: Any, tenancy: Tenancy) -> None:
-    """Load the episodes, unless they are there."""
+    """Load the episodes, unless they are stored."""
     big = tenancy.id("big")
     if await connection.fetchval("SELECT EXISTS (SELECT FROM convostore.episode WHERE tenant_id = $1)", big):
         return
@@ -159,7 +159,7 @@ async def fill(connection: Any, tenancy: Tenancy) -> None:
 
 
 async def queries(connection: Any, case: Case, dimensions: int, count: int, seed: int) -> list[list[float]]:
-    """Return what is near to what is stored, but not stored: as texts, not quite like any that was said before."""
+    """Return queries near to stored vectors, but not equal to them."""
     dice = Random(seed)
     rows = await connection.fetch(
         f"SELECT embedding FROM convostore.episode WHERE {case.where} AND dimensions = {dimensions} "
@@ -174,7 +174,7 @@ async def queries(connection: Any, case: Case, dimensions: int, count: int, seed
 
 
 async def measure(pool: Any, bare: Any, tenancy: Tenancy, count: int, seed: int, table: Table) -> None:
-    """Measure every case: recall, time, and time of what is written by hand, in turns."""
+    """Measure every case: recall, and time in alternation with SQL by hand."""
     store = PostgresMemoryStore(pool, timeout=60)
     covered = "<=" if tenancy.dimensions <= 1_280 else ">"
     pids = [await connection.fetchval("SELECT pg_backend_pid()") for connection in (bare, pool)]
@@ -208,7 +208,7 @@ async def measure(pool: Any, bare: Any, tenancy: Tenancy, count: int, seed: int,
             spent[way] += _cpu(pids[way == "store"])
         pairs = list(zip(answers["store"], answers["float32"], strict=True))
         recalls = [sum(score >= true[-1] - _ROUNDING for score in scores) / len(true) for scores, true in pairs]
-        # The first ten of each turn warm up what a search needs: connections, plans, the memory of the server.
+        # The first ten of each turn warm up connections, plans and buffers.
         measured = {way: [*values[10 : len(asked)], *values[len(asked) + 10 :]] for way, values in times.items()}
         best = min(by_hand, key=lambda way: median(measured[way]))
         each = {way: 1e3 * seconds / len(times[way]) for way, seconds in spent.items()}
@@ -224,7 +224,7 @@ async def measure(pool: Any, bare: Any, tenancy: Tenancy, count: int, seed: int,
 
 
 def _cpu(pid: int) -> float:
-    """Return the seconds that a process has computed: on a busy machine they say more than a clock. Linux only."""
+    """Return the CPU seconds of a process, which a busy machine distorts less than wall clock. Linux only."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -270,10 +270,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=int, default=200_000)
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--queries", type=int, default=50, help="per case")
-    parser.add_argument("--seed", type=int, default=1, help="of the queries: another one for another set")
-    parser.add_argument("--home", type=Path, help="where the data stay; a temporary place if not given")
-    parser.add_argument("--memory", default="1GB", help="for building an index")
-    parser.add_argument("--workers", type=int, default=1, help="that help building")
+    parser.add_argument("--seed", type=int, default=1, help="of the queries")
+    parser.add_argument("--home", type=Path, help="where the data are kept; temporary by default")
+    parser.add_argument("--memory", default="1GB", help="maintenance_work_mem of an index build")
+    parser.add_argument("--workers", type=int, default=1, help="parallel workers of an index build")
     parser.add_argument("--no-index", action="store_true", help="exact searches only")
     return parser
 

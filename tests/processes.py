@@ -22,10 +22,10 @@ async def ended(*pids: int, timeout: float = 20.0) -> None:
                 descriptor = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
-            gone = asyncio.Event()
-            asyncio.get_running_loop().add_reader(descriptor, gone.set)
+            end = asyncio.Event()
+            asyncio.get_running_loop().add_reader(descriptor, end.set)
             try:
-                await gone.wait()
+                await end.wait()
             finally:
                 asyncio.get_running_loop().remove_reader(descriptor)
                 os.close(descriptor)

@@ -101,7 +101,7 @@ async def counting(path: Path, target: Path, *, postgres: bool = False) -> Async
         yield traffic
     finally:
         server.close()
-        # A connection is closed by whoever opened it; that ends its task.
+        # The client closes its connections, which ends their tasks.
         async with asyncio.timeout(20):
             await asyncio.gather(*serving)
         await server.wait_closed()

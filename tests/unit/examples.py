@@ -98,9 +98,9 @@ MODELS: tuple[type[Model], ...] = tuple(
 """Every public model."""
 
 EXAMPLES: dict[type[Model], Model] = {type(item): item for item in reversed(list(_inside(_full())))}
-"""The first that was found of each."""
+"""The first instance of each."""
 
 
 def with_field(model: type[Model], name: str, value: Any) -> Model:
-    """Make a model that is its example but for one field."""
+    """Return the example of a model with one field changed."""
     return model(**{**EXAMPLES[model].__dict__, name: value})

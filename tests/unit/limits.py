@@ -33,16 +33,16 @@ M = TypeVar("M", bound=Model)
 
 _RANDOM = Random(0)
 _EXAMPLES = 4
-"""How many examples of a model there are at most: each takes one limit of each field."""
+"""The most examples of a model: each takes one limit of each field."""
 
 
 def text(characters: int) -> str:
-    """Return a text of four bytes a character that no compression makes short."""
+    """Return an incompressible text of four bytes per character."""
     return "".join(map(chr, _RANDOM.choices(range(0x1F300, 0x1FAFF), k=characters)))
 
 
 def nested(depth: int) -> dict[str, Any]:
-    """Return an object in an object, and so on."""
+    """Return objects nested to a depth."""
     return {"in": nested(depth - 1)} if depth > 1 else {}
 
 

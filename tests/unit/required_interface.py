@@ -1,7 +1,7 @@
-"""The five stores as they were asked for: every method, argument, default and return type that callers rely on.
+"""The required interface of the five stores: methods, parameters, defaults and return types.
 
-The contracts may add keyword arguments that have defaults, and more methods, but take nothing of this away. `**filters`
-and `**kwargs` stand for keyword arguments that each contract chooses.
+A contract may add methods, and keyword parameters with defaults. `**filters` and `**kwargs` stand for keyword
+parameters that the contract chooses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A session store whose backend does what a test's script says."""
+"""A session store whose backend follows a script."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Step: TypeAlias = BaseException | Callable[[], Awaitable[None]] | None
 
 
 class DriverError(Exception):
-    """What a driver raises; its text tells what nobody should read in a log."""
+    """An error of a driver, whose text must not reach a log."""
 
 
 class ScriptedSessions(InMemorySessionStore):
-    """Each attempt of `get` (a read), `save` (repeatable) or `delete` (once only) takes one step of the script.
+    """Each attempt of `get` (a read), `save` (idempotent) or `delete` (non-idempotent) takes one step of the script.
 
-    A step is an error to raise, something to await, or None to succeed. After the last step, all succeed.
+    A step is an error to raise, a function to await, or None to succeed. After the last step, every attempt succeeds.
     """
 
     def __init__(self, *script: Step, **options: Any) -> None:

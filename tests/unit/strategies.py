@@ -23,7 +23,7 @@ Strategy: TypeAlias = st.SearchStrategy[Any]
 M = TypeVar("M", bound=Model)
 
 QUICK = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""Enough to find a careless encoding, and quick enough for every run."""
+"""Few enough examples for every run, and enough to find an encoding error."""
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\x00")
 TEXT = st.text(CHARACTERS, max_size=20)

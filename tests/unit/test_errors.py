@@ -1,4 +1,4 @@
-"""The vocabulary of errors."""
+"""The five errors: their relatives, defaults and attributes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_every_error_is_a_store_error(error: type[StoreError]) -> None:
     assert issubclass(error, Exception)
 
 
-def test_a_lost_connection_is_also_the_builtin_one() -> None:
+def test_a_connection_error_is_also_the_builtin_one() -> None:
     assert errors.ConnectionError is not builtins.ConnectionError
     with pytest.raises(builtins.ConnectionError):
         raise errors.ConnectionError("gone")
@@ -29,7 +29,7 @@ def test_a_lost_connection_is_also_the_builtin_one() -> None:
         raise errors.ConnectionError("gone")
 
 
-def test_invalid_data_is_also_a_value_error() -> None:
+def test_a_validation_error_is_also_a_value_error() -> None:
     with pytest.raises(ValueError, match="bad"):
         raise ValidationError("bad")
 
@@ -45,7 +45,7 @@ def test_siblings_do_not_catch_one_another(error: type[StoreError]) -> None:
 
 
 @EVERY
-def test_only_a_lost_connection_is_retryable_unless_said_otherwise(error: type[StoreError]) -> None:
+def test_by_default_only_a_connection_error_is_retryable(error: type[StoreError]) -> None:
     assert error().retryable is (error is ConnectionError)
     assert error(retryable=True).retryable is True
     assert error(retryable=False).retryable is False
@@ -53,7 +53,7 @@ def test_only_a_lost_connection_is_retryable_unless_said_otherwise(error: type[S
 
 
 @EVERY
-def test_an_error_means_that_nothing_was_applied_unless_said_otherwise(error: type[StoreError]) -> None:
+def test_the_default_outcome_is_not_applied(error: type[StoreError]) -> None:
     assert error().outcome == "not_applied"
     assert error(outcome="unknown").outcome == "unknown"
 
@@ -66,12 +66,12 @@ def test_outside_a_store_an_error_names_no_store(error: type[StoreError]) -> Non
 
 
 @EVERY
-def test_the_message_is_what_was_given(error: type[StoreError]) -> None:
+def test_the_message_is_the_argument(error: type[StoreError]) -> None:
     assert str(error("Something happened.")) == "Something happened."
 
 
 @EVERY
-def test_without_a_message_an_error_still_says_what_it_means(error: type[StoreError]) -> None:
+def test_the_default_message_is_the_docstring(error: type[StoreError]) -> None:
     message = str(error())
     assert message.endswith(".")
     assert message == (error.__doc__ or "").partition("\n")[0]
@@ -84,7 +84,7 @@ def test_a_conflict_tells_the_current_revision() -> None:
 
 @EVERY
 @pytest.mark.parametrize("duplicate", [lambda it: pickle.loads(pickle.dumps(it)), copy.copy, copy.deepcopy])
-def test_an_error_crosses_process_borders_with_everything_it_says(error: type[StoreError], duplicate: object) -> None:
+def test_an_error_survives_pickling_with_its_attributes(error: type[StoreError], duplicate: object) -> None:
     made = error("Something happened.", retryable=True, outcome="unknown", code="40001")
     made.store, made.operation = "config", "save_rule"
     if isinstance(made, ConflictError):
@@ -96,6 +96,6 @@ def test_an_error_crosses_process_borders_with_everything_it_says(error: type[St
 
 
 @EVERY
-def test_attributes_can_only_be_named(error: type[StoreError]) -> None:
+def test_attributes_are_keyword_only(error: type[StoreError]) -> None:
     with pytest.raises(TypeError):
         error("text", True)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""What an import loads: a process pays for the backends it uses, and for no others."""
+"""An import loads the backends that it needs, and no others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bounds of single fields: both ends are allowed, what lies beyond is refused."""
+"""The bounds of fields: both ends are valid, values beyond are refused."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("model", "field", "good", "bad"), CASES)
-def test_a_field_takes_what_lies_within_its_bounds_and_nothing_else(
+def test_a_field_accepts_values_within_its_bounds_only(
     model: type[Model], field: str, good: tuple[Any, ...], bad: tuple[Any, ...]
 ) -> None:
     for value in good:

@@ -1,4 +1,4 @@
-"""Free-form JSON, vectors, and what a profile's items must agree on."""
+"""Free-form JSON, vectors, and the consistency of a profile's items."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def endless() -> list[Any]:
     [None, True, "", 0, -(10**38) + 1, 10**38 - 1, 0.1, -0.0, 5e-324, [], {}, {"": [None]}, "x" * (2**20 - 2)],
     ids=lambda value: repr(value)[:20],
 )
-def test_json_is_kept_as_it_is(value: Any) -> None:
+def test_json_is_kept_unchanged(value: Any) -> None:
     kept = JSON_VALUES.validate_python(value)
     assert kept == value
     assert type(kept) is type(value)
 
 
 @pytest.mark.parametrize("by", ["list", "dict"])
-def test_json_is_nested_64_levels_deep_at_most(by: str) -> None:
+def test_json_has_at_most_64_levels(by: str) -> None:
     assert JSON_VALUES.validate_python(nested(64, by=by)) == nested(64, by=by)
     with pytest.raises(pydantic.ValidationError, match="must not be nested deeper than 64 levels"):
         JSON_VALUES.validate_python(nested(65, by=by))
@@ -85,7 +85,7 @@ def test_json_is_nested_64_levels_deep_at_most(by: str) -> None:
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_json_cannot_say_is_refused(value: Any, reason: str) -> None:
+def test_values_that_json_cannot_represent_are_refused(value: Any, reason: str) -> None:
     with pytest.raises(pydantic.ValidationError, match=reason):
         JSON_VALUES.validate_python(value)
     with pytest.raises(pydantic.ValidationError, match=reason):
@@ -93,13 +93,13 @@ def test_what_json_cannot_say_is_refused(value: Any, reason: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "x", 1, True])
-def test_an_object_must_be_one(value: Any) -> None:
+def test_an_object_field_accepts_objects_only(value: Any) -> None:
     with pytest.raises(pydantic.ValidationError, match="must be a JSON object"):
         JSON_OBJECTS.validate_python(value)
 
 
 @pytest.mark.parametrize("value", [1e23, 2.0**53, -1e300, 1.7976931348623157e308])
-def test_large_floats_become_the_integers_they_equal(value: float) -> None:
+def test_large_floats_become_equal_integers(value: float) -> None:
     kept = JSON_VALUES.validate_python(value)
     assert kept == value
     assert type(kept) is int
@@ -134,7 +134,7 @@ def test_vectors_have_1_to_4000_finite_numbers(value: Any) -> None:
     assert len(VECTORS.validate_python(value)) == len(value)
 
 
-def test_a_vector_that_was_checked_and_changed_since_is_checked_again() -> None:
+def test_a_vector_that_has_changed_is_validated_again() -> None:
     checked: list[Any] = VECTORS.validate_python([1.0, 2.0])
     assert VECTORS.validate_python(checked) == [1.0, 2.0]
     assert VECTORS.validate_python(checked) is not checked
@@ -195,7 +195,7 @@ def test_other_vectors_are_refused(value: Any, reason: str) -> None:
         ({"assets": [make_asset(id=UUID(int=1)) for _ in range(2)]}, "id .* must not be listed twice"),
     ],
 )
-def test_the_items_of_a_profile_agree(changes: dict[str, Any], reason: str) -> None:
+def test_the_items_of_a_profile_must_be_consistent(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(pydantic.ValidationError, match=reason):
         make_profile(uuid4(), **changes)
 

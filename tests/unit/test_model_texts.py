@@ -57,7 +57,7 @@ def test_the_fields_were_found() -> None:
 
 
 @pytest.mark.parametrize(("model", "field"), TEXTS)
-def test_no_text_holds_what_a_backend_cannot(model: Any, field: str) -> None:
+def test_a_text_with_characters_that_no_backend_stores_is_refused(model: Any, field: str) -> None:
     for reason, text in NOT_TEXTS.items():
         if (model, field) == (AuditRecord, "body") and text is ENDLESS:
             continue  # Several texts of 1 MiB may be in one.
@@ -66,14 +66,14 @@ def test_no_text_holds_what_a_backend_cannot(model: Any, field: str) -> None:
 
 
 @pytest.mark.parametrize(("model", "field"), LISTS_OF_TEXTS)
-def test_no_text_in_a_list_does_either(model: Any, field: str) -> None:
+def test_such_a_text_in_a_list_is_refused(model: Any, field: str) -> None:
     for text in NOT_TEXTS.values():
         with pytest.raises(pydantic.ValidationError, match=field):
             with_field(model, field, ["fine", text])
 
 
 @pytest.mark.parametrize(("model", "field"), KEYED_BY_TEXTS)
-def test_nor_does_a_key(model: Any, field: str) -> None:
+def test_such_a_key_is_refused(model: Any, field: str) -> None:
     value = next(iter(getattr(EXAMPLES[model], field).values()))
     for text in NOT_TEXTS.values():
         with pytest.raises(pydantic.ValidationError, match=field):
@@ -81,12 +81,12 @@ def test_nor_does_a_key(model: Any, field: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x" * MAX_TEXT_BYTES, "語" * (MAX_TEXT_BYTES // 3), "\U0010ffff\ufeff\x01\x7f"])
-def test_texts_reach_a_mebibyte_in_utf_8(text: str) -> None:
+def test_texts_have_up_to_a_mebibyte_of_utf_8(text: str) -> None:
     assert make_episode(uuid4(), uuid4(), content=text).content == text
 
 
 @pytest.mark.parametrize("text", ["語" * (MAX_TEXT_BYTES // 3 + 1), "é" * (MAX_TEXT_BYTES // 2 + 1)])
-def test_size_counts_bytes_not_characters(text: str) -> None:
+def test_size_is_in_bytes(text: str) -> None:
     with pytest.raises(pydantic.ValidationError, match="must be at most 1,048,576 bytes in UTF-8"):
         make_episode(uuid4(), uuid4(), content=text)
 
@@ -94,7 +94,7 @@ def test_size_counts_bytes_not_characters(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"), [("\x00", "must not contain NUL characters"), ("\udfff", "unpaired surrogate|unicode string")]
 )
-def test_a_refusal_says_why(text: str, reason: str) -> None:
+def test_a_refusal_has_its_reason(text: str, reason: str) -> None:
     with pytest.raises(pydantic.ValidationError, match=reason):
         make_episode(uuid4(), uuid4(), content=text)
 
@@ -126,7 +126,7 @@ def test_times_are_kept_as_utc_with_microseconds(hours: float) -> None:
     assert kept.microsecond == 123_457
 
 
-def test_the_repeated_hour_is_not_remembered() -> None:
+def test_the_fold_of_a_repeated_hour_is_dropped() -> None:
     kept = make_episode(uuid4(), uuid4(), occurred_at=datetime(2026, 10, 25, 1, tzinfo=UTC, fold=1)).occurred_at
     assert kept.fold == 0
 
@@ -140,13 +140,13 @@ def test_times_default_to_now_and_are_aware() -> None:
 
 
 @pytest.mark.parametrize(("model", "field"), CHOICES)
-def test_choices_are_closed(model: Any, field: str) -> None:
+def test_other_choices_are_refused(model: Any, field: str) -> None:
     for value in ("something else", "", 5):
         with pytest.raises(pydantic.ValidationError, match=field):
             with_field(model, field, value)
 
 
-def test_what_is_assigned_is_bounded_too() -> None:
+def test_assignments_are_validated() -> None:
     session: Any = EXAMPLES[Session].model_copy(deep=True)
     for field, value in (("user_channel_id", "\x00"), ("created_at", datetime(2026, 1, 1)), ("turn_count", -1)):  # noqa: DTZ001
         with pytest.raises(pydantic.ValidationError, match=field):

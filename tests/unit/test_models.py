@@ -1,4 +1,4 @@
-"""What all models have in common."""
+"""All models are strict, bounded, copied when passed on, and survive JSON."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_unknown_fields_are_refused(model: type[Model]) -> None:
 
 
 @EVERY_MODEL
-def test_a_model_passed_on_is_a_deep_copy(model: type[Model]) -> None:
+def test_validation_makes_a_deep_copy(model: type[Model]) -> None:
     item = EXAMPLES[model]
     copied = model.model_validate(item)
     assert copied == item
@@ -77,7 +77,7 @@ def test_a_model_passed_on_is_a_deep_copy(model: type[Model]) -> None:
 
 
 @EVERY_MODEL
-def test_assignment_is_checked_or_impossible(model: type[Model]) -> None:
+def test_assignment_is_validated_or_impossible(model: type[Model]) -> None:
     item = EXAMPLES[model].model_copy(deep=True)
     field = next(iter(model.model_fields))
     with pytest.raises(pydantic.ValidationError):
@@ -86,7 +86,7 @@ def test_assignment_is_checked_or_impossible(model: type[Model]) -> None:
 
 
 @EVERY_MODEL
-def test_what_a_list_holds_is_checked_again_when_passed_on(model: type[Model]) -> None:
+def test_the_items_of_a_list_are_validated_again(model: type[Model]) -> None:
     for name, hint in hints_of(model).items():
         if get_origin(hint) is list and not isinstance(getattr(EXAMPLES[model], name), str):
             item = EXAMPLES[model].model_copy(deep=True)
@@ -96,13 +96,13 @@ def test_what_a_list_holds_is_checked_again_when_passed_on(model: type[Model]) -
 
 
 @EVERY_MODEL
-def test_errors_do_not_show_what_was_given(model: type[Model]) -> None:
+def test_errors_do_not_contain_the_input(model: type[Model]) -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         model(**{name: ["secret"] for name in ("id", "name", *model.model_fields)})
     assert "secret" not in str(caught.value)
 
 
-def test_what_nobody_changes_is_frozen() -> None:
+def test_records_are_frozen() -> None:
     assert {model for model in MODELS if issubclass(model, FrozenModel)} == {
         TurnRecord,
         ToolCall,

@@ -1,4 +1,4 @@
-"""The names that callers import. Adding one is a promise, removing one breaks somebody: either is decided here."""
+"""The public names. Each is a promise: adding or removing one requires a change here."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_module_has_exactly_its_public_names(name: str) -> None:
     found, pinned = public_names(importlib.import_module(name)), PUBLIC[name]
     added, removed = sorted(found - pinned), sorted(pinned - found)
     assert not added, f"{name} has new public names: {added}. Pin them here if they are meant to stay."
-    assert not removed, f"{name} lost public names: {removed}. Somebody imports them."
+    assert not removed, f"{name} lost public names: {removed}. Removing a name breaks its importers."
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -78,5 +78,5 @@ def test_public_names_are_sorted_and_listed_once(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_module_says_what_it_is(name: str) -> None:
+def test_a_module_has_a_docstring(name: str) -> None:
     assert importlib.import_module(name).__doc__

@@ -1,4 +1,4 @@
-"""The contracts and the stores keep every promise of `required_interface`."""
+"""The contracts and the stores have every method of `required_interface`, with its signature."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def test_the_interface_has_64_methods() -> None:
 
 
 @EVERY_PROMISE
-def test_the_method_is_there_and_is_a_coroutine(promise: Promise) -> None:
+def test_the_method_exists_and_is_a_coroutine_function(promise: Promise) -> None:
     assert inspect.iscoroutinefunction(getattr(promise.keeper, promise.name, None))
 
 
 @EVERY_PROMISE
-def test_arguments_have_the_same_order_kind_and_default(promise: Promise) -> None:
+def test_parameters_have_the_same_order_kind_and_default(promise: Promise) -> None:
     kept = parameters_of(getattr(promise.keeper, promise.name))
     for index, wanted in enumerate(parameters_of(promise.required)):
         if wanted.kind is Parameter.VAR_KEYWORD:
@@ -97,7 +97,7 @@ def test_arguments_have_the_same_order_kind_and_default(promise: Promise) -> Non
 
 
 @EVERY_PROMISE
-def test_whatever_else_a_method_takes_is_an_optional_keyword(promise: Promise) -> None:
+def test_further_parameters_are_optional_keywords(promise: Promise) -> None:
     required_names = {parameter.name for parameter in parameters_of(promise.required)}
     for parameter in parameters_of(getattr(promise.keeper, promise.name)):
         if parameter.name not in required_names:
@@ -106,7 +106,7 @@ def test_whatever_else_a_method_takes_is_an_optional_keyword(promise: Promise) -
 
 
 @EVERY_PROMISE
-def test_types_of_arguments_and_results_are_the_same(promise: Promise) -> None:
+def test_types_of_parameters_and_results_are_the_same(promise: Promise) -> None:
     # What pydantic calls an aware datetime is a class at run time, and a datetime to a type checker.
     kept = typing.get_type_hints(getattr(promise.keeper, promise.name), localns={"UtcDatetime": datetime})
     wanted = typing.get_type_hints(promise.required)

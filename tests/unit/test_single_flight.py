@@ -1,4 +1,4 @@
-"""Work that is shared, and answers that may be used for a while."""
+"""Single-flight runs one execution per key and queues one; a lease ends a time after its read began."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from convostore.tiered.single_flight import SingleFlight
 
 
 class Work:
-    """Work whose pieces end when they are told to, and answer how many had begun."""
+    """Executions that end when a test says so, and return their number."""
 
     def __init__(self) -> None:
         self.begun = 0
@@ -30,7 +30,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-async def test_who_comes_when_work_has_begun_shares_the_next_with_all_others_who_do() -> None:
+async def test_callers_that_arrive_during_an_execution_share_the_next_one() -> None:
     shared, work = SingleFlight[str, int](60.0, patience=60.0), Work()
     first = [asyncio.create_task(shared.run("key", work)) for _ in range(3)]
     await turns()
@@ -49,7 +49,7 @@ async def test_who_comes_when_work_has_begun_shares_the_next_with_all_others_who
     assert await asyncio.gather(*first, *later, last) == [1] * 3 + [2] * 5 + [3]
 
 
-async def test_keys_do_not_wait_for_each_other() -> None:
+async def test_keys_are_independent() -> None:
     shared, work = SingleFlight[str, int](60.0), Work()
     waiting = asyncio.create_task(shared.run("one", work))
     await turns()
@@ -59,7 +59,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
     assert await waiting == 1
 
 
-async def test_work_that_hangs_holds_up_the_next_only_for_a_while() -> None:
+async def test_an_execution_that_hangs_delays_the_next_only_for_a_time() -> None:
     shared, work = SingleFlight[str, int](60.0, patience=0.001), Work()
     hanging = asyncio.create_task(shared.run("key", work))
     await turns()
@@ -72,7 +72,7 @@ async def test_work_that_hangs_holds_up_the_next_only_for_a_while() -> None:
     assert await shared.run("key", work) == 3
 
 
-async def test_who_gives_up_leaves_the_work_to_the_others() -> None:
+async def test_a_cancelled_caller_does_not_cancel_the_execution() -> None:
     shared, work = SingleFlight[str, int](60.0), Work()
     calls = [asyncio.create_task(shared.run("key", work)) for _ in range(2)]
     await turns()
@@ -82,7 +82,7 @@ async def test_who_gives_up_leaves_the_work_to_the_others() -> None:
     assert calls[0].cancelled()
 
 
-async def test_each_who_waits_is_given_an_error_of_its_own() -> None:
+async def test_each_caller_gets_an_error_of_its_own() -> None:
     async def fail() -> int:
         raise ConnectionError("lost", outcome="unknown", code="08006")
 
@@ -94,7 +94,7 @@ async def test_each_who_waits_is_given_an_error_of_its_own() -> None:
         assert (str(error), error.outcome, error.code) == ("lost", "unknown", "08006")
 
 
-def test_an_answer_is_used_for_a_lease_after_it_was_asked_for() -> None:
+def test_a_value_is_valid_for_a_lease_after_its_read_began() -> None:
     now = [10.0]
     leases = Leases[str](2.0, lambda: now[0])
     leases.note("key", 1, 9.0)
@@ -104,7 +104,7 @@ def test_an_answer_is_used_for_a_lease_after_it_was_asked_for() -> None:
     assert leases.get("key") is None
 
 
-def test_an_answer_to_an_earlier_question_changes_nothing() -> None:
+def test_the_value_of_an_earlier_read_is_ignored() -> None:
     leases = Leases[str](2.0, lambda: 10.0)
     leases.note("key", 2, 9.5)
     leases.note("key", 1, 9.0)
@@ -112,7 +112,7 @@ def test_an_answer_to_an_earlier_question_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("asked_at", [9.0, 10.0])
-def test_what_is_forgotten_stays_so_until_somebody_has_asked_anew(asked_at: float) -> None:
+def test_a_forgotten_value_is_restored_only_by_a_later_read(asked_at: float) -> None:
     now = [10.0]
     leases = Leases[str](2.0, lambda: now[0])
     leases.note("key", 1, 10.0)
@@ -124,7 +124,7 @@ def test_what_is_forgotten_stays_so_until_somebody_has_asked_anew(asked_at: floa
     assert leases.get("key") == 2
 
 
-def test_what_is_old_is_not_kept() -> None:
+def test_expired_values_are_removed() -> None:
     now = [0.0]
     leases = Leases[int](2.0, lambda: now[0])
     for number in range(100):
@@ -133,7 +133,7 @@ def test_what_is_old_is_not_kept() -> None:
     assert len(leases._noted) == 3
 
 
-def test_a_lease_of_no_time_keeps_nothing() -> None:
+def test_a_lease_of_zero_keeps_no_value() -> None:
     now = [0.0]
     leases = Leases[str](0.0, lambda: now[0])
     now[0] = 1.0

@@ -1,4 +1,4 @@
-"""Spans of contract calls, as an application's own OpenTelemetry provider sees them."""
+"""Contract calls are spans of the application's OpenTelemetry provider."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.unit.scripted import ScriptedSessions
 
 
 class Recorded(trace.NonRecordingSpan):
-    """A span that keeps what it is told."""
+    """A span that records its attributes and status."""
 
     def __init__(self, name: str, kind: trace.SpanKind, attributes: Any) -> None:
         super().__init__(trace.INVALID_SPAN_CONTEXT)
         self.name, self.kind, self.attributes = name, kind, dict(attributes)
         self.status: Any = None
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.ended = False
 
     def is_recording(self) -> bool:
@@ -33,10 +33,10 @@ class Recorded(trace.NonRecordingSpan):
 
     def set_status(self, status: Any, description: str | None = None) -> None:
         self.status = status
-        self.told += [description] if description else []
+        self.messages += [description] if description else []
 
     def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
-        self.told.append(str(exception))
+        self.messages.append(str(exception))
 
     def end(self, end_time: int | None = None) -> None:
         self.ended = True
@@ -68,7 +68,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> list[Recorded]:
     return provider.spans
 
 
-async def test_a_call_is_a_span_of_its_own(spans: list[Recorded]) -> None:
+async def test_a_call_is_a_span(spans: list[Recorded]) -> None:
     store, agent = InMemoryConfigStore(), make_agent(uuid4())
     await store.save_agent(agent)
     await store.get_agent(agent.tenant_id, agent.id)
@@ -81,7 +81,7 @@ async def test_a_call_is_a_span_of_its_own(spans: list[Recorded]) -> None:
     assert all(span.kind is trace.SpanKind.CLIENT and span.ended and span.status is None for span in spans)
 
 
-async def test_a_failure_is_named_and_what_it_says_is_not_kept(spans: list[Recorded]) -> None:
+async def test_a_failure_is_named_without_its_message(spans: list[Recorded]) -> None:
     store, agent = InMemoryConfigStore(), make_agent(uuid4())
     await store.save_agent(agent)
     with pytest.raises(ConflictError):
@@ -91,7 +91,9 @@ async def test_a_failure_is_named_and_what_it_says_is_not_kept(spans: list[Recor
     _, conflict, invalid = spans
     assert conflict.attributes["error.type"] == "ConflictError"
     assert invalid.attributes["error.type"] == "ValidationError"
-    assert all(span.ended and span.status is trace.StatusCode.ERROR and span.told == [] for span in (conflict, invalid))
+    assert all(
+        span.ended and span.status is trace.StatusCode.ERROR and span.messages == [] for span in (conflict, invalid)
+    )
 
 
 async def test_a_cancelled_call_ends_its_span(spans: list[Recorded]) -> None:
@@ -111,6 +113,6 @@ async def test_a_cancelled_call_ends_its_span(spans: list[Recorded]) -> None:
     assert spans[0].attributes["error.type"] == "CancelledError"
 
 
-async def test_without_a_provider_a_call_makes_no_span() -> None:
+async def test_without_a_provider_a_call_has_no_span() -> None:
     assert await InMemoryConfigStore().get_agent(uuid4(), uuid4()) is None
     assert not trace.get_current_span().is_recording()

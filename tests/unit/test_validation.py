@@ -1,4 +1,4 @@
-"""Every method of every contract refuses bad arguments, by name and before it asks its backend anything."""
+"""Every method of every contract refuses invalid arguments, by name and before any I/O."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOUNDED = [
 
 
 def store_of(method: Method) -> Store:
-    """Return a store that fails if it is asked anything."""
+    """Return a store whose backend must not be called."""
     store = STORES[method.contract]()
     for private in ("_tables", "_tenant_of", "_demoted", "_locks"):
         store.__dict__.pop(private, None)
@@ -68,19 +68,19 @@ async def test_numbers_beyond_their_bounds_are_refused(method: Method, name: str
 
 
 @EVERY_METHOD
-async def test_every_argument_is_checked_and_named(method: Method) -> None:
+async def test_every_argument_is_validated_and_named(method: Method) -> None:
     for name in method.parameters:
         await refused(method, {**method.arguments(uuid4()), name: object()}, name)
 
 
 @EVERY_METHOD
-async def test_all_that_is_wrong_is_named_at_once(method: Method) -> None:
+async def test_all_invalid_arguments_are_named(method: Method) -> None:
     if method.parameters:
         await refused(method, dict.fromkeys(method.parameters, object()), *method.parameters)
 
 
 def wrong_for(hint: Any) -> tuple[Any, ...]:
-    """Return what looks like a value of a type but is none."""
+    """Return values that only resemble values of a type."""
     kinds = (hint, *get_args(hint))
     if UUID in kinds:
         return (str(uuid4()), uuid4().hex, uuid4().bytes, uuid4().int)
@@ -94,7 +94,7 @@ def wrong_for(hint: Any) -> tuple[Any, ...]:
 
 
 @EVERY_METHOD
-async def test_what_looks_like_a_value_is_not_taken_for_one(method: Method) -> None:
+async def test_types_are_strict(method: Method) -> None:
     """Strings are not ids, numbers are not flags, times are aware, texts are what every backend can hold."""
     for name in method.parameters:
         for wrong in wrong_for(method.hints[name]):
@@ -102,7 +102,7 @@ async def test_what_looks_like_a_value_is_not_taken_for_one(method: Method) -> N
 
 
 @EVERY_METHOD
-async def test_what_is_required_must_be_given(method: Method) -> None:
+async def test_required_arguments_must_be_given(method: Method) -> None:
     arguments = method.arguments(uuid4())
     for name, parameter in method.parameters.items():
         if parameter.default is Parameter.empty:
@@ -116,7 +116,7 @@ async def test_unknown_arguments_are_refused(method: Method) -> None:
 
 
 @EVERY_METHOD
-async def test_options_cannot_be_given_by_position(method: Method) -> None:
+async def test_options_are_keyword_only(method: Method) -> None:
     named = method.arguments(uuid4())
     positions = [n for n, p in method.parameters.items() if p.kind is Parameter.POSITIONAL_OR_KEYWORD]
     with pytest.raises(ValidationError, match=r"argument \d+: Unexpected"):

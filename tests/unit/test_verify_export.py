@@ -1,4 +1,4 @@
-"""Exports are verified by a script that needs nothing but the standard library, and goes with them."""
+"""An export is verified by a script that uses the standard library alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOD = "8 records in 4 chains and 8 bodies are as they were recorded.\n"
 
 @pytest.fixture
 async def trail(tmp_path: Path) -> list[str]:
-    """The lines of an export, and its anchors in a file beside it."""
+    """The lines of an export, with its anchors in a file beside it."""
     store = InMemoryAuditStore()
     await store.save_turns([make_turn(TENANT, session_id=SESSION, turn_number=n) for n in range(4)])
     await store.save_events([make_event(TENANT), make_event(TENANT), full_event(TENANT)])
@@ -33,7 +33,7 @@ async def trail(tmp_path: Path) -> list[str]:
 
 
 def run(folder: Path, lines: list[str], *arguments: str) -> tuple[int, str, str]:
-    """Verify lines by a copy of the script, isolated from this environment, and return exit code, output and errors."""
+    """Verify lines by an isolated copy of the script; return exit code, output and errors."""
     script = folder / "verify_export.py"
     script.write_bytes(Path(verify_export.__file__).read_bytes())
     (folder / "trail.jsonl").write_text("".join(f"{line}\n" for line in lines))
@@ -43,17 +43,17 @@ def run(folder: Path, lines: list[str], *arguments: str) -> tuple[int, str, str]
 
 
 def place(lines: list[str], sequence: int = 3) -> int:
-    """Return where a record of the session stands."""
+    """Return the index of a record of the session."""
     found = [n for n, line in enumerate(lines) if f'"sequence":{sequence},' in line and f'"{SESSION}"' in line]
     return found[0]
 
 
-def test_a_good_export_is_as_it_was_recorded(trail: list[str], tmp_path: Path) -> None:
+def test_an_unchanged_export_is_valid(trail: list[str], tmp_path: Path) -> None:
     assert run(tmp_path, trail) == (0, GOOD, "")
     assert run(tmp_path, trail, "--anchors", "anchors.jsonl") == (0, GOOD, "")
 
 
-def test_it_writes_the_anchors_of_later_verifications(trail: list[str], tmp_path: Path) -> None:
+def test_it_writes_anchors_for_later_verifications(trail: list[str], tmp_path: Path) -> None:
     assert run(tmp_path, trail, "--write-anchors", "written.jsonl")[0] == 0
     written, kept = ((tmp_path / name).read_text().splitlines() for name in ("written.jsonl", "anchors.jsonl"))
     assert list(map(json.loads, written)) == list(map(json.loads, kept))
@@ -77,7 +77,7 @@ def test_an_altered_line_is_named(trail: list[str], tmp_path: Path, reason: str,
     assert record["record_id"] in output
 
 
-def test_a_truncated_export_is_noticed_and_with_anchors_named(trail: list[str], tmp_path: Path) -> None:
+def test_a_truncated_export_is_detected_and_named_by_anchors(trail: list[str], tmp_path: Path) -> None:
     assert run(tmp_path, trail[:-1])[:2] == (
         1,
         f"miscounted: the last line tells of no number of records, there are 8\n{GOOD}",
@@ -116,14 +116,14 @@ def test_reordered_and_removed_lines_are_named(trail: list[str], tmp_path: Path)
         (['{"kind": "turn"}'], "a record or anchor has no 'tenant_id'"),
     ],
 )
-def test_what_is_no_export_is_an_error_of_its_own(tmp_path: Path, lines: list[str], complaint: str) -> None:
+def test_an_invalid_export_has_an_error_of_its_own(tmp_path: Path, lines: list[str], complaint: str) -> None:
     code, output, errors = run(tmp_path, lines)
     assert (code, output) == (2, "")
     assert errors.startswith(complaint)
     assert "Traceback" not in errors
 
 
-def test_a_file_that_is_not_there_is_an_error_of_its_own(trail: list[str], tmp_path: Path) -> None:
+def test_a_missing_file_has_an_error_of_its_own(trail: list[str], tmp_path: Path) -> None:
     code, _, errors = run(tmp_path, trail, "--anchors", "nowhere.jsonl")
     assert code == 2
     assert "nowhere.jsonl" in errors

@@ -1,4 +1,4 @@
-"""What the boundary repeats, what it does not, and how long it goes on."""
+"""Idempotent calls are retried after transient failures, others only if certainly not applied."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def delete(store: ScriptedSessions) -> Awaitable[Any]:
 
 Call = Callable[[ScriptedSessions], Awaitable[Any]]
 EVERY_EFFECT = pytest.mark.parametrize("call", [get, save, overwrite, delete])
-ONCE = pytest.mark.parametrize("call", [overwrite, delete])
-HARMLESS = pytest.mark.parametrize("call", [get, save])
-HARMLESS_FAILURES = [
+NON_IDEMPOTENT = pytest.mark.parametrize("call", [overwrite, delete])
+IDEMPOTENT = pytest.mark.parametrize("call", [get, save])
+NOT_APPLIED = [
     DriverError("loading"),
     ConnectionError("busy", outcome="not_applied"),
     ConflictError("serialization failure", retryable=True),
@@ -50,26 +50,24 @@ LOST_ANSWERS = [
 
 
 @EVERY_EFFECT
-@pytest.mark.parametrize("failure", HARMLESS_FAILURES, ids=repr)
-async def test_what_was_certainly_not_applied_is_repeated(call: Call, failure: Exception) -> None:
+@pytest.mark.parametrize("failure", NOT_APPLIED, ids=repr)
+async def test_a_call_that_was_not_applied_is_retried(call: Call, failure: Exception) -> None:
     store = ScriptedSessions(failure, failure)
     await call(store)
     assert store.attempts == 3
 
 
-@HARMLESS
+@IDEMPOTENT
 @pytest.mark.parametrize("failure", LOST_ANSWERS, ids=repr)
-async def test_a_lost_answer_is_asked_for_again_where_that_is_harmless(call: Call, failure: Exception) -> None:
+async def test_an_idempotent_call_is_retried_after_a_lost_answer(call: Call, failure: Exception) -> None:
     store = ScriptedSessions(failure)
     await call(store)
     assert store.attempts == 2
 
 
-@ONCE
+@NON_IDEMPOTENT
 @pytest.mark.parametrize("failure", LOST_ANSWERS, ids=repr)
-async def test_a_write_that_must_happen_once_is_not_repeated_after_a_lost_answer(
-    call: Call, failure: Exception
-) -> None:
+async def test_a_non_idempotent_write_is_not_retried_after_a_lost_answer(call: Call, failure: Exception) -> None:
     store = ScriptedSessions(failure)
     with pytest.raises(ConnectionError) as caught:
         await call(store)
@@ -77,8 +75,8 @@ async def test_a_write_that_must_happen_once_is_not_repeated_after_a_lost_answer
     assert (caught.value.outcome, caught.value.retryable) == ("unknown", True)
 
 
-@ONCE
-async def test_once_only_writes_stop_at_the_first_lost_answer(call: Call) -> None:
+@NON_IDEMPOTENT
+async def test_a_non_idempotent_write_is_retried_until_the_first_lost_answer(call: Call) -> None:
     store = ScriptedSessions(DriverError("loading"), ConnectionError("lost", outcome="unknown"))
     with pytest.raises(ConnectionError, match="lost"):
         await call(store)
@@ -86,7 +84,7 @@ async def test_once_only_writes_stop_at_the_first_lost_answer(call: Call) -> Non
 
 
 @pytest.mark.parametrize("last", [DriverError("loading"), ConflictError("stale")], ids=repr)
-async def test_after_a_lost_answer_no_later_attempt_makes_the_outcome_certain(last: Exception) -> None:
+async def test_after_a_lost_answer_the_outcome_remains_unknown(last: Exception) -> None:
     store = ScriptedSessions(ConnectionError("lost", outcome="unknown"), *[last] * 4)
     with pytest.raises(StoreError) as caught:
         await save(store)
@@ -106,22 +104,22 @@ async def test_after_a_lost_answer_no_later_attempt_makes_the_outcome_certain(la
     ],
     ids=repr,
 )
-async def test_a_failure_that_would_come_again_is_not_repeated(call: Call, failure: Exception) -> None:
+async def test_a_permanent_failure_is_not_retried(call: Call, failure: Exception) -> None:
     store = ScriptedSessions(failure)
     with pytest.raises(StoreError):
         await call(store)
     assert store.attempts == 1
 
 
-@HARMLESS
-async def test_there_is_an_end_to_it(call: Call) -> None:
+@IDEMPOTENT
+async def test_retries_are_limited(call: Call) -> None:
     store = ScriptedSessions(*[DriverError("loading")] * 99)
     with pytest.raises(ConnectionError, match="The server is loading"):
         await call(store)
     assert store.attempts == 5
 
 
-async def test_the_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_backoff_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -135,7 +133,7 @@ async def test_the_pauses_between_attempts_grow(monkeypatch: pytest.MonkeyPatch)
         assert 0.01 * 2**attempt <= pause <= 0.03 * 2**attempt
 
 
-async def test_no_pause_outlasts_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_backoff_does_not_exceed_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convostore.call.retries._FIRST_BACKOFF", 60.0)
     store = ScriptedSessions(*[DriverError("loading")] * 99, timeout=60.0)
     with pytest.raises(ConnectionError, match="The server is loading"):
@@ -166,7 +164,7 @@ async def test_concurrent_calls_do_not_share_a_write_id() -> None:
     assert len(set(found)) == 10
 
 
-async def test_a_retried_save_stamps_the_object_once() -> None:
+async def test_a_retried_save_sets_the_revision_once() -> None:
     session = make_session(uuid4())
     await ScriptedSessions(ConnectionError("lost", outcome="unknown")).save(session)
     assert session.revision == 1

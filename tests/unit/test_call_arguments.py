@@ -1,4 +1,4 @@
-"""What a store is given, and what the caller's object holds afterwards."""
+"""A store works on checked copies of the arguments; store-managed fields are written back on success."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convostore.testing.factories import MOMENT, full_session, make_rule, make_s
 from tests.unit.scripted import ScriptedSessions
 
 
-async def test_a_store_is_handed_a_deep_copy() -> None:
+async def test_a_store_receives_a_deep_copy() -> None:
     store, session = ScriptedSessions(), full_session(uuid4())
     await store.save(session)
     (seen,) = store.seen
@@ -25,14 +25,14 @@ async def test_a_store_is_handed_a_deep_copy() -> None:
     assert seen == session
 
 
-async def test_what_the_caller_changes_during_the_call_is_not_stored() -> None:
+async def test_changes_during_the_call_are_not_stored() -> None:
     session = full_session(uuid4())
 
-    async def meddle() -> None:
+    async def mutate() -> None:
         session.variables["late"] = True
         session.step_history.clear()
 
-    store = ScriptedSessions(meddle)
+    store = ScriptedSessions(mutate)
     await store.save(session)
     assert "late" not in store.seen[0].variables
     assert len(store.seen[0].step_history) == 2
@@ -44,7 +44,7 @@ def impossible_visit() -> StepVisit:
     return visit
 
 
-async def test_what_lists_were_made_to_hold_is_checked_before_any_attempt() -> None:
+async def test_mutated_lists_are_validated_before_any_attempt() -> None:
     store, session = ScriptedSessions(), full_session(uuid4())
     history: list[Any] = session.step_history
     for wrong, place in (("visit", "step_history.2"), (impossible_visit(), "step_history.2.turn_number")):
@@ -58,7 +58,7 @@ async def test_what_lists_were_made_to_hold_is_checked_before_any_attempt() -> N
     assert store.attempts == 0
 
 
-async def test_stamps_are_written_back_on_success() -> None:
+async def test_managed_fields_are_written_back_on_success() -> None:
     store, rule = InMemoryConfigStore(clock=lambda: MOMENT), make_rule(uuid4(), uuid4())
     await store.save_rule(rule)
     assert (rule.revision, rule.created_at, rule.updated_at) == (1, MOMENT, MOMENT)
@@ -67,14 +67,14 @@ async def test_stamps_are_written_back_on_success() -> None:
     assert await store.get_rule(rule.tenant_id, rule.id) == rule
 
 
-async def test_only_stamps_are_written_back() -> None:
+async def test_only_managed_fields_are_written_back() -> None:
     session = make_session(uuid4())
 
-    async def meddle() -> None:
+    async def mutate() -> None:
         session.channel = Channel.VOICE
         session.variables["late"] = 1
 
-    await ScriptedSessions(meddle).save(session)
+    await ScriptedSessions(mutate).save(session)
     assert session.revision == 1
     assert (session.channel, session.variables) == (Channel.VOICE, {"late": 1})
 
@@ -84,7 +84,7 @@ async def test_only_stamps_are_written_back() -> None:
     [ConflictError("stale"), RuntimeError(), ConnectionError("gone", retryable=False)],
     ids=repr,
 )
-async def test_a_failed_call_leaves_the_callers_object_alone(failure: Exception) -> None:
+async def test_a_failed_call_does_not_change_the_callers_object(failure: Exception) -> None:
     session = full_session(uuid4())
     before = session.model_copy(deep=True)
     with pytest.raises(StoreError):
@@ -104,7 +104,7 @@ async def test_a_refused_save_leaves_the_stale_copy_stale() -> None:
     assert stale.last_activity_at <= session.last_activity_at
 
 
-async def test_frozen_records_are_stored_without_being_touched() -> None:
+async def test_frozen_records_are_stored_and_not_changed() -> None:
     store, turn = InMemoryAuditStore(), make_turn(uuid4())
     before = turn.model_copy(deep=True)
     await store.save_turn(turn)
@@ -112,7 +112,7 @@ async def test_frozen_records_are_stored_without_being_touched() -> None:
     assert await store.get_turn(turn.tenant_id, turn.turn_id) == turn
 
 
-async def test_results_are_copies_too() -> None:
+async def test_results_are_copies() -> None:
     store, session = InMemorySessionStore(), full_session(uuid4())
     await store.save(session)
     one, other = await store.get(session.session_id), await store.get(session.session_id)
@@ -124,7 +124,7 @@ async def test_results_are_copies_too() -> None:
     assert await store.get(session.session_id) == other == session
 
 
-async def test_arguments_may_be_positions_or_names() -> None:
+async def test_arguments_may_be_positional_or_named() -> None:
     store, session = InMemorySessionStore(), make_session(uuid4())
     assert await store.save(session=session, overwrite=True) == session.session_id
     assert session.revision == 1
@@ -134,7 +134,7 @@ async def test_arguments_may_be_positions_or_names() -> None:
     assert named == await store.get_by_channel(session.tenant_id, session.channel, session.user_channel_id) == session
 
 
-async def test_a_method_that_is_no_part_of_the_contract_is_left_as_it_is() -> None:
+async def test_a_method_outside_the_contract_is_not_wrapped() -> None:
     class Extended(InMemorySessionStore):
         async def double(self, number: int) -> int:
             return number * 2

@@ -1,4 +1,4 @@
-"""Stores bound to one tenant."""
+"""A store bound to a tenant serves that tenant alone."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from convostore.testing.factories import make_agent, make_rule, make_scenario, m
 from tests.unit.calls import METHODS, STORES, Method
 from tests.unit.scripted import ScriptedSessions
 
-UPKEEP = ("sweep", "prepare_months", "drop_bodies")
-"""What an operator does for all tenants."""
+FOR_ALL_TENANTS = ("sweep", "prepare_months", "drop_bodies")
+"""Maintenance, which has no tenant."""
 
-EVERY_METHOD = pytest.mark.parametrize("method", [method for method in METHODS if method.name not in UPKEEP], ids=str)
+OF_A_TENANT = [method for method in METHODS if method.name not in FOR_ALL_TENANTS]
+EVERY_METHOD = pytest.mark.parametrize("method", OF_A_TENANT, ids=str)
 EVERY_STORE = pytest.mark.parametrize("store", STORES.values(), ids=lambda store: store.__name__)
 
 
@@ -39,7 +40,7 @@ async def test_a_bound_store_serves_its_own_tenant(method: Method) -> None:
         await method.of(bound)(**method.arguments(tenant))
 
 
-async def test_where_a_tenant_is_optional_the_bound_one_is_meant() -> None:
+async def test_an_optional_tenant_defaults_to_the_bound_one() -> None:
     tenant, store = uuid4(), ScriptedSessions()
     await store.get(uuid4())
     await store.for_tenant(tenant).get(uuid4())
@@ -66,7 +67,7 @@ async def test_a_bound_store_shares_the_data_and_leaves_the_store_unbound() -> N
     assert await config.for_tenant(other.tenant_id).get_agent(other.tenant_id, other.id) == other
 
 
-async def test_a_refused_object_is_neither_stored_nor_stamped() -> None:
+async def test_a_refused_object_is_neither_stored_nor_changed() -> None:
     config, rule = InMemoryConfigStore(), make_rule(uuid4(), uuid4())
     before = rule.model_copy(deep=True)
     with pytest.raises(ValidationError, match="bound to another tenant"):
@@ -98,7 +99,7 @@ def test_a_tenant_is_a_uuid(store: type[Store], wrong: Any) -> None:
         store().for_tenant(wrong)
 
 
-async def test_binding_and_deadline_keep_each_other() -> None:
+async def test_a_bound_store_keeps_its_deadline_and_conversely() -> None:
     tenant = uuid4()
     for store in (
         InMemorySessionStore().within(1).for_tenant(tenant),

@@ -1,4 +1,4 @@
-"""What leaves a store when something fails, and what is logged of it."""
+"""A failure leaves the store as one of its errors and is logged once, without content."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECRET = "the customer's own words"
 
 
 class Recorder(logging.Handler):
-    """Keeps records."""
+    """Keeps log records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ async def failure_of(error: BaseException, operation: str = "get") -> StoreError
 @pytest.mark.parametrize(
     "foreign", [KeyError(SECRET), RuntimeError(SECRET), ZeroDivisionError(), UnicodeDecodeError("u", b"", 0, 1, SECRET)]
 )
-async def test_a_foreign_exception_becomes_a_store_error_that_keeps_it_as_its_cause(foreign: Exception) -> None:
+async def test_a_foreign_exception_is_the_cause_of_a_store_error(foreign: Exception) -> None:
     error = await failure_of(foreign, "save")
     assert type(error) is StoreError
     assert error.__cause__ is foreign
@@ -60,7 +60,7 @@ async def test_a_foreign_exception_becomes_a_store_error_that_keeps_it_as_its_ca
 
 
 @pytest.mark.parametrize("foreign", [OSError(SECRET), ConnectionResetError(SECRET), EOFError(), TimeoutError(SECRET)])
-async def test_what_the_network_raises_is_a_lost_connection(foreign: Exception) -> None:
+async def test_a_network_error_is_a_connection_error(foreign: Exception) -> None:
     error = await failure_of(foreign, "delete")
     if isinstance(foreign, OSError):
         assert type(error) is ConnectionError
@@ -82,7 +82,7 @@ async def test_a_backend_translates_its_own_errors() -> None:
 
 
 @pytest.mark.parametrize("kind", [ConflictError, NotFoundError, ValidationError, StoreError])
-async def test_the_vocabulary_passes_as_it_is(kind: type[StoreError]) -> None:
+async def test_a_store_error_passes_unchanged(kind: type[StoreError]) -> None:
     raised = kind("as it is")
     error = await failure_of(raised, "save")
     assert error is raised
@@ -91,7 +91,7 @@ async def test_the_vocabulary_passes_as_it_is(kind: type[StoreError]) -> None:
 
 
 @pytest.mark.parametrize("operation", ["get", "save", "delete"])
-async def test_a_read_never_leaves_its_outcome_open(operation: str) -> None:
+async def test_a_failed_read_was_not_applied(operation: str) -> None:
     error = await failure_of(RuntimeError(), operation)
     assert error.outcome == ("not_applied" if operation == "get" else "unknown")
     assert error.operation == operation
@@ -132,7 +132,7 @@ async def test_a_failure_is_logged_once_with_its_context(
     assert SECRET not in logging.Formatter("%(message)s").format(record) + repr(vars(record))
 
 
-async def test_what_succeeds_in_the_end_is_not_logged(log: list[logging.LogRecord]) -> None:
+async def test_a_call_that_a_retry_saves_is_not_logged(log: list[logging.LogRecord]) -> None:
     await ScriptedSessions(DriverError("loading"), ConnectionError("lost", outcome="unknown")).get(uuid4())
     assert log == []
 
@@ -158,7 +158,7 @@ async def test_an_invalid_argument_is_logged_once_without_its_value(log: list[lo
     assert SECRET not in f"{caught.value} {caught.value.__cause__}"
 
 
-async def test_a_conflict_over_a_record_does_not_quote_it(log: list[logging.LogRecord]) -> None:
+async def test_a_conflict_does_not_quote_the_record(log: list[logging.LogRecord]) -> None:
     store, turn = InMemoryAuditStore(), make_turn(uuid4(), user_message=SECRET)
     await store.save_turn(turn)
     with pytest.raises(ConflictError) as caught:
@@ -169,7 +169,7 @@ async def test_a_conflict_over_a_record_does_not_quote_it(log: list[logging.LogR
 
 
 @pytest.mark.parametrize("failure", [DriverError(SECRET), RuntimeError(SECRET), ConnectionError("no"), KeyError()])
-async def test_a_failed_health_check_is_an_answer_and_one_line_in_the_log(
+async def test_a_failed_health_check_returns_false_and_is_logged_once(
     failure: Exception, log: list[logging.LogRecord]
 ) -> None:
     assert await ScriptedSessions(failure).health_check() is False
@@ -178,7 +178,7 @@ async def test_a_failed_health_check_is_an_answer_and_one_line_in_the_log(
     assert SECRET not in repr(vars(record))
 
 
-async def test_concurrent_failures_are_logged_each_once(log: list[logging.LogRecord]) -> None:
+async def test_concurrent_failures_are_logged_once_each(log: list[logging.LogRecord]) -> None:
     store: SessionStore = ScriptedSessions(*[RuntimeError()] * 7)
     failed = await asyncio.gather(*(store.get(uuid4()) for _ in range(10)), return_exceptions=True)
     assert [isinstance(answer, StoreError) for answer in failed].count(True) == 7
@@ -186,7 +186,7 @@ async def test_concurrent_failures_are_logged_each_once(log: list[logging.LogRec
     assert len({vars(record)["entity_id"] for record in log}) == 7
 
 
-def test_an_application_without_logging_hears_nothing() -> None:
+def test_nothing_is_printed_without_logging_configured() -> None:
     handlers = logging.getLogger("convostore").handlers
     assert any(isinstance(handler, logging.NullHandler) for handler in handlers)
 

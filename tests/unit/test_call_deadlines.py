@@ -1,4 +1,4 @@
-"""Deadlines and cancellation."""
+"""A call ends at its deadline, whatever it waits for, and passes a cancellation on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVERY_CALL = pytest.mark.parametrize("name", ["get", "save", "delete"])
 
 
 @EVERY_CALL
-async def test_a_call_that_never_answers_is_given_up_at_the_deadline(name: str) -> None:
+async def test_a_call_that_hangs_ends_at_the_deadline(name: str) -> None:
     store = ScriptedSessions(for_ever, timeout=0.05)
     started = time.monotonic()
     with pytest.raises(ConnectionError) as caught:
@@ -68,14 +68,14 @@ async def test_a_deadline_can_be_chosen_per_store_and_per_call() -> None:
         await hasty.within(9).within(0.01).get(uuid4())
 
 
-async def test_another_deadline_is_for_the_same_data() -> None:
+async def test_a_store_with_another_deadline_shares_the_data() -> None:
     store = InMemoryAuditStore()
     assert await store.within(0.5).list_turns_by_tenant(uuid4()) == []
     assert store.within(0.5)._tables is store._tables
 
 
 @EVERY_CALL
-async def test_cancellation_passes_untouched_and_unlogged(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_cancellation_propagates_unlogged(name: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "convostore")
     store = ScriptedSessions(for_ever)
     task = asyncio.create_task(calls(store)[name]())
@@ -88,7 +88,7 @@ async def test_cancellation_passes_untouched_and_unlogged(name: str, caplog: pyt
     assert caplog.records == []
 
 
-async def test_a_pause_between_attempts_can_be_cancelled() -> None:
+async def test_the_backoff_can_be_cancelled() -> None:
     store = ScriptedSessions(*[DriverError("loading")] * 5)
     task = asyncio.create_task(store.get(uuid4()))
     await store.started.wait()
@@ -98,7 +98,7 @@ async def test_a_pause_between_attempts_can_be_cancelled() -> None:
     assert store.attempts == 1
 
 
-async def test_a_deadline_of_the_caller_stays_the_callers() -> None:
+async def test_a_timeout_of_the_caller_remains_the_callers() -> None:
     store = ScriptedSessions(for_ever)
     with pytest.raises(TimeoutError) as caught:
         async with asyncio.timeout(0.02):
@@ -106,7 +106,7 @@ async def test_a_deadline_of_the_caller_stays_the_callers() -> None:
     assert not isinstance(caught.value, ConnectionError)
 
 
-async def test_cancellation_does_not_stamp_the_callers_object() -> None:
+async def test_cancellation_does_not_change_the_callers_object() -> None:
     session, store = make_session(uuid4()), ScriptedSessions(for_ever)
     before = session.model_copy(deep=True)
     task = asyncio.create_task(store.save(session))
@@ -117,7 +117,7 @@ async def test_cancellation_does_not_stamp_the_callers_object() -> None:
     assert session == before
 
 
-async def test_a_health_check_has_the_deadline_too() -> None:
+async def test_a_health_check_has_a_deadline() -> None:
     started = time.monotonic()
     assert await ScriptedSessions(for_ever, timeout=0.05).health_check() is False
     assert time.monotonic() - started < 1
@@ -125,6 +125,6 @@ async def test_a_health_check_has_the_deadline_too() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), True, None, "1"])
-def test_a_deadline_that_is_none_is_refused(seconds: Any) -> None:
+def test_an_invalid_deadline_is_refused(seconds: Any) -> None:
     with pytest.raises(ValidationError, match="seconds"):
         InMemoryAuditStore().within(seconds)
