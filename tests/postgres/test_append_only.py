@@ -12,7 +12,7 @@ import pytest
 
 from convostore.embedded import Embedded
 from convostore.postgres import PostgresAuditStore, create_pool
-from convostore.testing.audit_retention import on
+from convostore.testing.audit.retention import on
 from convostore.testing.factories import full_event, full_turn
 from tests.postgres.databases import connected
 from tests.postgres.test_isolation import set_tenant

@@ -14,7 +14,7 @@ from convostore.inmemory import InMemorySessionStore
 from convostore.models.fields import now
 from convostore.operations.sweeping import sweep_for_ever
 from convostore.postgres import PostgresAuditStore, create_pool
-from convostore.testing.audit_retention import on
+from convostore.testing.audit.retention import on
 from convostore.testing.factories import make_turn
 from tests.postgres.databases import connected
 

@@ -19,7 +19,7 @@ from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.postgres.audit import listing
 from convostore.postgres.queries import queries
 from convostore.postgres.tenancy import BIND_TENANT, BOUND
-from convostore.testing.audit_retention import on
+from convostore.testing.audit.retention import on
 from convostore.testing.factories import at, make_event, make_turn
 from tests.postgres.databases import connected
 

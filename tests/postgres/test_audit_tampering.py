@@ -13,7 +13,7 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.models import AuditProblem, TurnRecord
 from convostore.postgres import PostgresAuditStore
-from convostore.testing.audit_retention import on
+from convostore.testing.audit.retention import on
 from convostore.testing.factories import make_event, make_turn
 from tests.postgres.databases import connected
 

@@ -16,8 +16,8 @@ from convostore.errors import ConflictError, ValidationError
 from convostore.models import Channel, CustomerProfile
 from convostore.postgres import PostgresProfileStore, create_pool
 from convostore.testing.factories import make_asset, make_field, make_profile
-from convostore.testing.profiles import reread
-from convostore.testing.unmerging import state
+from convostore.testing.profile.profiles import reread
+from convostore.testing.profile.unmerging import state
 from tests.postgres.blocking import blocking, single, waiting
 from tests.postgres.databases import connected
 

@@ -15,7 +15,7 @@ from convostore.errors import ConflictError, ConnectionError
 from convostore.models import Channel, Consent, CustomerProfile, VerificationLevel
 from convostore.postgres import PostgresProfileStore, create_pool
 from convostore.testing.factories import at, full_profile, make_asset, make_field, make_profile
-from convostore.testing.profiles import reread
+from convostore.testing.profile.profiles import reread
 from tests.postgres.conftest import Pool
 
 

@@ -17,26 +17,28 @@ from convostore.testing.arguments import (
     ProfileArgumentContract,
     SessionArgumentContract,
 )
-from convostore.testing.audit import EventContract, TurnContract
-from convostore.testing.audit_batches import AuditBatchContract
-from convostore.testing.audit_chains import AuditChainContract, AuditVerificationContract
-from convostore.testing.audit_retention import AuditRetentionContract
-from convostore.testing.bulk import BulkContract
+from convostore.testing.audit.batches import AuditBatchContract
+from convostore.testing.audit.chains import AuditChainContract, AuditVerificationContract
+from convostore.testing.audit.records import EventContract, TurnContract
+from convostore.testing.audit.retention import AuditRetentionContract
 from convostore.testing.config import ConfigEntityContract
 from convostore.testing.config_bulk import ConfigBulkContract, ConfigReadingContract
 from convostore.testing.config_special import AgentContract, OtherConfigContract, RuleContract, RuleSearchContract
-from convostore.testing.graph import EntityContract, RelationshipContract, TraversalContract
-from convostore.testing.memory import EpisodeContract, EpisodeSearchContract, ForgettingContract
-from convostore.testing.merging import MergeContract
-from convostore.testing.profile_history import ProfileHistoryContract, ProfileListContract
-from convostore.testing.profiles import FieldContract, IdentityContract, ProfileRowContract
-from convostore.testing.session_locks import SessionLockContract
-from convostore.testing.session_steps import SessionStepContract
-from convostore.testing.sessions import SessionListContract, SessionRowContract
-from convostore.testing.temporal import FindingContract, NeighbourhoodContract, TemporalContract
-from convostore.testing.text_search import HybridSearchContract, TextSearchContract
-from convostore.testing.unmerging import UnmergeContract
-from convostore.testing.vectors import EmbeddingMigrationContract, VectorSearchContract
+from convostore.testing.memory.bulk_adds import BulkContract
+from convostore.testing.memory.episodes import EpisodeContract, EpisodeSearchContract, ForgettingContract
+from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
+from convostore.testing.memory.temporal import FindingContract, NeighbourhoodContract, TemporalContract
+from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
+from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
+from convostore.testing.profile.fields import FieldContract
+from convostore.testing.profile.history import ProfileHistoryContract, ProfileListContract
+from convostore.testing.profile.merging import MergeContract
+from convostore.testing.profile.profiles import IdentityContract, ProfileRowContract
+from convostore.testing.profile.unmerging import UnmergeContract
+from convostore.testing.session.lists import SessionListContract
+from convostore.testing.session.locks import SessionLockContract
+from convostore.testing.session.sessions import SessionRowContract
+from convostore.testing.session.steps import SessionStepContract
 
 
 class SessionStoreContract(

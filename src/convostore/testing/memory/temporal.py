@@ -12,7 +12,7 @@ from convostore.models import Neighbourhood
 from convostore.models.fields import now
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import at, make_entity, make_relationship
-from convostore.testing.graph import add_entities, connect
+from convostore.testing.memory.graph import add_entities, connect
 
 
 class TemporalContract(StoreContract):

@@ -15,7 +15,7 @@ from convostore.models import Channel, Consent, CustomerProfile, VerificationLev
 from convostore.models.fields import now
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import at, full_profile, make_asset, make_field, make_identity, make_profile
-from convostore.testing.profiles import reread, save_profiles
+from convostore.testing.profile.profiles import reread, save_profiles
 
 
 class MergeContract(StoreContract):

@@ -12,7 +12,7 @@ import pytest
 from convostore.contracts import AuditStore
 from convostore.errors import ConflictError, ValidationError
 from convostore.models.fields import now
-from convostore.testing.audit_chains import verify_lines
+from convostore.testing.audit.chains import verify_lines
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import make_event, make_turn
 

@@ -23,7 +23,7 @@ from convostore.models import (
 )
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import at, full_profile, make_asset, make_field, make_identity, make_profile
-from convostore.testing.profiles import reread, save_profiles
+from convostore.testing.profile.profiles import reread, save_profiles
 
 FIELDS = ("city", "cart", "color", "name")
 

@@ -11,7 +11,7 @@ from convostore.contracts import SessionStore
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import make_session
-from convostore.testing.sessions import save_sessions
+from convostore.testing.session.sessions import save_sessions
 
 
 class SessionLockContract(StoreContract):

@@ -11,7 +11,7 @@ from convostore.contracts import MemoryStore
 from convostore.errors import ValidationError
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import at
-from convostore.testing.memory import add_episodes
+from convostore.testing.memory.episodes import add_episodes
 
 
 class TextSearchContract(StoreContract):

@@ -13,7 +13,7 @@ from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import Consent, ItemStatus, ProfileAsset, ProfileField, VerificationLevel
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import at, make_asset, make_field
-from convostore.testing.profiles import reread, save_profiles
+from convostore.testing.profile.profiles import reread, save_profiles
 
 
 class ProfileHistoryContract(StoreContract):
