@@ -344,6 +344,19 @@ async def test_the_failure_of_an_inner_call_is_logged_once_and_not_repeated_by_t
     assert len(caplog.records) == 1
 
 
+class Extending(ScriptedSessions):
+    """Does what its parent does, and more."""
+
+    async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
+        return not await super().delete(session_id, tenant_id=tenant_id)
+
+
+async def test_a_method_may_extend_that_of_its_parent() -> None:
+    store = Extending()
+    assert await store.delete(uuid4()) is False
+    assert store.attempts == 1
+
+
 async def test_outside_a_call_there_is_no_current_one() -> None:
     assert running.get() is None
     with pytest.raises(RuntimeError, match="no call"):

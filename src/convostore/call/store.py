@@ -49,7 +49,7 @@ class Store(ABC):
         self._clock = clock
         self._tenant: UUID | None = None
         self._interceptors: tuple[Interceptor, ...] = ()
-        self._surroundings: dict[str, Proceed] = {}
+        self._surroundings: dict[Callable[..., Any], Proceed] = {}
 
     @property
     def timeout(self) -> float:
@@ -152,9 +152,9 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
         deadline = asyncio.get_running_loop().time() + self._timeout
         if outer := running.get():
             deadline = min(deadline, outer.deadline)
-        proceed = self._surroundings.get(operation)
+        proceed = self._surroundings.get(method)
         if proceed is None:
-            proceed = self._surroundings[operation] = chain_of(self)
+            proceed = self._surroundings[method] = chain_of(self)
         tenant_id = self._tenant or tenant_of(arguments)
         return await proceed(Call(self.kind, operation, tenant_id, arguments, uuid4(), deadline, effect))
 
