@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from convostore.postgres.tenancy import BIND_TENANT
 
 _REFERENCE = re.compile(r"\b(?:FROM|JOIN|UPDATE|USING)\s+convostore\.\"?(\w+)\"?(\()?(?:\s+AS)?\s*(\w+)?")
+_BINDING = re.compile(r"(?<!MATERIALIZED )" + re.escape(BIND_TENANT).replace(r"\$1", r"\$\d+"))
 _INSERTED = re.compile(r"INSERT INTO convostore\.\"?(\w+)\"?")
 _CONFLICT = re.compile(r"ON CONFLICT \(\"?tenant_id\"?[,)]")
 _SET_OPERATION = re.compile(r"\bUNION(?: ALL)?\b|\bEXCEPT\b")
@@ -15,7 +16,7 @@ _SET_OPERATION = re.compile(r"\bUNION(?: ALL)?\b|\bEXCEPT\b")
 
 def blocks(statement: str) -> Iterator[str]:
     """Yield the text of every query block; what binds is `<bound>` in it, and other parentheses are emptied."""
-    text = statement.replace(BIND_TENANT, "<bound>")
+    text = _BINDING.sub("<bound>", statement)
     text = re.sub(r"\(TABLE (\w+)\)", r"<\1>", text)
     levels = [""]
     for character in text:

@@ -18,7 +18,6 @@ from convostore.models.base import Model
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.postgres.audit import listing
 from convostore.postgres.queries import queries
-from convostore.postgres.tenancy import BIND_TENANT, BOUND
 from convostore.testing.audit.retention import on
 from convostore.testing.factories import at, make_event, make_turn
 from tests.postgres.databases import connected
@@ -37,16 +36,22 @@ LISTS = [
     for shape in (SHAPES if kind == "event" else SHAPES[:3])
     for after in (False, True)
 ]
+PAGE_OF = {"tenant_id": TENANT, "limit": 100, "offset": 0}
 NAMED: dict[str, tuple[Any, ...]] = {
-    "body": ("turn", ID),
-    "turns_of_session": (SESSION, -1, 100, 0),
-    "heads": ("", "~", 100, 0),
-    "bodies": ("turn", ID, MOMENT, 100, 0),
-    "records": (0, UUID(int=0), 0, UUID(int=2**128 - 1), 100, 0),
+    "body": queries("audit").body(tenant_id=TENANT, kind="turn", record_id=ID),
+    "turns_of_session": queries("audit").turns_of_session(**PAGE_OF, session_id=SESSION, after_number=-1),
+    "heads": queries("audit").heads(**PAGE_OF, first_chain="", last_chain="~"),
+    "bodies": queries("audit").bodies(**PAGE_OF, after_kind="turn", after_id=ID, after_recorded_at=MOMENT),
+    "records": queries("audit").records(
+        **PAGE_OF, after_own=0, after_session=UUID(int=0), after_sequence=0, last_session=UUID(int=2**128 - 1)
+    ),
 }
-STATEMENTS = {
-    **{name: (text, (100, 0, *((MOMENT, ID) * after), *map(VALUES.get, shape))) for name, text, shape, after in LISTS},
-    **{name: (queries("audit")[name], values) for name, values in NAMED.items()},
+STATEMENTS: dict[str, tuple[Any, ...]] = {
+    **{
+        name: (text, TENANT, 100, 0, *((MOMENT, ID) * after), *map(VALUES.get, shape))
+        for name, text, shape, after in LISTS
+    },
+    **NAMED,
 }
 
 
@@ -98,10 +103,9 @@ def scans(plan: Any) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("name", STATEMENTS)
 async def test_a_query_reads_by_an_index_that_starts_with_the_tenant(planning: asyncpg.Pool[Any], name: str) -> None:
-    statement, values = STATEMENTS[name]
-    assert BIND_TENANT in statement or BOUND in statement
+    statement, *values = STATEMENTS[name]
     async with planning.acquire() as connection:
-        plan = await connection.fetchval(f"EXPLAIN (FORMAT json) {statement}", TENANT, *values)
+        plan = await connection.fetchval(f"EXPLAIN (FORMAT json) {statement}", *values)
     found = [scan for scan in scans(json.loads(plan)[0]["Plan"]) if scan[2] in FILLED]
     assert found
     for kind, condition, table in found:
@@ -112,10 +116,9 @@ async def test_a_query_reads_by_an_index_that_starts_with_the_tenant(planning: a
 async def test_a_body_is_read_from_one_partition(filled: None, pool: asyncpg.Pool[Any]) -> None:
     store = PostgresAuditStore(pool)
     (turn,) = await store.list_turns_by_session(TENANT, SESSION, limit=1)
+    statement, *values = queries("audit").body(tenant_id=TENANT, kind="turn", record_id=turn.turn_id)
     async with pool.acquire() as connection:
-        text = await connection.fetchval(
-            f"EXPLAIN (ANALYZE, FORMAT json) {queries('audit')['body']}", TENANT, "turn", turn.turn_id
-        )
+        text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT json) {statement}", *values)
 
     def executed(plan: Any) -> list[str]:
         own = [plan["Relation Name"]] if plan.get("Actual Loops") and "Relation Name" in plan else []
@@ -157,8 +160,12 @@ async def test_a_stream_holds_two_pages_whatever_its_length(long: UUID, pool: as
 async def test_a_month_without_statistics_is_read_by_its_primary_key(pool: asyncpg.Pool[Any]) -> None:
     store, turn = on(PostgresAuditStore(pool), 2017, 3), make_turn(uuid4())
     await store.save_turn(turn)
+    page = {"tenant_id": turn.tenant_id, "limit": 100, "offset": 0}
     async with pool.acquire() as connection:
-        for name, values in (("body", ("turn", turn.turn_id)), ("turns_of_session", (turn.session_id, -1, 100, 0))):
-            text = await connection.fetchval(f"EXPLAIN (FORMAT json) {queries('audit')[name]}", turn.tenant_id, *values)
+        for statement, *values in (
+            queries("audit").body(tenant_id=turn.tenant_id, kind="turn", record_id=turn.turn_id),
+            queries("audit").turns_of_session(**page, session_id=turn.session_id, after_number=-1),
+        ):
+            text = await connection.fetchval(f"EXPLAIN (FORMAT json) {statement}", *values)
             assert '"audit_body_2017_03_pkey"' in text
             assert set(re.findall(r'"Index Name": "audit_body_\d+_\d+_(\w+)"', text)) == {"pkey"}

@@ -13,6 +13,7 @@ import pytest
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.embedded import Embedded
+from convostore.gateway.memory import Filter, Words
 from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.mapping import RowMapping
@@ -127,14 +128,19 @@ async def test_the_next_page_reads_no_more_than_two_pages(filled: Filled) -> Non
 
 async def test_text_search_reads_what_the_agent_has_and_not_what_others_have(filled: Filled) -> None:
     # All episodes of all tenants hold the word; those of one agent are found among them.
-    query = queries("memory")["text_search_episodes"]
     stranger = uuid4()
     buffers = {}
     for name, tenant in (("mine", filled.tenant), ("nobody", stranger)):
-        nothing = [None] * 7
-        parameters = (tenant, filled.agent, "tea", "simple", False, *nothing, 5, 0)
-        await filled.plan(query, *parameters)
-        plan = await filled.plan(query, *parameters)
+        query = queries("memory").text_search_episodes(
+            tenant_id=tenant,
+            agent_id=filled.agent,
+            **Words("tea", "simple", prefix=False)._asdict(),
+            **Filter()._asdict(),
+            limit=5,
+            offset=0,
+        )
+        await filled.plan(*query)
+        plan = await filled.plan(*query)
         buffers[name] = plan[0]["Shared Hit Blocks"] + plan[0]["Shared Read Blocks"]
         assert not [node for node in plan if node["Node Type"] == "Seq Scan"]
     pages = await filled.connection.fetchval("SELECT pg_relation_size('convostore.episode') / 8192")
@@ -164,7 +170,15 @@ async def test_the_function_of_text_search_scans_the_index_of_words_alone(filled
 async def test_a_walk_reads_the_edges_it_passes_and_no_others(filled: Filled, depth: int, mode: str) -> None:
     await filled.connection.execute(f"SET plan_cache_mode = {mode}")
     (start,) = await filled.row("SELECT id FROM convostore.entity WHERE name = 'entity 100'")
-    plan = await filled.plan(queries("memory")["walk"], filled.tenant, [start], None, MOMENT, depth, True)
+    query = queries("memory").walk(
+        tenant_id=filled.tenant,
+        entity_ids=[start],
+        relation_types=None,
+        as_of=MOMENT,
+        max_depth=depth,
+        with_entities=True,
+    )
+    plan = await filled.plan(*query)
     scans = [node for node in plan if node.get("Relation Name") in ("relationship", "entity")]
     assert not [node for node in scans if node["Node Type"] == "Seq Scan"]
     # On a ring: two edges and two nodes for each step, each edge seen from both ends and fetched once.

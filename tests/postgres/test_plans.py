@@ -35,7 +35,7 @@ ROWS, TENANTS = 3, 600
 
 STATEMENTS: dict[str, list[str]] = {
     **{
-        f"{file}.{name}": [queries(file)[name]]
+        f"{file}.{name}": [getattr(queries(file), name).sql]
         for file, name in NAMED
         if (file, name) not in WITHOUT_TABLES | CATALOGUE
     },

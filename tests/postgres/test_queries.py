@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from inspect import signature
 from typing import Any
 from uuid import UUID
 
@@ -19,15 +20,15 @@ from convostore.postgres.annotations import bare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
-from convostore.postgres.queries import queries
+from convostore.postgres.queries import compiled, queries
 from convostore.postgres.session_table import InvalidatingStatements, SessionStatements
 from convostore.postgres.statements import EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
-from convostore.postgres.tenancy import BIND_TENANT, BOUND, BOUND_TO_HOLDER
+from convostore.postgres.tenancy import BIND_TENANT, BOUND, MACROS
 from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, numbered
 from tests.postgres.query_blocks import tables, unbound, unnamed
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())
-NAMED = [(file, name) for file in FILES for name in queries(file)]
+NAMED = [(file, name) for file in FILES for name in vars(queries(file))]
 GENERATED = [
     (declaration.name, statement)
     for declaration in DECLARATIONS
@@ -115,7 +116,7 @@ def shapes(declaration: Declaration[Any]) -> Iterator[tuple[tuple[str, str], ...
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
 async def test_a_named_query_can_be_prepared(pool: asyncpg.Pool[Any], file: str, name: str) -> None:
-    statement = queries(file)[name]
+    statement = getattr(queries(file), name).sql
     assert "{{" not in statement
     async with pool.acquire() as connection:
         await prepare(connection)
@@ -151,7 +152,7 @@ def test_there_are_statements_to_look_at() -> None:
 def test_every_named_query_has_a_description_of_one_line_and_a_name_of_its_own(file: str) -> None:
     text = files("convostore.postgres").joinpath("sql", f"{file}.sql").read_text("utf-8")
     parts = re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]
-    assert len(parts) == len(queries(file)) > 0
+    assert len(parts) == len(vars(queries(file))) > 0
     for part in parts:
         name, description, first = part.split("\n")[:3]
         assert re.fullmatch(r"[a-z_]+", name)
@@ -163,23 +164,25 @@ def test_every_named_query_has_a_description_of_one_line_and_a_name_of_its_own(f
 def test_every_named_query_is_used_and_no_other_is_asked_for() -> None:
     package = files("convostore.postgres")
     sources = "".join(file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py"))
-    used = set(re.findall(r'queries\("(\w+)"\)\["(\w+)"\]', sources))
+    used = set(re.findall(r"queries\([\"'](\w+)[\"']\)\.(\w+)", sources))
     assert used == set(NAMED)
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
 def test_a_named_query_binds_every_table_to_the_tenant(file: str, name: str) -> None:
-    statement = queries(file)[name]
+    query = getattr(queries(file), name)
+    statement = query.sql
     if (file, name) in CATALOGUE:
         assert [*tables(statement)] == []
     elif (file, name) in WITHOUT_TABLES:
         assert re.fullmatch(r"SELECT [^()]*convostore\.\w+\([^()]*\)", statement)
     elif (file, name) in BY_ID_ALONE:
         assert (unbound(statement), unnamed(statement, "<holder>")) == ([], [])
-        assert BOUND_TO_HOLDER in statement
+        assert compiled(MACROS["bound to holder"])[0] in statement
     else:
-        assert (unbound(statement), unnamed(statement)) == ([], [])
-        assert BIND_TENANT in statement or BOUND in statement
+        tenant = f"${[*signature(query).parameters].index('tenant_id') + 1}"
+        assert (unbound(statement), unnamed(statement, tenant)) == ([], [])
+        assert any(binding.replace("$1", tenant) in statement for binding in (BIND_TENANT, BOUND))
 
 
 @pytest.mark.parametrize(("entity", "statement"), GENERATED)

@@ -68,10 +68,23 @@ async def rows_to_find(pool: asyncpg.Pool[Any], dsn: str, count: int) -> int:
     async with connected(dsn) as admin:
         await admin.execute("ANALYZE convostore.session")
     assert len(await store.find_sessions_by_step_hash(tenant, scenario, 1, "here")) == MATCHING
-    arguments: tuple[Any, ...] = (tenant, scenario, 1, "here", [], [], [], [], None, None, None, 0)
-    explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {queries('session')['sessions_at_step']}"
+    statement, *values = queries("session").sessions_at_step(
+        tenant_id=tenant,
+        scenario_id=scenario,
+        scenario_version=1,
+        step_content_hash="here",
+        include_channels=[],
+        exclude_channels=[],
+        include_steps=[],
+        exclude_steps=[],
+        created_since=None,
+        created_until=None,
+        limit=None,
+        offset=0,
+    )
     async with pool.acquire() as connection:
-        return rows_scanned(json.loads(await connection.fetchval(explain, *arguments))[0]["Plan"])
+        plan = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *values)
+        return rows_scanned(json.loads(plan)[0]["Plan"])
 
 
 def rows_scanned(node: dict[str, Any]) -> int:

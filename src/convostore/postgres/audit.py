@@ -25,7 +25,6 @@ from convostore.postgres.tenancy import BIND_TENANT
 M = TypeVar("M", bound=Model)
 
 _NO_PARTITION = "23514"
-_FILED = ("turn_id", "event_type", "timestamp")
 _AS_THEY_ARE = (*("version", "tenant_id", "kind", "record_id", "session_id", "turn_number", "sequence", "recorded_at"),)
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
@@ -52,9 +51,10 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         after: TurnRecord | None = None,
     ) -> list[TurnRecord]:
         number = after.turn_number if after else -1
-        query = queries("audit")["turns_of_session"]
-        rows = await self._database.fetch(query, tenant_id, session_id, number, limit, offset)
-        return [_item(TURN, row, tenant_id) for row in rows]
+        query = queries("audit").turns_of_session(
+            tenant_id=tenant_id, session_id=session_id, after_number=number, limit=limit, offset=offset
+        )
+        return [_item(TURN, row, tenant_id) for row in await self._database.fetch(*query)]
 
     async def list_records(
         self,
@@ -71,9 +71,17 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             own = after.sequence if own is not None else None
         elif after is not None and after.session_id is not None:
             own, place = None, max(place, (after.session_id, after.sequence))
-        query = queries("audit")["records"]
-        rows = await self._database.fetch(query, tenant_id, own, *place, session_id or _LAST, limit, offset)
-        return [_record(row, tenant_id) for row in rows]
+        after_session, after_sequence = place
+        query = queries("audit").records(
+            tenant_id=tenant_id,
+            after_own=own,
+            after_session=after_session,
+            after_sequence=after_sequence,
+            last_session=session_id or _LAST,
+            limit=limit,
+            offset=offset,
+        )
+        return [_record(row, tenant_id) for row in await self._database.fetch(*query)]
 
     async def list_heads(
         self,
@@ -88,14 +96,24 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         if after is not None:
             # The text that comes next: no chain's name has a space.
             first = max(first, f"{after.session_id or ''} ")
-        rows = await self._database.fetch(queries("audit")["heads"], tenant_id, first, last, limit, offset)
+        query = queries("audit").heads(
+            tenant_id=tenant_id, first_chain=first, last_chain=last, limit=limit, offset=offset
+        )
+        rows = await self._database.fetch(*query)
         return [AuditHead.model_construct(**_own(row, tenant_id)) for row in rows]
 
     async def list_bodies(
         self, tenant_id: UUID, *, limit: int = 100, offset: int = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
-        place = (after.kind, after.record_id, after.recorded_at) if after else ("", _FIRST, _BEGINNING)
-        rows = await self._database.fetch(queries("audit")["bodies"], tenant_id, *place, limit, offset)
+        query = queries("audit").bodies(
+            tenant_id=tenant_id,
+            after_kind=after.kind if after else "",
+            after_id=after.record_id if after else _FIRST,
+            after_recorded_at=after.recorded_at if after else _BEGINNING,
+            limit=limit,
+            offset=offset,
+        )
+        rows = await self._database.fetch(*query)
         return [AuditBody.model_construct(**_own(row, tenant_id)) for row in rows]
 
     async def prepare_months(self) -> int:
@@ -104,33 +122,40 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
     async def drop_bodies(self, *, before: datetime) -> list[date]:
         check_unbound(self._tenant, "drop_bodies")
         check_retention(before, self._clock())
-        return [month for (month,) in await self._database.fetch(queries("audit")["drop_months"], before)]
+        return [month for (month,) in await self._database.fetch(*queries("audit").drop_months(before=before))]
 
     async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         if not items:
             return
         moment = self._clock()
-        parameters = (
-            *(tenant_of(items[0]), kind.name, moment, [kind.id_of(item) for item in items]),
-            *([getattr(item, name, None) for item in items] for name in ("session_id", "turn_number")),
-            *([item.__dict__[name] if name in kind.filed else None for item in items] for name in _FILED),
-            [canonical(item).encode() for item in items],
+        query = queries("audit").record(
+            tenant_id=tenant_of(items[0]),
+            kind=kind.name,
+            recorded_at=moment,
+            record_ids=[kind.id_of(item) for item in items],
+            session_ids=_column(items, "session_id"),
+            turn_numbers=_column(items, "turn_number"),
+            turn_ids=_column(items, "turn_id", kind.filed),
+            event_types=_column(items, "event_type", kind.filed),
+            timestamps=_column(items, "timestamp", kind.filed),
+            contents=[canonical(item).encode() for item in items],
         )
-        query = queries("audit")["record"]
         try:
-            await self._database.fetchval(query, *parameters)
+            await self._database.fetchval(*query)
         except ValidationError as error:
             if error.code != _NO_PARTITION:
                 raise
             await self._create_months(moment)
-            await self._database.fetchval(query, *parameters)
+            await self._database.fetchval(*query)
 
     async def _create_months(self, moment: datetime) -> int:
-        created: int = await self._database.fetchval(queries("audit")["create_months"], moment, MONTHS_AHEAD)
+        query = queries("audit").create_months(moment=moment, months_ahead=MONTHS_AHEAD)
+        created: int = await self._database.fetchval(*query)
         return created
 
     async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
-        row = await self._database.fetchrow(queries("audit")["body"], tenant_id, kind.name, record_id)
+        query = queries("audit").body(tenant_id=tenant_id, kind=kind.name, record_id=record_id)
+        row = await self._database.fetchrow(*query)
         return _item(kind, row, tenant_id) if row else None
 
     async def _find(
@@ -160,6 +185,11 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     behind = ('t."timestamp" = $4 AND t.record_id > $5', 't."timestamp" < $4')
     parts = " UNION ALL ".join(f"({select} AND {place} {order} + $3::bigint)" for place in behind)
     return f"SELECT t.* FROM ({parts}) AS t {order} OFFSET $3::bigint"
+
+
+def _column(items: Sequence[Model], name: str, filed: tuple[str, ...] | None = None) -> list[Any]:
+    """Return a value of each item, None where it has none or where only others are filed by it."""
+    return [getattr(item, name, None) if filed is None or name in filed else None for item in items]
 
 
 def _item(kind: RecordType[M], row: asyncpg.Record, tenant_id: UUID) -> M:

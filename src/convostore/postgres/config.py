@@ -31,17 +31,21 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         self._nearest = VectorSearch(RULES, self._database)
 
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
-        marks = (self._clock(), current_call().write_id)
-        found: bool = await self._database.fetchval(queries("config")["delete_agent"], tenant_id, agent_id, *marks)
+        query = queries("config").delete_agent(
+            tenant_id=tenant_id, agent_id=agent_id, deleted_at=self._clock(), write_id=current_call().write_id
+        )
+        found: bool = await self._database.fetchval(*query)
         return found
 
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
-        query = queries("config")["restore_agent"]
-        found: bool = await self._database.fetchval(query, tenant_id, agent_id, current_call().write_id)
+        query = queries("config").restore_agent(
+            tenant_id=tenant_id, agent_id=agent_id, write_id=current_call().write_id
+        )
+        found: bool = await self._database.fetchval(*query)
         return found
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
-        row = await self._database.fetchrow(queries("config")["get_agent_config"], tenant_id, agent_id)
+        row = await self._database.fetchrow(*queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id))
         if row is None:
             return None
         parts = {f"{part.name}s": self._table(part).mapping.models(row[part.name], tenant_id) for part in AGENT_OWNED}

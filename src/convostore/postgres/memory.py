@@ -42,21 +42,25 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     async def get_episodes_to_embed(
         self, tenant_id: UUID, embedding_model: str, *, after: UUID | None = None, limit: int = 100
     ) -> list[Episode]:
-        statement = queries("spaces")["episodes_to_embed"]
-        rows = await self._database.fetch(statement, tenant_id, embedding_model, after, limit)
+        query = queries("spaces").episodes_to_embed(
+            tenant_id=tenant_id, embedding_model=embedding_model, after_id=after, limit=limit
+        )
+        rows = await self._database.fetch(*query)
         return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
 
     async def add_embeddings(self, tenant_id: UUID, embedding_model: str, embeddings: dict[UUID, list[float]]) -> int:
         # In one order, so that two calls for the same episodes wait for each other instead of both.
         ids = sorted(embeddings)
         vectors = [encode_vector(embeddings[item]) for item in ids]
-        statement = queries("spaces")["add_embeddings"]
-        count: int = await self._database.fetchval(statement, tenant_id, embedding_model, ids, vectors)
+        query = queries("spaces").add_embeddings(
+            tenant_id=tenant_id, embedding_model=embedding_model, episode_ids=ids, embeddings=vectors
+        )
+        count: int = await self._database.fetchval(*query)
         return count
 
     async def switch_embeddings(self, tenant_id: UUID, embedding_model: str) -> int:
-        statement = queries("spaces")["switch_embeddings"]
-        count: int | None = await self._database.fetchval(statement, tenant_id, embedding_model)
+        query = queries("spaces").switch_embeddings(tenant_id=tenant_id, embedding_model=embedding_model)
+        count: int | None = await self._database.fetchval(*query)
         if count is None:
             raise ConflictError("episode: not every embedding has one of the model beside it")
         return count
@@ -64,9 +68,10 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     async def _by_words(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
     ) -> list[Episode]:
-        rows = await self._database.fetch(
-            queries("memory")["text_search_episodes"], tenant_id, agent_id, *words, *only, limit, offset
+        query = queries("memory").text_search_episodes(
+            tenant_id=tenant_id, agent_id=agent_id, **words._asdict(), **only._asdict(), limit=limit, offset=offset
         )
+        rows = await self._database.fetch(*query)
         return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
 
     async def _by_both(
@@ -88,11 +93,16 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         limit: int,
         offset: int,
     ) -> list[tuple[Entity, float]]:
-        rows = await self._database.fetch(
-            queries("memory")["nearest_entities"],
-            *(tenant_id, agent_id, meaning.embedding, *where.values(), meaning.embedding_model, as_of),
-            *(meaning.min_score, limit, offset),
+        query = queries("memory").nearest_entities(
+            tenant_id=tenant_id,
+            agent_id=agent_id,
+            **where,
+            **meaning._asdict(),
+            as_of=as_of,
+            limit=limit,
+            offset=offset,
         )
+        rows = await self._database.fetch(*query)
         mapping = self._table(ENTITY).mapping
         return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
 
@@ -105,11 +115,16 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         max_depth: int = 2,
         as_of: datetime | None = None,
     ) -> list[Relationship]:
-        moment = as_of or self._clock()
-        rows = await self._database.fetch(
-            queries("memory")["walk"], tenant_id, entity_ids, relationship_types, moment, max_depth, False
+        query = queries("memory").walk(
+            tenant_id=tenant_id,
+            entity_ids=entity_ids,
+            relation_types=relationship_types,
+            as_of=as_of or self._clock(),
+            max_depth=max_depth,
+            with_entities=False,
         )
-        return [self._table(RELATIONSHIP).mapping.model(row["relationship"], tenant_id) for row in rows]
+        mapping = self._table(RELATIONSHIP).mapping
+        return [mapping.model(row["relationship"], tenant_id) for row in await self._database.fetch(*query)]
 
     async def neighbourhood(
         self,
@@ -120,10 +135,15 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         max_depth: int = 1,
         as_of: datetime | None = None,
     ) -> Neighbourhood:
-        moment = as_of or self._clock()
-        rows = await self._database.fetch(
-            queries("memory")["walk"], tenant_id, entity_ids, relationship_types, moment, max_depth, True
+        query = queries("memory").walk(
+            tenant_id=tenant_id,
+            entity_ids=entity_ids,
+            relation_types=relationship_types,
+            as_of=as_of or self._clock(),
+            max_depth=max_depth,
+            with_entities=True,
         )
+        rows = await self._database.fetch(*query)
         entity, edge = self._table(ENTITY).mapping, self._table(RELATIONSHIP).mapping
         return Neighbourhood.model_construct(
             entities=[entity.model(row["entity"], tenant_id) for row in rows if row["entity"]],
@@ -133,21 +153,26 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     async def invalidate_relationship(
         self, tenant_id: UUID, relationship_id: UUID, *, at: datetime | None = None
     ) -> bool:
-        found: bool = await self._database.fetchval(
-            queries("memory")["invalidate_relationship"],
-            *(tenant_id, relationship_id, at or self._clock(), current_call().write_id),
+        query = queries("memory").invalidate_relationship(
+            tenant_id=tenant_id,
+            relationship_id=relationship_id,
+            valid_to=at or self._clock(),
+            write_id=current_call().write_id,
         )
+        found: bool = await self._database.fetchval(*query)
         return found
 
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:
-        deleted: int = await self._database.fetchval(queries("memory")["delete_entity"], tenant_id, entity_id)
+        query = queries("memory").delete_entity(tenant_id=tenant_id, entity_id=entity_id)
+        deleted: int = await self._database.fetchval(*query)
         return deleted > 0
 
     async def delete_by_group(self, tenant_id: UUID, group_id: UUID) -> int:
-        deleted: int = await self._database.fetchval(queries("memory")["delete_by_group"], tenant_id, group_id)
+        query = queries("memory").delete_by_group(tenant_id=tenant_id, group_id=group_id)
+        deleted: int = await self._database.fetchval(*query)
         return deleted
 
     async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
-        query = queries("memory")["delete_by_customer"]
-        deleted: int = await self._database.fetchval(query, tenant_id, customer_profile_id)
+        query = queries("memory").delete_by_customer(tenant_id=tenant_id, customer_profile_id=customer_profile_id)
+        deleted: int = await self._database.fetchval(*query)
         return deleted

@@ -34,33 +34,42 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         offset: int = 0,
         after: CustomerProfile | None = None,
     ) -> list[CustomerProfile]:
-        last = (after.created_at, after.id) if after else (None, None)
-        rows = await self._database.fetch(
-            queries("profile")["list_profiles"], tenant_id, limit, offset, verification_level, *last
+        query = queries("profile").list_profiles(
+            tenant_id=tenant_id,
+            verification_level=verification_level,
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            limit=limit,
+            offset=offset,
         )
-        return [_stored(row, tenant_id).profile for row in rows]
+        return [_stored(row, tenant_id).profile for row in await self._database.fetch(*query)]
 
     async def find_profiles_by_field(
         self, tenant_id: UUID, field_name: str, value: Any, *, limit: int = 100, offset: int = 0
     ) -> list[CustomerProfile]:
-        query = queries("profile")["profiles_by_field"]
-        rows = await self._database.fetch(query, tenant_id, limit, offset, field_name, to_json(value).decode())
-        return [_stored(row, tenant_id).profile for row in rows]
+        query = queries("profile").profiles_by_field(
+            tenant_id=tenant_id, name=field_name, value=to_json(value).decode(), limit=limit, offset=offset
+        )
+        return [_stored(row, tenant_id).profile for row in await self._database.fetch(*query)]
 
     async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
         moment = self._clock()
-        query = queries("profile")["expire_fields"]
-        count: int = await self._database.fetchval(query, tenant_id, at or moment, moment, current_call().write_id)
+        query = queries("profile").expire_fields(
+            tenant_id=tenant_id, at=at or moment, updated_at=moment, write_id=current_call().write_id
+        )
+        count: int = await self._database.fetchval(*query)
         return count
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
-        return len(await self._database.fetch(queries("profile")["purge_profiles"], tenant_id, before))
+        return len(await self._database.fetch(*queries("profile").purge_profiles(tenant_id=tenant_id, before=before)))
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
     ) -> dict[UUID, StoredProfile]:
-        query = queries("profile")["profiles_by_id"]
-        rows = await self._database.fetch(query, tenant_id, list(profile_ids), _ids(item_ids))
+        query = queries("profile").profiles_by_id(
+            tenant_id=tenant_id, profile_ids=list(profile_ids), item_ids=_ids(item_ids)
+        )
+        rows = await self._database.fetch(*query)
         found = [_stored(row, tenant_id)._replace(write_id=row["write_id"]) for row in rows]
         return {stored.profile.id: stored for stored in found}
 
@@ -72,17 +81,20 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
     ) -> StoredProfile | None:
-        query = queries("profile")["final_profile"]
-        row = await self._database.fetchrow(query, tenant_id, profile_id, customer_id, _ids(item_ids))
+        query = queries("profile").final_profile(
+            tenant_id=tenant_id, profile_id=profile_id, customer_id=customer_id, item_ids=_ids(item_ids)
+        )
+        row = await self._database.fetchrow(*query)
         return _stored(row, tenant_id) if row else None
 
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
-        query = queries("profile")["linked_profile"]
-        row = await self._database.fetchrow(query, tenant_id, channel, channel_user_id)
+        query = queries("profile").linked_profile(tenant_id=tenant_id, channel=channel, channel_user_id=channel_user_id)
+        row = await self._database.fetchrow(*query)
         return _stored(row, tenant_id).profile if row else None
 
     async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
-        row = await self._database.fetchrow(queries("profile")["newest_merge"], tenant_id, profile_id)
+        query = queries("profile").newest_merge(tenant_id=tenant_id, profile_id=profile_id)
+        row = await self._database.fetchrow(*query)
         return Merge.model_validate_json(row["document"]) if row else None
 
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
@@ -103,13 +115,19 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             {"profile_id": owner, "new_profile_id": new, "position": at, **identity.model_dump()}
             for owner, new, at, identity in change.moved
         )
-        verdict = await self._database.fetchval(
-            queries("profile")["apply_profile_change"],
-            *(tenant_id, to_json(expected).decode()),
-            *(_rows(tenant_id, rows) for rows in (profiles, fields, assets, linked, unlinked, moved)),
-            *(_merge(tenant_id, change), change.undone),
+        query = queries("profile").apply_profile_change(
+            tenant_id=tenant_id,
+            expected=to_json(expected).decode(),
+            profiles=_rows(tenant_id, profiles),
+            fields=_rows(tenant_id, fields),
+            assets=_rows(tenant_id, assets),
+            linked=_rows(tenant_id, linked),
+            unlinked=_rows(tenant_id, unlinked),
+            moved=_rows(tenant_id, moved),
+            merge=_merge(tenant_id, change),
+            unmerged_id=change.undone,
         )
-        return bool(verdict == "applied")
+        return bool(await self._database.fetchval(*query) == "applied")
 
 
 def _rows(tenant_id: UUID, rows: Iterable[dict[str, Any]]) -> str:

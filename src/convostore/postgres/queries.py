@@ -1,34 +1,73 @@
 """Named queries: every statement that does not follow from a declaration, from `sql/*.sql`.
 
-A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. In it,
-`{{columns of model}}` stands for the select list of an entity, and `{{bind_tenant}}`, `{{bound}}` and
-`{{bound to holder}}` for what `tenancy` binds a statement with.
+A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. In it, `:name` is
+a parameter, `{{columns of model}}` the select list of an entity, and `{{bind_tenant}}`, `{{bound}}` and
+`{{bound to holder}}` are what `tenancy` binds a statement with.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from types import SimpleNamespace
+from typing import Any
 
 from convostore.domain.declarations import DECLARATIONS
 from convostore.postgres.mapping import RowMapping, quoted
-from convostore.postgres.tenancy import BIND_TENANT, BOUND, BOUND_TO_HOLDER
+from convostore.postgres.tenancy import MACROS
+
+_TOKEN = re.compile(
+    r"""
+    '(?:[^']|'')*' | "[^"]*" | \$(\w*)\$ .*? \$\1\$  # strings and quoted names
+    | --[^\n]* | /\* .*? \*/                         # comments
+    | ::                                             # a cast
+    | :(?P<parameter>[a-z]\w*)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 
 
 @cache
-def queries(name: str) -> dict[str, str]:
-    """Return the queries of one file by name."""
-    text = files("convostore.postgres").joinpath("sql", f"{name}.sql").read_text("utf-8")
-    found = {}
+def queries(file: str) -> SimpleNamespace:
+    """Return the queries of one file, by name.
+
+    Each is a function that takes the statement's parameters by keyword and returns the statement and its arguments, as
+    the methods of `Database` take them; a parameter that is missing or unknown is a TypeError. Its `sql` is the
+    statement.
+    """
+    text = files("convostore.postgres").joinpath("sql", f"{file}.sql").read_text("utf-8")
+    found = SimpleNamespace()
     for part in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
-        query, _, rest = part.partition("\n")
-        found[query.strip()] = _expanded(rest.partition("\n")[2].strip())
+        name, _, rest = part.partition("\n")
+        setattr(found, name, _query(f"{file}.{name}", _expanded(rest.partition("\n")[2].strip())))
     return found
 
 
+def compiled(statement: str) -> tuple[str, tuple[str, ...]]:
+    """Return a statement with `$1`, `$2` … for its named parameters, and their names in the order of the numbers."""
+    numbers: dict[str, str] = {}
+
+    def number(token: re.Match[str]) -> str:
+        name = token["parameter"]
+        return numbers.setdefault(name, f"${len(numbers) + 1}") if name else token[0]
+
+    return _TOKEN.sub(number, statement), tuple(numbers)
+
+
+def _query(name: str, statement: str) -> Callable[..., tuple[Any, ...]]:
+    sql, parameters = compiled(statement)
+    listed = ", ".join(parameters)
+    # As namedtuple makes its constructor: Python checks the keywords, in a fifth of the time that code of ours takes.
+    query = eval(f"lambda {'*, ' * bool(parameters)}{listed}: (sql, {listed})", {"sql": sql})  # noqa: S307
+    query.__qualname__ = name
+    query.sql = sql
+    return query  # type: ignore[no-any-return]
+
+
 def _expanded(statement: str) -> str:
-    for name, text in (("bind_tenant", BIND_TENANT), ("bound", BOUND), ("bound to holder", BOUND_TO_HOLDER)):
+    for name, text in MACROS.items():
         statement = statement.replace(f"{{{{{name}}}}}", text)
     for declaration in DECLARATIONS:
         columns = RowMapping(declaration.name, declaration.model).columns

@@ -43,7 +43,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         self._sessions = SessionTable(self._database, self._clock)
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
-        row = await self._database.fetchrow(queries("session")["get_session"], session_id, tenant_id)
+        row = await self._database.fetchrow(*queries("session").get_session(session_id=session_id, tenant_id=tenant_id))
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
@@ -54,8 +54,10 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return await self.remove(session_id, tenant_id, invalidate_copies=False) is not None
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
-        query = queries("session")["session_by_channel"]
-        row = await self._database.fetchrow(query, tenant_id, channel, user_channel_id)
+        query = queries("session").session_by_channel(
+            tenant_id=tenant_id, channel=channel, user_channel_id=user_channel_id
+        )
+        row = await self._database.fetchrow(*query)
         return self._session(row, tenant_id) if row else None
 
     async def list_by_agent(
@@ -89,29 +91,38 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     ) -> list[Session]:
         check_supported(scope_filter)
         scope = scope_filter or ScopeFilter()
-        rows = await self._database.fetch(
-            queries("session")["sessions_at_step"],
-            *(tenant_id, scenario_id, scenario_version, step_content_hash),
-            *(scope.include_channels, scope.exclude_channels),
-            *(scope.include_current_nodes, scope.exclude_current_nodes),
-            *created_window(scope, self._clock()),
-            *(limit, offset),
+        created_since, created_until = created_window(scope, self._clock())
+        query = queries("session").sessions_at_step(
+            tenant_id=tenant_id,
+            scenario_id=scenario_id,
+            scenario_version=scenario_version,
+            step_content_hash=step_content_hash,
+            include_channels=scope.include_channels,
+            exclude_channels=scope.exclude_channels,
+            include_steps=scope.include_current_nodes,
+            exclude_steps=scope.exclude_current_nodes,
+            created_since=created_since,
+            created_until=created_until,
+            limit=limit,
+            offset=offset,
         )
-        return [self._session(row, tenant_id) for row in rows]
+        return [self._session(row, tenant_id) for row in await self._database.fetch(*query)]
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
-        query = queries("session")["acquire_lock"]
-        row = await self._database.fetchrow(query, session_id, tenant_id, owner, timedelta(seconds=ttl))
+        query = queries("session").acquire_lock(
+            session_id=session_id, tenant_id=tenant_id, owner=owner, ttl=timedelta(seconds=ttl)
+        )
+        row = await self._database.fetchrow(*query)
         if row is None:
             raise no_such_session()
         token: int | None = row["token"]
         return token
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        query = queries("session")["release_lock"]
-        return await self._database.fetchval(query, session_id, tenant_id, owner) is not None
+        query = queries("session").release_lock(session_id=session_id, tenant_id=tenant_id, owner=owner)
+        return await self._database.fetchval(*query) is not None
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
@@ -127,7 +138,8 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         """Return a session and the generation of its tenant's hot copies, as they are at one moment."""
-        row = await self._database.fetchrow(queries("session")["get_session_and_generation"], session_id, tenant_id)
+        query = queries("session").get_session_and_generation(session_id=session_id, tenant_id=tenant_id)
+        row = await self._database.fetchrow(*query)
         return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
@@ -136,8 +148,10 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
         """Delete a session and return its tenant; on request begin the next generation of its copies as well."""
-        query = queries("session")["delete_session"]
-        holder: UUID | None = await self._database.fetchval(query, session_id, tenant_id, invalidate_copies)
+        query = queries("session").delete_session(
+            session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies
+        )
+        holder: UUID | None = await self._database.fetchval(*query)
         return holder
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
@@ -145,18 +159,19 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         if self._max_age is None:
             return []
         before = self._clock() - self._max_age
-        old = await self._database.fetch(queries("session")["old_sessions"], before, limit)
-        each = ((tenant_id, session_ids, before) for tenant_id, session_ids in old)
-        rows = await self._database.fetch_pipelined(queries("session")["delete_old_sessions"], each) if old else []
+        old = await self._database.fetch(*queries("session").old_sessions(before=before, limit=limit))
+        delete = queries("session").delete_old_sessions
+        each = (delete(tenant_id=tenant, session_ids=session_ids, before=before)[1:] for tenant, session_ids in old)
+        rows = await self._database.fetch_pipelined(delete.sql, each) if old else []
         return [(row["tenant_id"], row["session_id"]) for row in rows]
 
     async def generation(self, tenant_id: UUID) -> int:
         """Return the generation of a tenant's hot copies."""
-        return await self._database.fetchval(queries("session")["generation_of_copies"], tenant_id) or 0
+        return await self._database.fetchval(*queries("session").generation_of_copies(tenant_id=tenant_id)) or 0
 
     async def invalidate_copies(self, tenant_id: UUID) -> None:
         """Begin the next generation of a tenant's hot copies."""
-        await self._database.fetchval(queries("session")["invalidate_copies"], tenant_id)
+        await self._database.fetchval(*queries("session").invalidate_copies(tenant_id=tenant_id))
 
     def _session(self, row: Any, tenant_id: UUID) -> Session:
         return self._sessions.mapping.model(row, tenant_id)

@@ -37,7 +37,7 @@ class InvalidatingStatements(SessionStatements):
         return self._invalidating(super()._save_next())
 
     def _invalidating(self, save: str) -> str:
-        return f"WITH invalidated AS ({queries('session')['invalidate_copies']}) {save}"
+        return f"WITH invalidated AS ({queries('session').invalidate_copies.sql}) {save}"
 
 
 class SessionTable(PostgresTable[Session]):

@@ -39,7 +39,7 @@ class Spaces:
     async def schema_of(self, index: str) -> str | None:
         """Return the schema of pgvector if there is such an index and it is complete, else None."""
         if time.monotonic() >= self._expires:
-            self._schemas = dict(await self._database.fetch(queries("spaces")["indexes"], INDEX_PREFIX))  # type: ignore[arg-type]
+            self._schemas = dict(await self._database.fetch(*queries("spaces").indexes(prefix=INDEX_PREFIX)))  # type: ignore[arg-type]
             self._expires = time.monotonic() + _SPACES_LIFE
         return self._schemas.get(index)
 

@@ -1,26 +1,35 @@
 """How a statement is bound to a tenant, in the one form that plain PostgreSQL and Citus both take.
 
 `convostore.bind` sets the tenant of row-level security for the statement's own transaction and returns true, so a
-condition that calls it costs no round trip. It must stand at the level of every reference to a table: there the planner
+condition that calls it costs no round trip. It must stand in every query block that names a table: there the planner
 makes it a one-time filter, which is evaluated before any row is read. Its argument is a column, because Citus evaluates
-functions of parameters on the coordinator; OFFSET 0 keeps the planner from making it a parameter again.
+functions of parameters on the coordinator; OFFSET 0 keeps the planner from replacing the column by the parameter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-BIND_TENANT = "(SELECT convostore.bind(v.t) FROM (SELECT $1::uuid AS t OFFSET 0) AS v)"
+
+def _binding(tenant: str) -> str:
+    return f"SELECT convostore.bind(v.t) AS bound FROM (SELECT {tenant}::uuid AS t OFFSET 0) AS v"
+
+
+BIND_TENANT = f"({_binding('$1')})"
 """The condition that binds a statement to its first parameter."""
 
-BOUND = "bound AS MATERIALIZED (SELECT convostore.bind(v.t) AS bound FROM (SELECT $1::uuid AS t OFFSET 0) AS v)"
-"""The same for a statement of several tables: beside each of them stands `(TABLE bound)`."""
+BOUND = f"bound AS MATERIALIZED ({_binding('$1')})"
+"""The same for a statement of several tables: `(TABLE bound)` stands in each of its query blocks."""
 
-BOUND_TO_HOLDER = (
-    "holder AS MATERIALIZED (SELECT coalesce($2::uuid, convostore.session_tenant($1)) AS tenant_id), "
-    "bound AS MATERIALIZED (SELECT convostore.bind(h.tenant_id) AS bound FROM holder AS h)"
-)
-"""For a session's id ($1) and the tenant, if that is known ($2): binds to the tenant that holds the session."""
+MACROS = {
+    "bind_tenant": f"({_binding(':tenant_id')})",
+    "bound": f"bound AS MATERIALIZED ({_binding(':tenant_id')})",
+    "bound to holder": (
+        "holder AS MATERIALIZED (SELECT coalesce(:tenant_id::uuid, convostore.session_tenant(:session_id)) "
+        "AS tenant_id), bound AS MATERIALIZED (SELECT convostore.bind(h.tenant_id) AS bound FROM holder AS h)"
+    ),
+}
+"""What binds a named query: to the tenant that is given, or to the one that holds a session if none is given."""
 
 
 def bound_row(values: Iterable[str]) -> str:

@@ -30,7 +30,11 @@ APPROXIMATE_DEPTH = 250
 """How deep into the ranking (`offset` + `limit`) an approximate search may go; deeper ones are exact."""
 
 FIXED = 7
-"""Parameters of every statement: tenant, query, limit, offset, lowest score, margin, dimensions. Then come filters."""
+"""Parameters of every statement: tenant, query, limit, offset, lowest score, margin, dimensions. Then come filters.
+
+They are numbered, not named as in `sql/*.sql`: which filters there are differs from search to search, and so does the
+number at which the parameters of a hybrid search begin.
+"""
 
 _WANTED = "($3::bigint + $4::bigint)"
 _CANDIDATES = f"2 * {_WANTED} + 50"

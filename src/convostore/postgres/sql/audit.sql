@@ -2,15 +2,18 @@
 
 -- name: record
 -- Add items to the ends of their chains, all or none, unless they are there; return how many were added.
-SELECT convostore.record_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) WHERE {{bind_tenant}}
+SELECT convostore.record_audit(
+    :tenant_id, :kind, :recorded_at, :record_ids, :session_ids, :turn_numbers, :turn_ids, :event_types, :timestamps,
+    :contents)
+WHERE {{bind_tenant}}
 
 -- name: create_months
 -- Make the partitions of the month of a moment, and of some months after it, that are not there; count them.
-SELECT convostore.create_audit_months($1, $2)
+SELECT convostore.create_audit_months(:moment, :months_ahead)
 
 -- name: drop_months
 -- Drop the partitions of the months that were over at a moment; return these months.
-SELECT convostore.drop_audit_months($1)
+SELECT convostore.drop_audit_months(:before)
 
 -- name: body
 -- The body of one turn or event, from the one partition that its record names.
@@ -19,9 +22,10 @@ SELECT r.tenant_id, b.content
 FROM convostore.audit_record AS r
 CROSS JOIN LATERAL (
     SELECT t.content FROM convostore.audit_body AS t
-    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.kind = r.kind AND t.record_id = r.record_id
+      AND t.recorded_at = r.recorded_at
     OFFSET 0) AS b
-WHERE (TABLE bound) AND r.tenant_id = $1 AND r.kind = $2 AND r.record_id = $3
+WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.kind = :kind AND r.record_id = :record_id
 
 -- name: turns_of_session
 -- The bodies of a session's turns by number, after one of them; OFFSET 0, so that each is looked for in its partition.
@@ -30,14 +34,15 @@ SELECT r.tenant_id, b.content
 FROM convostore.audit_record AS r
 CROSS JOIN LATERAL (
     SELECT t.content FROM convostore.audit_body AS t
-    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.kind = r.kind AND t.record_id = r.record_id
+      AND t.recorded_at = r.recorded_at
     OFFSET 0) AS b
-WHERE (TABLE bound) AND r.tenant_id = $1 AND r.session_id = $2 AND r.turn_number > $3
+WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id = :session_id AND r.turn_number > :after_number
 ORDER BY r.turn_number
-LIMIT $4::bigint OFFSET $5::bigint
+LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: records
--- Records with their bodies: of the tenant's own chain after $2, of sessions up to $5 after ($3, $4).
+-- Records with their bodies: of the tenant's own chain after one, then of sessions after one and up to a session.
 WITH {{bound}}
 SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.event_type, b."timestamp",
        convostore.audit_body_dropped(r.recorded_at) AS dropped
@@ -45,47 +50,50 @@ FROM (
     SELECT page.*
     FROM (
         (SELECT t.* FROM convostore.audit_record AS t
-         WHERE (TABLE bound) AND t.tenant_id = $1 AND t.session_id IS NULL AND t.sequence > $2
-         ORDER BY t.sequence LIMIT $6::bigint + $7::bigint)
+         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.session_id IS NULL AND t.sequence > :after_own
+         ORDER BY t.sequence LIMIT :limit::bigint + :offset::bigint)
         UNION ALL
         (SELECT t.* FROM convostore.audit_record AS t
-         WHERE (TABLE bound) AND t.tenant_id = $1 AND (t.session_id, t.sequence) > ($3, $4) AND t.session_id <= $5
-         ORDER BY t.session_id, t.sequence LIMIT $6::bigint + $7::bigint)
+         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.session_id <= :last_session
+           AND (t.session_id, t.sequence) > (:after_session, :after_sequence)
+         ORDER BY t.session_id, t.sequence LIMIT :limit::bigint + :offset::bigint)
     ) AS page
     ORDER BY page.session_id NULLS FIRST, page.sequence
-    LIMIT $6::bigint OFFSET $7::bigint
+    LIMIT :limit::bigint OFFSET :offset::bigint
 ) AS r
 LEFT JOIN LATERAL (
     SELECT t.content, t.session_id, t.turn_id, t.event_type, t."timestamp" FROM convostore.audit_body AS t
-    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.kind = r.kind AND t.record_id = r.record_id AND t.recorded_at = r.recorded_at
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.kind = r.kind AND t.record_id = r.record_id
+      AND t.recorded_at = r.recorded_at
     OFFSET 0) AS b ON true
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
 -- name: heads
--- What is noted of chains from $2 to $3, and the last record that each has.
+-- What is noted of chains from one to another, and the last record that each has.
 WITH {{bound}}
 SELECT h.tenant_id, nullif(h.chain, '')::uuid AS session_id, h.sequence,
        coalesce(CASE h.chain
            WHEN '' THEN (
                SELECT max(r.sequence) FROM convostore.audit_record AS r
-               WHERE (TABLE bound) AND r.tenant_id = $1 AND r.session_id IS NULL)
+               WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL)
            ELSE (
                SELECT max(r.sequence) FROM convostore.audit_record AS r
-               WHERE (TABLE bound) AND r.tenant_id = $1 AND r.session_id = h.chain::uuid)
+               WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id = h.chain::uuid)
        END, 0) AS recorded
 FROM convostore.audit_head AS h
-WHERE (TABLE bound) AND h.tenant_id = $1 AND h.chain >= $2 AND h.chain <= $3
+WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain >= :first_chain AND h.chain <= :last_chain
 ORDER BY h.chain
-LIMIT $4::bigint OFFSET $5::bigint
+LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: bodies
 -- Where bodies are kept after one of them, and whether each has its record.
 WITH {{bound}}
 SELECT b.tenant_id, b.kind, b.record_id, b.recorded_at, b.session_id,
        (SELECT r.record_id FROM convostore.audit_record AS r
-        WHERE (TABLE bound) AND r.tenant_id = $1 AND r.kind = b.kind AND r.record_id = b.record_id
+        WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.kind = b.kind AND r.record_id = b.record_id
           AND r.recorded_at = b.recorded_at) IS NOT NULL AS recorded
 FROM convostore.audit_body AS b
-WHERE (TABLE bound) AND b.tenant_id = $1 AND (b.kind, b.record_id, b.recorded_at) > ($2, $3, $4)
+WHERE (TABLE bound) AND b.tenant_id = :tenant_id
+  AND (b.kind, b.record_id, b.recorded_at) > (:after_kind, :after_id, :after_recorded_at)
 ORDER BY b.kind, b.record_id, b.recorded_at
-LIMIT $5::bigint OFFSET $6::bigint
+LIMIT :limit::bigint OFFSET :offset::bigint

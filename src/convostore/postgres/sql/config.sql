@@ -4,34 +4,39 @@
 -- Delete an agent and what belongs to it softly, all marked with one write id; return whether it was there.
 WITH {{bound}},
 agent AS (
-    UPDATE convostore.agent AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.agent AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 found AS MATERIALIZED (SELECT EXISTS (SELECT FROM agent) AS found),
 rule AS (
-    UPDATE convostore.rule AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.rule AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 scenario AS (
-    UPDATE convostore.scenario AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.scenario AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 template AS (
-    UPDATE convostore.template AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.template AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 variable AS (
-    UPDATE convostore.variable AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.variable AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at IS NULL
     RETURNING t.id
 ),
 tool_activation AS (
-    UPDATE convostore.tool_activation AS t SET deleted_at = $3, write_id = $4
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+    UPDATE convostore.tool_activation AS t SET deleted_at = :deleted_at, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at IS NULL
     RETURNING t.id
 )
 TABLE found
@@ -42,43 +47,43 @@ WITH {{bound}},
 deleted AS MATERIALIZED (
     SELECT t.write_id
     FROM convostore.agent AS t
-    WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NOT NULL
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NOT NULL
     FOR UPDATE
 ),
 mark AS MATERIALIZED (SELECT (TABLE deleted) AS write_id),
 found AS MATERIALIZED (SELECT write_id IS NOT NULL AS found FROM mark),
 agent AS (
-    UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.id = $2
+    UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.id = :agent_id
     RETURNING t.id
 ),
 rule AS (
-    UPDATE convostore.rule AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2
+    UPDATE convostore.rule AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
 ),
 scenario AS (
-    UPDATE convostore.scenario AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2
+    UPDATE convostore.scenario AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
 ),
 template AS (
-    UPDATE convostore.template AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2
+    UPDATE convostore.template AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
 ),
 variable AS (
-    UPDATE convostore.variable AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2
+    UPDATE convostore.variable AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
 ),
 tool_activation AS (
-    UPDATE convostore.tool_activation AS t SET deleted_at = NULL, write_id = $3
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = $1 AND t.agent_id = $2
+    UPDATE convostore.tool_activation AS t SET deleted_at = NULL, write_id = :write_id
+    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
 )
@@ -90,29 +95,31 @@ WITH {{bound}}
 SELECT {{columns of agent}},
     ARRAY(
         SELECT ROW({{columns of rule}}) FROM convostore.rule AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.enabled
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
+          AND t.enabled
         ORDER BY t.priority DESC, t.name, t.id
     ) AS rule,
     ARRAY(
         SELECT ROW({{columns of scenario}}) FROM convostore.scenario AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL AND t.enabled
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
+          AND t.enabled
         ORDER BY t.name, t.id
     ) AS scenario,
     ARRAY(
         SELECT ROW({{columns of template}}) FROM convostore.template AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
         ORDER BY t.name, t.id
     ) AS template,
     ARRAY(
         SELECT ROW({{columns of variable}}) FROM convostore.variable AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
         ORDER BY t.name, t.id
     ) AS variable,
     ARRAY(
         SELECT ROW({{columns of tool_activation}}) FROM convostore.tool_activation AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.agent_id = $2 AND t.deleted_at IS NULL
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
         ORDER BY t.tool_id, t.id
     ) AS tool_activation,
     NULL::uuid[] AS known
 FROM convostore.agent AS t
-WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = $2 AND t.deleted_at IS NULL
+WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL

@@ -3,9 +3,9 @@
 -- name: profiles_by_id
 -- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
 WITH {{bound}}
-SELECT p.tenant_id, p.write_id, convostore.profile_document(p, $3::uuid[]) AS document
+SELECT p.tenant_id, p.write_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
 FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id = ANY ($2::uuid[])
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (:profile_ids::uuid[])
 
 -- name: final_profile
 -- The profile that an id or a customer id leads to in the end, deleted or not, as a document.
@@ -13,19 +13,19 @@ WITH RECURSIVE {{bound}},
 chain AS (
     SELECT p.tenant_id, p.id, p.merged_into
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id = $2
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id
     UNION ALL
     SELECT p.tenant_id, p.id, p.merged_into
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.customer_id = $3
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.customer_id = :customer_id
       AND (p.deleted_at IS NULL OR p.merged_into IS NOT NULL)
     UNION ALL
     SELECT p.tenant_id, p.id, p.merged_into
-    FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.merged_into
+    FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.merged_into
     WHERE (TABLE bound)
 )
-SELECT p.tenant_id, convostore.profile_document(p, $4::uuid[]) AS document
-FROM chain JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = chain.id
+SELECT p.tenant_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
+FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.id
 WHERE (TABLE bound) AND chain.merged_into IS NULL
 
 -- name: linked_profile
@@ -33,8 +33,9 @@ WHERE (TABLE bound) AND chain.merged_into IS NULL
 WITH {{bound}}
 SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
 FROM convostore.channel_identity AS c
-JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = c.profile_id
-WHERE (TABLE bound) AND c.tenant_id = $1 AND c.channel = $2 AND c.channel_user_id = $3 AND c.living
+JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = c.profile_id
+WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.channel_user_id = :channel_user_id
+  AND c.living
 
 -- name: list_profiles
 -- A tenant's living profiles, newest first, as documents.
@@ -42,12 +43,12 @@ WITH {{bound}},
 page AS (
     SELECT p.*
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.deleted_at IS NULL
-      AND ($4::text IS NULL OR p.verification_level = $4)
-      AND p.created_at <= coalesce($5::timestamptz, 'infinity')
-      AND (p.created_at < coalesce($5::timestamptz, 'infinity') OR p.id > $6::uuid)
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at IS NULL
+      AND (:verification_level::text IS NULL OR p.verification_level = :verification_level)
+      AND p.created_at <= coalesce(:after_created_at::timestamptz, 'infinity')
+      AND (p.created_at < coalesce(:after_created_at::timestamptz, 'infinity') OR p.id > :after_id::uuid)
     ORDER BY p.created_at DESC, p.id
-    LIMIT $2 OFFSET $3
+    LIMIT :limit OFFSET :offset
 )
 SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
 FROM page
@@ -59,12 +60,12 @@ WITH {{bound}},
 page AS (
     SELECT p.*
     FROM convostore.profile_field AS f
-    JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.id = f.profile_id
-    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.name = $4 AND f.status = 'active'
-      AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended($5::json::jsonb, 0)
-      AND coalesce(f.value, 'null') = $5::json::jsonb AND p.deleted_at IS NULL
+    JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = f.profile_id
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.name = :name AND f.status = 'active'
+      AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended(:value::json::jsonb, 0)
+      AND coalesce(f.value, 'null') = :value::json::jsonb AND p.deleted_at IS NULL
     ORDER BY p.created_at DESC, p.id
-    LIMIT $2 OFFSET $3
+    LIMIT :limit OFFSET :offset
 )
 SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
 FROM page
@@ -74,7 +75,7 @@ ORDER BY page.created_at DESC, page.id
 -- What the newest merge into a profile can be undone with.
 SELECT g.tenant_id, g.document
 FROM convostore.profile_merge AS g
-WHERE {{bind_tenant}} AND g.tenant_id = $1 AND g.target_id = $2
+WHERE {{bind_tenant}} AND g.tenant_id = :tenant_id AND g.target_id = :profile_id
 ORDER BY g.revision DESC
 LIMIT 1
 
@@ -84,25 +85,25 @@ WITH {{bound}},
 stale AS MATERIALIZED (
     SELECT DISTINCT f.profile_id
     FROM convostore.profile_field AS f
-    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.status = 'active' AND f.expires_at <= $2
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.status = 'active' AND f.expires_at <= :at
 ),
 held AS MATERIALIZED (
     SELECT p.id
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM stale)
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM stale)
       AND p.deleted_at IS NULL
     ORDER BY p.id
     FOR UPDATE
 ),
 expired AS (
     UPDATE convostore.profile_field AS f SET status = 'expired'
-    WHERE (TABLE bound) AND f.tenant_id = $1 AND f.profile_id IN (SELECT id FROM held)
-      AND f.status = 'active' AND f.expires_at <= $2
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.profile_id IN (SELECT id FROM held)
+      AND f.status = 'active' AND f.expires_at <= :at
     RETURNING f.profile_id
 ),
 touched AS (
-    UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = $3, write_id = $4
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT profile_id FROM expired)
+    UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = :updated_at, write_id = :write_id
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM expired)
     RETURNING p.id
 )
 SELECT count(*) FROM expired
@@ -113,14 +114,14 @@ WITH RECURSIVE {{bound}},
 doomed AS (
     SELECT p.tenant_id, p.id
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.deleted_at < $2 AND p.merged_into IS NULL
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at < :before AND p.merged_into IS NULL
     UNION ALL
     SELECT p.tenant_id, p.id
-    FROM doomed JOIN convostore.profile AS p ON p.tenant_id = $1 AND p.merged_into = doomed.id
+    FROM doomed JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.merged_into = doomed.id
     WHERE (TABLE bound)
 )
 DELETE FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT doomed.id FROM doomed)
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT doomed.id FROM doomed)
 RETURNING p.tenant_id, p.id
 
 -- name: apply_profile_change
@@ -128,15 +129,15 @@ RETURNING p.tenant_id, p.id
 WITH
 {{bound}},
 expected AS MATERIALIZED (
-    SELECT * FROM json_to_recordset($2::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
+    SELECT * FROM json_to_recordset(:expected::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
 ),
-new_profile AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile, $3::json)),
-new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, $4::json)),
-new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_asset, $5::json)),
+new_profile AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile, :profiles::json)),
+new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, :fields::json)),
+new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_asset, :assets::json)),
 held AS MATERIALIZED (
     SELECT p.id, p.revision, p.deleted_at
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = $1 AND p.id IN (SELECT id FROM expected)
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT id FROM expected)
     ORDER BY p.id
     FOR UPDATE
 ),
@@ -166,29 +167,29 @@ written_profile AS (
 ),
 unlinked_identity AS (
     DELETE FROM convostore.channel_identity AS c
-    USING json_populate_recordset(NULL::convostore.channel_identity, $7::json) AS u
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = u.profile_id
+    USING json_populate_recordset(NULL::convostore.channel_identity, :unlinked::json) AS u
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = u.profile_id
       AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
     RETURNING c.profile_id
 ),
 moved_identity AS (
     UPDATE convostore.channel_identity AS c SET profile_id = m.new_profile_id, position = m.position
-    FROM json_to_recordset($8::json)
+    FROM json_to_recordset(:moved::json)
         AS m (profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = m.profile_id
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = m.profile_id
       AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
     RETURNING c.profile_id
 ),
 released_identity AS (
     UPDATE convostore.channel_identity AS c SET living = n.deleted_at IS NULL
     FROM new_profile AS n
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = $1 AND c.profile_id = n.id
+    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = n.id
       AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
     RETURNING c.profile_id
 ),
 written_identity AS (
     INSERT INTO convostore.channel_identity AS c
-    SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, $6::json) AS n
+    SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, :linked::json) AS n
     WHERE (TABLE bound) AND (TABLE go)
     ON CONFLICT (tenant_id, profile_id, channel, channel_user_id) DO UPDATE SET
         verified = excluded.verified, verified_at = excluded.verified_at, "primary" = excluded."primary",
@@ -198,7 +199,7 @@ written_identity AS (
 written_field AS (
     INSERT INTO convostore.profile_field AS f
     SELECT n.* FROM new_field AS n WHERE (TABLE bound) AND (TABLE go)
-    ORDER BY n.status = 'active', n.profile_id <> $10::uuid
+    ORDER BY n.status = 'active', n.profile_id <> :unmerged_id::uuid
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
         excluded.value_type, source = excluded.source, source_session_id = excluded.source_session_id,
@@ -235,13 +236,13 @@ written_asset AS (
 ),
 kept_merge AS (
     INSERT INTO convostore.profile_merge AS g
-    SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, $9::json) AS n
-    WHERE (TABLE bound) AND (TABLE go) AND $9::json IS NOT NULL
+    SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, :merge::json) AS n
+    WHERE (TABLE bound) AND (TABLE go) AND :merge::json IS NOT NULL
     RETURNING g.source_id
 ),
 undone_merge AS (
     DELETE FROM convostore.profile_merge AS g
-    WHERE (TABLE bound) AND (TABLE go) AND g.tenant_id = $1 AND g.source_id = $10
+    WHERE (TABLE bound) AND (TABLE go) AND g.tenant_id = :tenant_id AND g.source_id = :unmerged_id
     RETURNING g.source_id
 )
 TABLE verdict

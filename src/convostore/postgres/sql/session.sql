@@ -5,7 +5,7 @@
 WITH {{bound to holder}}
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: get_session_and_generation
 -- The session with this id, of whichever tenant or of the one given, with the generation of its tenant's hot copies.
@@ -14,15 +14,15 @@ SELECT {{columns of session}}, coalesce((
     SELECT e.generation FROM convostore.copy_generation AS e
     WHERE (TABLE bound) AND e.tenant_id = (TABLE holder)), 0) AS generation
 FROM convostore.session AS t
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: generation_of_copies
 -- The generation of a tenant's hot copies; those of an earlier one are invalid.
-SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = $1
+SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = :tenant_id
 
 -- name: invalidate_copies
 -- Begin the next generation of a tenant's hot copies.
-INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT $1::uuid, 1 WHERE {{bind_tenant}}
+INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT :tenant_id::uuid, 1 WHERE {{bind_tenant}}
 ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 RETURNING e.generation
 
@@ -31,51 +31,52 @@ RETURNING e.generation
 WITH {{bound to holder}},
 deleted AS (
     DELETE FROM convostore.session AS t
-    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
     RETURNING t.tenant_id
 ),
 invalidated AS (
     INSERT INTO convostore.copy_generation AS e (tenant_id, generation)
-    SELECT deleted.tenant_id, 1 FROM deleted WHERE (TABLE bound) AND $3::boolean
+    SELECT deleted.tenant_id, 1 FROM deleted WHERE (TABLE bound) AND :invalidate_copies::boolean
     ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 )
 SELECT tenant_id FROM deleted
 
 -- name: acquire_lock
--- Give the lock of a session to an owner unless another has it; the token is NULL while that is so, no row if no session.
+-- Acquire a session's lock for an owner; the token is NULL while another holds it, and there is no row if no session.
 WITH {{bound to holder}},
 given AS (
     UPDATE convostore.session AS t
     SET fence = coalesce(t.fence, 0)
-            + CASE WHEN t.lock_owner = $3 AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
-        lock_owner = $3::uuid, locked_until = clock_timestamp() + $4::interval
-    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
-      AND (t.lock_owner IS NULL OR t.lock_owner = $3 OR t.locked_until <= clock_timestamp())
+            + CASE WHEN t.lock_owner = :owner AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
+        lock_owner = :owner::uuid, locked_until = clock_timestamp() + :ttl::interval
+    WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
+      AND (t.lock_owner IS NULL OR t.lock_owner = :owner OR t.locked_until <= clock_timestamp())
     RETURNING t.fence
 )
 SELECT (SELECT fence FROM given) AS token
 FROM convostore.session AS t
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: release_lock
 -- Free the lock of a session if this owner has it.
 WITH {{bound to holder}}
 UPDATE convostore.session AS t SET lock_owner = NULL, locked_until = NULL
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = $1
-  AND t.lock_owner = $3 AND t.locked_until > clock_timestamp()
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
+  AND t.lock_owner = :owner AND t.locked_until > clock_timestamp()
 RETURNING t.tenant_id
 
 -- name: old_sessions
--- The tenants that have sessions whose last activity was before a moment, with these sessions, the oldest up to a limit.
-SELECT tenant_id, session_ids FROM convostore.old_sessions($1, $2)
+-- The oldest sessions whose last activity was before a moment, up to a limit, by tenant.
+SELECT tenant_id, session_ids FROM convostore.old_sessions(:before, :limit)
 
 -- name: delete_old_sessions
 -- Delete those of a tenant's sessions whose last activity was before a moment, unless another transaction has them.
 DELETE FROM convostore.session AS t
-WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.session_id = ANY (ARRAY(
+WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.session_id = ANY (ARRAY(
     SELECT s.session_id
     FROM convostore.session AS s
-    WHERE {{bind_tenant}} AND s.tenant_id = $1 AND s.session_id = ANY ($2::uuid[]) AND s.last_activity_at < $3
+    WHERE {{bind_tenant}} AND s.tenant_id = :tenant_id AND s.session_id = ANY (:session_ids::uuid[])
+      AND s.last_activity_at < :before
     FOR UPDATE SKIP LOCKED))
 RETURNING t.tenant_id, t.session_id
 
@@ -83,7 +84,7 @@ RETURNING t.tenant_id, t.session_id
 -- The most recently active open session of a channel identity, else the most recent closed one.
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.channel = $2 AND t.user_channel_id = $3
+WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.channel = :channel AND t.user_channel_id = :user_channel_id
 ORDER BY (t.status = 'closed'), t.last_activity_at DESC, t.session_id
 LIMIT 1
 
@@ -91,11 +92,13 @@ LIMIT 1
 -- The active sessions whose last visit was to a step, in a scope, most recently active first.
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE {{bind_tenant}} AND t.tenant_id = $1 AND t.status = 'active' AND t.active_scenario_id = $2
-  AND t.active_scenario_version = $3 AND t.step_content_hash = $4
-  AND (cardinality($5::text[]) = 0 OR t.channel = ANY ($5)) AND t.channel <> ALL ($6::text[])
-  AND (cardinality($7::text[]) = 0 OR t.step_history -> -1 ->> 'step_name' = ANY ($7))
-  AND coalesce(t.step_history -> -1 ->> 'step_name' <> ALL ($8::text[]), true)
-  AND ($9::timestamptz IS NULL OR t.created_at >= $9) AND ($10::timestamptz IS NULL OR t.created_at <= $10)
+WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.status = 'active' AND t.active_scenario_id = :scenario_id
+  AND t.active_scenario_version = :scenario_version AND t.step_content_hash = :step_content_hash
+  AND (cardinality(:include_channels::text[]) = 0 OR t.channel = ANY (:include_channels))
+  AND t.channel <> ALL (:exclude_channels::text[])
+  AND (cardinality(:include_steps::text[]) = 0 OR t.step_history -> -1 ->> 'step_name' = ANY (:include_steps))
+  AND coalesce(t.step_history -> -1 ->> 'step_name' <> ALL (:exclude_steps::text[]), true)
+  AND (:created_since::timestamptz IS NULL OR t.created_at >= :created_since)
+  AND (:created_until::timestamptz IS NULL OR t.created_at <= :created_until)
 ORDER BY t.last_activity_at DESC, t.session_id
-LIMIT $11 OFFSET $12
+LIMIT :limit OFFSET :offset

@@ -7,20 +7,21 @@ FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
 JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0]
 JOIN pg_catalog.pg_namespace AS n ON n.oid = o.opcnamespace
-WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_with(c.relname, $1)
+WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_with(c.relname, :prefix)
 
 -- name: episodes_to_embed
 -- A tenant's episodes that have an embedding but none of a model, by id.
 WITH {{bound}}
 SELECT {{columns of episode}}
 FROM convostore.episode AS t
-WHERE (TABLE bound) AND t.tenant_id = $1 AND t.embedding IS NOT NULL AND t.embedding_model IS DISTINCT FROM $2::text
-  AND ($3::uuid IS NULL OR t.id > $3)
+WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.embedding IS NOT NULL
+  AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+  AND (:after_id::uuid IS NULL OR t.id > :after_id)
   AND NOT EXISTS (
       SELECT FROM convostore.episode_embedding AS b
-      WHERE (TABLE bound) AND b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+      WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.id = t.id AND b.embedding_model = :embedding_model)
 ORDER BY t.id
-LIMIT $4
+LIMIT :limit
 
 -- name: add_embeddings
 -- Store embeddings of a model beside the episodes' own; return how many there are of those given.
@@ -29,16 +30,16 @@ stored AS (
     INSERT INTO convostore.episode_embedding AS b (
         tenant_id, id, agent_id, customer_profile_id, session_id, group_id, content_type, embedding, embedding_model,
         occurred_at, valid_from, valid_to)
-    SELECT $1, t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type, given.embedding, $2,
-           t.occurred_at, t.valid_from, t.valid_to
-    FROM unnest($3::uuid[], $4::vector[]) AS given (id, embedding)
+    SELECT :tenant_id, t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type,
+           given.embedding, :embedding_model, t.occurred_at, t.valid_from, t.valid_to
+    FROM unnest(:episode_ids::uuid[], :embeddings::vector[]) AS given (id, embedding)
     CROSS JOIN LATERAL (
         SELECT t.*
         FROM convostore.episode AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.id = given.id
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = given.id
         OFFSET 0
     ) AS t
-    WHERE (TABLE bound) AND t.embedding_model IS DISTINCT FROM $2::text
+    WHERE (TABLE bound) AND t.embedding_model IS DISTINCT FROM :embedding_model::text
     ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
     RETURNING b.id
 )
@@ -50,22 +51,22 @@ WITH {{bound}},
 complete AS MATERIALIZED (
     SELECT NOT EXISTS (
         SELECT FROM convostore.episode AS t
-        WHERE (TABLE bound) AND t.tenant_id = $1 AND t.embedding IS NOT NULL
-          AND t.embedding_model IS DISTINCT FROM $2::text
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.embedding IS NOT NULL
+          AND t.embedding_model IS DISTINCT FROM :embedding_model::text
           AND NOT EXISTS (
               SELECT FROM convostore.episode_embedding AS b
-              WHERE (TABLE bound) AND b.tenant_id = $1 AND b.id = t.id AND b.embedding_model = $2)
+              WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.id = t.id AND b.embedding_model = :embedding_model)
     ) AS complete
 ),
 taken AS (
     DELETE FROM convostore.episode_embedding AS b
-    WHERE (TABLE bound) AND (TABLE complete) AND b.tenant_id = $1 AND b.embedding_model = $2
+    WHERE (TABLE bound) AND (TABLE complete) AND b.tenant_id = :tenant_id AND b.embedding_model = :embedding_model
     RETURNING b.id, b.embedding
 ),
 switched AS (
-    UPDATE convostore.episode AS t SET embedding = taken.embedding, embedding_model = $2
+    UPDATE convostore.episode AS t SET embedding = taken.embedding, embedding_model = :embedding_model
     FROM taken
-    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = $1 AND t.id = taken.id
+    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = :tenant_id AND t.id = taken.id
     RETURNING t.id
 )
 SELECT CASE WHEN complete THEN (SELECT count(*) FROM switched) END FROM complete
