@@ -48,7 +48,7 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         row = await self._database.fetchrow(*queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id))
         if row is None:
             return None
-        parts = {f"{part.name}s": self._table(part).mapping.models(row[part.name], tenant_id) for part in AGENT_OWNED}
+        parts = {part.plural: self._table(part).mapping.models(row[part.name], tenant_id) for part in AGENT_OWNED}
         return constructed(AgentConfig, {"agent": self._table(AGENT).mapping.model(row, tenant_id), **parts})
 
     async def vector_search_rules(

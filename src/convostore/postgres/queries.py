@@ -1,8 +1,11 @@
 """Named queries: every statement that does not follow from a declaration, from `sql/*.sql`.
 
 A file holds queries as `-- name: …`, a comment of one line that says what it does, and the statement. In it, `:name` is
-a parameter, `{{columns of model}}` the select list of an entity, and `{{bind_tenant}}`, `{{bound}}` and
-`{{bound to holder}}` are what `tenancy` binds a statement with.
+a parameter, and what a declaration or `tenancy` says stands in double braces:
+
+- `{{columns of rule}}`, `{{order of rule}}` and `{{default filters of rule}}`, each on the alias `t`;
+- `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `owned` in them;
+- `{{bind_tenant}}`, `{{bound}}` and `{{bound to holder}}`: what binds the statement to a tenant.
 """
 
 from __future__ import annotations
@@ -14,8 +17,10 @@ from importlib.resources import files
 from types import SimpleNamespace
 from typing import Any
 
+from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import DECLARATIONS
-from convostore.postgres.mapping import RowMapping, quoted
+from convostore.postgres.mapping import quoted
+from convostore.postgres.statements import ordering
 from convostore.postgres.tenancy import MACROS
 
 _TOKEN = re.compile(
@@ -27,6 +32,9 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+_OWNED = re.compile(r"^\{\{each owned by (\w+)\}\}\n(.*?)\n\{\{end\}\}", re.MULTILINE | re.DOTALL)
+_MACRO = re.compile(r"\{\{([^{}]+)\}\}")
 
 
 @cache
@@ -67,10 +75,23 @@ def _query(name: str, statement: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def _expanded(statement: str) -> str:
-    for name, text in MACROS.items():
-        statement = statement.replace(f"{{{{{name}}}}}", text)
-    for declaration in DECLARATIONS:
-        columns = RowMapping(declaration.name, declaration.model).columns
-        listed = ", ".join(f"t.{quoted(column)}" for column in columns)
-        statement = statement.replace(f"{{{{columns of {declaration.name}}}}}", listed)
-    return statement
+    statement = _OWNED.sub(_of_each_owned, statement)
+    macros = MACROS | {name: text for each in DECLARATIONS for name, text in _macros(each).items()}
+    return _MACRO.sub(lambda found: macros[found[1]], statement)
+
+
+def _of_each_owned(found: re.Match[str]) -> str:
+    owner, text = found.groups()
+    owned = (each.name for each in DECLARATIONS if each.owner and each.owner.name == owner)
+    return ",\n".join(re.sub(r"\{\{owned\}\}|(?<= of )owned(?=\}\})", name, text) for name in owned)
+
+
+def _macros(declaration: Declaration[Any]) -> dict[str, str]:
+    """Return what stands in double braces for a declaration."""
+    columns = ", ".join(f"t.{quoted(column)}" for column in declaration.columns)
+    filters = [f"t.{quoted(column)} = '{value}'" for column, value in declaration.only.items()]
+    return {
+        f"columns of {declaration.name}": columns,
+        f"order of {declaration.name}": ordering(declaration),
+        f"default filters of {declaration.name}": " AND ".join(filters) or "true",
+    }

@@ -47,7 +47,7 @@ class Statements:
         conditions, used = self._conditions(shape)
         limit, offset = f"${used + 1}::bigint", f"${used + 2}::bigint"
         select = f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {conditions}"
-        page = f"ORDER BY {self._order(order)} LIMIT {limit}"
+        page = f"ORDER BY {ordering(self._declaration, order)} LIMIT {limit}"
         if not after:
             return f"{select} {page} OFFSET {offset}"
         # One part for each column in which a row may differ first, so that each reads its page off an index.
@@ -277,9 +277,11 @@ class Statements:
             for number, column in enumerate(columns, start=first)
         )
 
-    def _order(self, order: tuple[str, ...] | None) -> str:
-        position = self._declaration.position(order)
-        return ", ".join(f"t.{quoted(c.removeprefix('-'))}{' DESC' * c.startswith('-')}" for c in position)
+
+def ordering(declaration: Declaration[Any], order: tuple[str, ...] | None = None) -> str:
+    """Return the total order of a list on the alias `t`: the declared one, or another, then the key."""
+    position = declaration.position(order)
+    return ", ".join(f"t.{quoted(c.removeprefix('-'))}{' DESC' * c.startswith('-')}" for c in position)
 
 
 def _next_revision(write_id: str) -> str:
