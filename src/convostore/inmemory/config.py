@@ -39,17 +39,14 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
         return True
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
-        agent = await self.get_agent(tenant_id, agent_id)
+        agent = await self._table(AGENT).get(tenant_id, id=agent_id)
         if agent is None:
             return None
-        return AgentConfig(
-            agent=agent,
-            rules=await self.get_rules(tenant_id, agent_id),
-            scenarios=await self.get_scenarios(tenant_id, agent_id),
-            templates=await self.get_templates(tenant_id, agent_id),
-            variables=await self.get_variables(tenant_id, agent_id),
-            tool_activations=await self.get_tool_activations(tenant_id, agent_id),
-        )
+        parts = {
+            owned.plural: await self._table(owned).find(tenant_id, {"agent_id": agent_id, **owned.only})
+            for owned in AGENT_OWNED
+        }
+        return AgentConfig(agent=agent, **parts)
 
     async def vector_search_rules(
         self,
