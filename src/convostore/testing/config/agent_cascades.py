@@ -94,16 +94,16 @@ class AgentCascadeContract(StoreContract):
             assert await rows.restore(store, item) is True
 
     @every_owned
-    async def test_restoring_an_agent_touches_no_other_tenant(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_restoring_an_agent_restores_no_other(self, store: ConfigStore, rows: ConfigRows) -> None:
         mine = await save_agent(store)
-        theirs = await save_agent(store, id=mine.id)
-        items = [rows.make(agent.tenant_id, agent.id, id=UUID(int=1)) for agent in (mine, theirs)]
-        for item, agent in zip(items, (mine, theirs), strict=True):
+        agents = [mine, await save_agent(store, tenant_id=mine.tenant_id), await save_agent(store, id=mine.id)]
+        items = [rows.make(agent.tenant_id, agent.id) for agent in agents]
+        for item, agent in zip(items, agents, strict=True):
             await rows.save(store, item)
             await store.delete_agent(agent.tenant_id, agent.id)
         assert await store.restore_agent(mine.tenant_id, mine.id) is True
-        assert [await rows.get(store, item) for item in items] == [items[0], None]
-        assert await store.get_agent(theirs.tenant_id, theirs.id) is None
+        assert [await rows.get(store, item) for item in items] == [items[0], None, None]
+        assert [await store.get_agent(agent.tenant_id, agent.id) for agent in agents] == [mine, None, None]
 
     @every_owned
     async def test_restoring_again_restores_what_the_last_deletion_took(
