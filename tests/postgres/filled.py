@@ -15,24 +15,18 @@ from convostore.postgres import (
     PostgresSessionStore,
 )
 from convostore.testing import factories
+from convostore.testing.config.rows import CONFIG_ROWS
 
 
 async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     """Store one of everything for a new tenant, and return the tenant."""
-    tenant = uuid4()
-    agent = factories.full_agent(tenant)
+    tenant, agent = uuid4(), uuid4()
     config, memory, audit = PostgresConfigStore(pool), PostgresMemoryStore(pool), PostgresAuditStore(pool)
-    scenario = factories.full_scenario(tenant, agent.id)
-    await config.save_agent(agent)
-    await config.save_rule(factories.full_rule(tenant, agent.id))
-    await config.save_scenario(scenario)
-    await config.archive_scenario_version(tenant, scenario)
-    await config.save_template(factories.full_template(tenant, agent.id))
-    await config.save_variable(factories.full_variable(tenant, agent.id))
-    await config.save_tool_activation(factories.full_tool_activation(tenant, agent.id))
-    await config.save_migration_plan(factories.full_migration_plan(tenant))
-    source, target = factories.full_entity(tenant, agent.id), factories.make_entity(tenant, agent.id)
-    episode = factories.full_episode(tenant, agent.id)
+    for rows in CONFIG_ROWS:
+        await rows.save(config, rows.full(tenant, agent))
+    await config.archive_scenario_version(tenant, factories.full_scenario(tenant, agent))
+    source, target = factories.full_entity(tenant, agent), factories.make_entity(tenant, agent)
+    episode = factories.full_episode(tenant, agent)
     await memory.add_episode(episode)
     await memory.add_embeddings(tenant, "another", {episode.id: [1.0]})
     await memory.add_entity(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,40 +13,48 @@ from hypothesis.stateful import initialize, rule
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryConfigStore
-from convostore.models import MigrationPlanStatus, Scope
+from convostore.models.base import Model
 from convostore.postgres import PostgresConfigStore
+from convostore.postgres.annotations import bare
+from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at, make_scenario
-from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
 from tests.postgres.machines import Machine, check, copied
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))
 agents = st.integers(1, 2).map(lambda number: UUID(int=number))
 names = st.sampled_from(["a", "b", "_"])
-scopes = st.sampled_from(
-    [{}, {"scope": "step", "scope_id": UUID(int=1)}, {"scope": "scenario", "scope_id": UUID(int=2)}]
-)
-common = {"id": ids, "revision": st.integers(0, 3)}
-named = {**common, "name": names}
-OF_KIND: dict[str, dict[str, Any]] = {
-    "agent": {**named, "id": agents, "enabled": st.booleans()},
-    "rule": {**named, "priority": st.integers(0, 1), "enabled": st.booleans(), "": scopes},
-    "scenario": {**named, "enabled": st.booleans()},
-    "template": {**named, "": scopes},
-    "variable": named,
-    "tool_activation": {**common, "tool_id": names},
-    "migration_plan": {
-        **common,
-        "scenario_id": agents,
-        "from_version": st.integers(1, 2),
-        "status": st.sampled_from(MigrationPlanStatus),
-    },
-}
-"""What the items of each kind may have: strategies by field; the one without a name gives several fields."""
+BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {str: names, int: st.integers(1, 2), bool: st.booleans(), UUID: agents}
 
-kinds = st.sampled_from(CONFIG_KINDS)
-pages = st.fixed_dictionaries({"limit": st.integers(1, 3), "offset": st.integers(0, 2)})
-values = {kind.name: st.fixed_dictionaries(OF_KIND[kind.name]) for kind in CONFIG_KINDS}
+
+def values_of(column: str, model: type[Model]) -> st.SearchStrategy[Any]:
+    """Return a few values of a column, by its type."""
+    kind = bare(model.model_fields[column].annotation)
+    return st.sampled_from(kind) if issubclass(kind, Enum) else BY_TYPE[kind]
+
+
+def items_of(rows: ConfigRows) -> st.SearchStrategy[dict[str, Any]]:
+    """Return values of all that a row is identified, ordered and filtered by."""
+    declaration = rows.declaration
+    columns = {column.removeprefix("-") for column in declaration.order} | {*declaration.lookup, *rows.filters}
+    columns |= {column for unique in declaration.unique for column in (*unique.columns, *unique.among)}
+    columns -= {*declaration.key, *declaration.owned_by, *declaration.model.store_managed}
+    drawn = {column: values_of(column, declaration.model) for column in sorted(columns)}
+    return st.fixed_dictionaries({"id": ids, "revision": st.integers(0, 3), **drawn})
+
+
+def options_of(rows: ConfigRows) -> st.SearchStrategy[dict[str, Any]]:
+    """Return values of the filters of a list, and a page."""
+    drawn = {
+        name: st.booleans() if name != column else st.none() | values_of(column, rows.declaration.model)
+        for column, name in rows.filters.items()
+    }
+    return st.fixed_dictionaries({"limit": st.integers(1, 3), "offset": st.integers(0, 2), **drawn})
+
+
+every_rows = st.sampled_from(CONFIG_ROWS)
+ITEMS = {rows: items_of(rows) for rows in CONFIG_ROWS}
+OPTIONS = {rows: options_of(rows) for rows in CONFIG_ROWS}
 
 
 class ConfigMachine(Machine):
@@ -69,41 +78,37 @@ class ConfigMachine(Machine):
         assert outcomes[0] == outcomes[1], call
         return outcomes[0][0]
 
-    def item(self, data: st.DataObject, kind: ConfigKind) -> Any:
-        drawn = data.draw(values[kind.name])
-        return kind.make(self.tenant, data.draw(agents), **drawn.pop("", {}), **drawn)
+    def item(self, data: st.DataObject, rows: ConfigRows) -> Any:
+        return rows.make(self.tenant, data.draw(agents), **data.draw(ITEMS[rows]))
 
-    def owner(self, kind: ConfigKind, agent: UUID) -> tuple[UUID, ...]:
-        return (self.tenant,) if kind.name in ("agent", "migration_plan") else (self.tenant, agent)
-
-    def which(self, data: st.DataObject, kind: ConfigKind) -> tuple[Any, ...]:
-        item = self.item(data, kind)
-        return (self.tenant, *(getattr(item, name) for name in kind.key))
+    def which(self, data: st.DataObject, rows: ConfigRows) -> tuple[Any, ...]:
+        item = self.item(data, rows)
+        return (self.tenant, *(getattr(item, name) for name in rows.declaration.lookup))
 
     @rule(seconds=st.integers(1, 3))
     def wait(self, seconds: int) -> None:
         type(self).moment += timedelta(seconds=seconds)
 
-    @rule(data=st.data(), kind=kinds, overwrite=st.booleans())
-    def save(self, data: st.DataObject, kind: ConfigKind, overwrite: bool) -> None:
-        self.both(f"save_{kind.name}", self.item(data, kind), overwrite=overwrite)
+    @rule(data=st.data(), rows=every_rows, overwrite=st.booleans())
+    def save(self, data: st.DataObject, rows: ConfigRows, overwrite: bool) -> None:
+        self.both(rows.methods["save"], self.item(data, rows), overwrite=overwrite)
 
-    @rule(data=st.data(), kind=kinds, overwrite=st.booleans())
-    def save_all(self, data: st.DataObject, kind: ConfigKind, overwrite: bool) -> None:
-        items = [self.item(data, kind) for _ in range(data.draw(st.integers(0, 3)))]
-        self.both(f"save_{kind.name}s", items, overwrite=overwrite)
+    @rule(data=st.data(), rows=every_rows, overwrite=st.booleans())
+    def save_all(self, data: st.DataObject, rows: ConfigRows, overwrite: bool) -> None:
+        items = [self.item(data, rows) for _ in range(data.draw(st.integers(0, 3)))]
+        self.both(rows.methods["save_all"], items, overwrite=overwrite)
 
-    @rule(data=st.data(), kind=kinds)
-    def change(self, data: st.DataObject, kind: ConfigKind) -> None:
+    @rule(data=st.data(), rows=every_rows)
+    def change(self, data: st.DataObject, rows: ConfigRows) -> None:
         """Save what was read, as a careful caller does."""
-        found = self.both(f"get_{kind.name}", *self.which(data, kind))
+        found = self.both(rows.methods["get"], *self.which(data, rows))
         if found is not None:
-            setattr(found, *kind.change)
-            self.both(f"save_{kind.name}", found)
+            rows.change(found)
+            self.both(rows.methods["save"], found)
 
-    @rule(data=st.data(), kind=kinds, what=st.sampled_from(["get", "delete", "restore"]))
-    def get_delete_or_restore(self, data: st.DataObject, kind: ConfigKind, what: str) -> None:
-        self.both(f"{what}_{kind.name}", *self.which(data, kind))
+    @rule(data=st.data(), rows=every_rows, what=st.sampled_from(["get", "delete", "restore"]))
+    def get_delete_or_restore(self, data: st.DataObject, rows: ConfigRows, what: str) -> None:
+        self.both(rows.methods[what], *self.which(data, rows))
 
     @rule(agent=agents, what=st.sampled_from(["delete_agent", "restore_agent", "get_agent_config"]))
     def whole_agent(self, agent: UUID, what: str) -> None:
@@ -113,21 +118,13 @@ class ConfigMachine(Machine):
     def purge(self, ago: int) -> None:
         self.both("purge_deleted", self.tenant, before=type(self).moment - timedelta(seconds=ago))
 
-    @rule(data=st.data(), kind=kinds, agent=agents, page=pages)
-    def lists(self, data: st.DataObject, kind: ConfigKind, agent: UUID, page: dict[str, int]) -> None:
-        options: dict[str, Any] = dict(page)
-        if kind.name in ("agent", "rule", "scenario"):
-            options["enabled_only"] = data.draw(st.booleans())
-        if kind.name in ("rule", "template"):
-            options["scope"] = data.draw(st.none() | st.sampled_from(Scope))
-            options["scope_id"] = data.draw(st.none() | agents)
-        if kind.name == "migration_plan":
-            options["scenario_id"] = data.draw(st.none() | agents)
-            options["status"] = data.draw(st.none() | st.sampled_from(MigrationPlanStatus))
-        call = f"list_{kind.name}s" if kind.name == "migration_plan" else f"get_{kind.name}s"
-        found = self.both(call, *self.owner(kind, agent), **options)
-        for item in found[0] if kind.name == "agent" else found:
-            self.both(call, *self.owner(kind, agent), **options, after=item)
+    @rule(data=st.data(), rows=every_rows, agent=agents)
+    def lists(self, data: st.DataObject, rows: ConfigRows, agent: UUID) -> None:
+        owner = (self.tenant, agent) if rows.declaration.owner else (self.tenant,)
+        options = data.draw(OPTIONS[rows])
+        found = self.both(rows.methods["list"], *owner, **options)
+        for item in found[0] if isinstance(found, tuple) else found:
+            self.both(rows.methods["list"], *owner, **options, after=item)
 
     @rule(agent=agents, name=names, version=st.integers(1, 3))
     def look_up(self, agent: UUID, name: str, version: int) -> None:

@@ -15,7 +15,6 @@ from pydantic_core import from_json, to_json
 
 from convostore import inmemory, models
 from convostore.call.store import Store
-from convostore.contracts import ConfigStore
 from convostore.embedded import Embedded
 from convostore.models.base import Model
 from convostore.postgres import (
@@ -27,8 +26,8 @@ from convostore.postgres import (
     create_pool,
 )
 from convostore.redis import RedisSessionStore, create_client
+from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import make_entity
-from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
 from convostore.tiered import TieredSessionStore
 from tests.unit import strategies
 from tests.unit.limits import examples
@@ -60,15 +59,15 @@ class Way:
         return self.name or self.model.__name__
 
 
-def _config(kind: ConfigKind) -> Way:
-    return Way("config", kind.declaration.model, kind.save, kind.get)
+def _config(rows: ConfigRows) -> Way:
+    return Way("config", rows.declaration.model, rows.save, rows.get)
 
 
-def _config_in_bulk(kind: ConfigKind) -> Way:
+def _config_in_bulk(rows: ConfigRows) -> Way:
     async def save(store: Any, item: Any) -> None:
-        await kind.save_all(store, [item])
+        await rows.save_all(store, [item])
 
-    return Way("config", kind.declaration.model, save, kind.get, name=f"{kind.name}s")
+    return Way("config", rows.declaration.model, save, rows.get, name=rows.declaration.plural)
 
 
 async def _save_relationship(store: Any, edge: Any) -> None:
@@ -78,8 +77,8 @@ async def _save_relationship(store: Any, edge: Any) -> None:
 
 
 WAYS = [
-    *map(_config, CONFIG_KINDS),
-    *(_config_in_bulk(kind) for kind in CONFIG_KINDS if hasattr(ConfigStore, f"save_{kind.name}s")),
+    *map(_config, CONFIG_ROWS),
+    *map(_config_in_bulk, CONFIG_ROWS),
     Way(
         "config",
         models.Scenario,

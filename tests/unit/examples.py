@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from convostore import models
 from convostore.models.base import Model
 from convostore.testing import factories
+from convostore.testing.config.rows import CONFIG_ROWS, OWNED_ROWS
 
 
 def _inside(value: Any) -> Iterator[Model]:
@@ -70,13 +71,9 @@ def _full() -> list[Model]:
     return [
         models.AgentConfig(
             agent=factories.full_agent(tenant),
-            rules=[factories.full_rule(tenant, agent)],
-            scenarios=[factories.full_scenario(tenant, agent)],
-            templates=[factories.full_template(tenant, agent)],
-            variables=[factories.full_variable(tenant, agent)],
-            tool_activations=[factories.full_tool_activation(tenant, agent)],
+            **{rows.declaration.plural: [rows.full(tenant, agent)] for rows in OWNED_ROWS},
         ),
-        factories.full_migration_plan(tenant),
+        *(rows.full(tenant, agent) for rows in CONFIG_ROWS),
         factories.full_session(tenant),
         factories.full_episode(tenant, agent),
         ann,

@@ -18,8 +18,8 @@ import pytest
 from convostore import testing
 from convostore.call.store import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
-from convostore.testing import kinds
 from convostore.testing.base import StoreContract
+from convostore.testing.config.rows import CONFIG_ROWS
 from tests.unit.calls import METHODS, Method
 
 SUITES: dict[type[Store], type[StoreContract]] = {
@@ -64,10 +64,9 @@ def called_in(module: ModuleType) -> Iterator[str]:
     for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value).startswith(("store", "bound")):
             yield node.attr
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
-            # getattr(store, f"save_{self.name}") stands for one method of each kind of entity.
-            pattern = re.sub(r"\{.*?\}", "{}", ast.unparse(node.args[1]).removeprefix("f").strip("'\""))
-            yield from (pattern.format(kind.name) for kind in kinds.CONFIG_KINDS)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "rows":
+            # `rows.save(store, item)` stands for the `save_` method of every declaration.
+            yield from (rows.methods[node.attr] for rows in CONFIG_ROWS if node.attr in rows.methods)
 
 
 @EVERY_SUITE

@@ -72,7 +72,7 @@ class Declaration(Kept[M]):
     listed: str = ""
     only: Mapping[str, Any] = field(default_factory=dict)
     unique: tuple[Unique, ...] = ()
-    owner: Declaration[Any] | None = None
+    owner: Declaration[Any] | None = field(default=None, repr=False)
     parents: Mapping[str, str] = field(default_factory=dict)
     revisioned: bool = False
     soft_delete: bool = False

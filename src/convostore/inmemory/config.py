@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from convostore.call.call import current_call
 from convostore.domain.declarations import AGENT, AGENT_OWNED, RULE
 from convostore.gateway.config import TableConfigStore
 from convostore.inmemory.base import InMemoryStore
@@ -18,9 +17,8 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         if not await self._table(AGENT).delete(tenant_id, id=agent_id):
             return False
-        for declaration in AGENT_OWNED:
-            for row in list(self._table(declaration).living(tenant_id, {"agent_id": agent_id})):
-                row.deleted_at, row.write_id = self._clock(), current_call().write_id
+        for owned in AGENT_OWNED:
+            self._table(owned).delete_all(tenant_id, {"agent_id": agent_id})
         return True
 
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
@@ -30,26 +28,23 @@ class InMemoryConfigStore(InMemoryStore, TableConfigStore):
         rows = [
             (table, row)
             for table in (self._table(AGENT), *map(self._table, AGENT_OWNED))
-            for row in table.deleted_by(tenant_id, agent.write_id)
+            for row in table.written_by(tenant_id, agent.write_id)
         ]
         for table, row in rows:
             table.check_unique(row.item)
         for _, row in rows:
-            row.deleted_at, row.write_id = None, current_call().write_id
+            row.deleted_at = None
         return True
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
-        agent = await self.get_agent(tenant_id, agent_id)
+        agent = await self._table(AGENT).get(tenant_id, id=agent_id)
         if agent is None:
             return None
-        return AgentConfig(
-            agent=agent,
-            rules=await self.get_rules(tenant_id, agent_id),
-            scenarios=await self.get_scenarios(tenant_id, agent_id),
-            templates=await self.get_templates(tenant_id, agent_id),
-            variables=await self.get_variables(tenant_id, agent_id),
-            tool_activations=await self.get_tool_activations(tenant_id, agent_id),
-        )
+        parts = {
+            owned.plural: await self._table(owned).find(tenant_id, {"agent_id": agent_id, **owned.only})
+            for owned in AGENT_OWNED
+        }
+        return AgentConfig(agent=agent, **parts)
 
     async def vector_search_rules(
         self,

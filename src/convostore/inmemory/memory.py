@@ -184,10 +184,7 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     async def _delete_all(self, tenant_id: UUID, declarations: list[Declaration[Any]], where: Where) -> int:
         """Delete the rows of several tables with these values, and what touches the entities among them; count all."""
         gone = {row.item.id for row in self._table(ENTITY).living(tenant_id, where)}
-        deleted = 0
-        for table in map(self._table, declarations):
-            for row in list(table.living(tenant_id, where)):
-                deleted += await table.delete(tenant_id, id=row.item.id)
+        deleted = sum(self._table(declaration).delete_all(tenant_id, where) for declaration in declarations)
         return deleted + await self._delete_touching(tenant_id, gone)
 
     def _beside_of(self, episode: Episode) -> dict[str, list[float]]:

@@ -117,20 +117,14 @@ class InMemoryTable(Table[M]):
             self._put(item)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
-        for row in self.living(tenant_id, where):
-            if self._declaration.soft_delete:
-                row.deleted_at, row.write_id = self._clock(), current_call().write_id
-            else:
-                self._remove(row)
-            return True
-        return False
+        return self.delete_all(tenant_id, where) > 0
 
     async def restore(self, tenant_id: UUID, **where: Any) -> bool:
         row = self.deleted(tenant_id, where)
         if row is None:
             return False
         self.check_unique(row.item)
-        row.deleted_at, row.write_id = None, current_call().write_id
+        row.deleted_at = None
         return True
 
     async def purge(self, tenant_id: UUID, before: datetime) -> int:
@@ -147,15 +141,24 @@ class InMemoryTable(Table[M]):
         """Yield the rows with these values that are not deleted."""
         return (row for row in self._matching(tenant_id, where) if row.deleted_at is None)
 
+    def delete_all(self, tenant_id: UUID, where: Where) -> int:
+        """Delete the rows with these values, softly if so declared; return how many."""
+        rows = list(self.living(tenant_id, where))
+        for row in rows:
+            if self._declaration.soft_delete:
+                row.deleted_at, row.write_id = self._clock(), current_call().write_id
+            else:
+                self._remove(row)
+        return len(rows)
+
     def deleted(self, tenant_id: UUID, where: Where) -> Row[M] | None:
         """Return the row with these values that was deleted last, or None."""
         rows = [row for row in self._matching(tenant_id, where) if row.deleted_at is not None]
         return max(rows, key=lambda row: (row.deleted_at, self._declaration.key_of(row.item)), default=None)
 
-    def deleted_by(self, tenant_id: UUID, write_id: UUID) -> Iterator[Row[M]]:
-        """Yield the rows that one call deleted."""
-        rows = self._matching(tenant_id, {})
-        return (row for row in rows if row.deleted_at is not None and row.write_id == write_id)
+    def written_by(self, tenant_id: UUID, write_id: UUID) -> list[Row[M]]:
+        """Return the rows that one call wrote, deleted or restored last."""
+        return [row for row in self._matching(tenant_id, {}) if row.write_id == write_id]
 
     def _check_save(self, item: M, *, overwrite: bool) -> None:
         row = self._stored(item)

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from convostore.contracts import ConfigStore
+from convostore.domain.declarations import AGENT, AGENT_OWNED, SCENARIO
 from convostore.models import (
     Agent,
     Rule,
@@ -28,14 +29,7 @@ from convostore.replay.report import Report
 Item = Agent | Scenario | Rule | Template | Variable | ToolActivation
 ConfigRecord = AgentRecord | ScenarioRecord | RuleRecord | TemplateRecord | VariableRecord
 
-_OWNED: dict[type[Any], str] = {
-    Scenario: "scenario",
-    Rule: "rule",
-    Template: "template",
-    Variable: "variable",
-    ToolActivation: "tool_activation",
-}
-_KINDS: dict[type[Any], str] = {Agent: "agent", **_OWNED}
+_DECLARED = {declaration.model: declaration for declaration in (AGENT, *AGENT_OWNED)}
 
 
 class Configuration:
@@ -47,35 +41,36 @@ class Configuration:
         self._embedder = embedder
         self._ids = Ids(tenant_id)
         self._report = report
-        self._written: dict[str, dict[UUID, Item]] = {kind: {} for kind in _KINDS.values()}
+        self._written: dict[str, dict[UUID, Item]] = {declaration.name: {} for declaration in _DECLARED.values()}
 
     async def add(self, record: ConfigRecord) -> None:
         """Write a record; skip records that are stored with the same content."""
         for item in self._items(record):
-            kind = _KINDS[type(item)]
-            if item.id in self._written[kind]:
+            declaration = _DECLARED[type(item)]
+            name, written = declaration.name, self._written[declaration.name]
+            if item.id in written:
                 continue
-            key = (item.agent_id, item.tool_id) if isinstance(item, ToolActivation) else (item.id,)
-            stored = await getattr(self._store, f"get_{kind}")(self._tenant_id, *key)
+            which = (getattr(item, column) for column in declaration.lookup)
+            stored = await getattr(self._store, f"get_{name}")(self._tenant_id, *which)
             if stored is not None:
-                item = item.model_copy(update={name: getattr(stored, name) for name in item.store_managed})
+                item = item.model_copy(update={field: getattr(stored, field) for field in item.store_managed})
             if item != stored:
-                await getattr(self._store, f"save_{kind}")(item)
-            self._written[kind][item.id] = item
+                await getattr(self._store, f"save_{name}")(item)
+            written[item.id] = item
 
     async def check(self) -> None:
         """Read everything back by lists, and compare."""
         agents = self._written["agent"].values()
         stored = [await self._store.get_agent(self._tenant_id, agent.id) for agent in agents]
         self._report.compare("config", "agents", agents, stored, "the agents")
-        for kind in _OWNED.values():
-            written = self._written[kind]
+        for declaration in AGENT_OWNED:
+            written = self._written[declaration.name]
             owners = {item.agent_id for item in written.values() if not isinstance(item, Agent)}
-            lists = [await getattr(self._store, f"get_{kind}s")(self._tenant_id, owner) for owner in owners]
-            what = kind.replace("_", " ") + "s"
+            lists = [await getattr(self._store, declaration.listed)(self._tenant_id, owner) for owner in owners]
+            what = declaration.plural.replace("_", " ")
             read = _by_id(item for items in lists for item in items if item.id in written)
             self._report.compare("config", what, _by_id(written.values()), read, f"the {what}")
-            if kind == "scenario":
+            if declaration is SCENARIO:
                 self._report.compare("config", "steps", _steps(_by_id(written.values())), _steps(read), "the steps")
 
     def _items(self, record: ConfigRecord) -> Iterator[Item]:

@@ -21,9 +21,17 @@ from convostore.testing.audit.batches import AuditBatchContract
 from convostore.testing.audit.chains import AuditChainContract, AuditVerificationContract
 from convostore.testing.audit.records import EventContract, TurnContract
 from convostore.testing.audit.retention import AuditRetentionContract
-from convostore.testing.config import ConfigEntityContract
-from convostore.testing.config_bulk import ConfigBulkContract, ConfigReadingContract
-from convostore.testing.config_special import AgentContract, OtherConfigContract, RuleContract, RuleSearchContract
+from convostore.testing.config.agent_cascades import AgentCascadeContract
+from convostore.testing.config.agent_configs import AgentConfigContract
+from convostore.testing.config.bulk_saves import ConfigBulkSaveContract
+from convostore.testing.config.deletes import ConfigDeleteContract
+from convostore.testing.config.lists import ConfigFilterContract, ConfigListContract
+from convostore.testing.config.lookups import LookupContract
+from convostore.testing.config.migration_plans import MigrationPlanContract
+from convostore.testing.config.rule_search import RuleSearchContract
+from convostore.testing.config.saves import ConfigSaveContract
+from convostore.testing.config.scenario_archives import ScenarioArchiveContract
+from convostore.testing.config.unique_sets import UniqueSetContract
 from convostore.testing.memory.bulk_adds import BulkContract
 from convostore.testing.memory.episodes import EpisodeContract, EpisodeSearchContract, ForgettingContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
@@ -48,13 +56,18 @@ class SessionStoreContract(
 
 
 class ConfigStoreContract(
-    ConfigEntityContract,
-    ConfigBulkContract,
-    ConfigReadingContract,
-    AgentContract,
-    RuleContract,
+    ConfigSaveContract,
+    ConfigDeleteContract,
+    UniqueSetContract,
+    ConfigListContract,
+    ConfigFilterContract,
+    ConfigBulkSaveContract,
+    AgentCascadeContract,
+    AgentConfigContract,
     RuleSearchContract,
-    OtherConfigContract,
+    LookupContract,
+    MigrationPlanContract,
+    ScenarioArchiveContract,
     ConfigArgumentContract,
 ):
     """What every configuration store does."""

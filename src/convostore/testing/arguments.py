@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.domain.declarations import CONFIG
 from convostore.errors import ValidationError
 from convostore.models import Channel
 from convostore.testing.base import StoreContract
@@ -93,16 +94,9 @@ class ConfigArgumentContract(StoreContract):
     """Arguments of configuration stores."""
 
     async def test_pages(self, store: ConfigStore) -> None:
-        await check_pages(store.get_agents, uuid4())
-        await check_pages(store.list_migration_plans, uuid4())
-        for call in (
-            store.get_rules,
-            store.get_scenarios,
-            store.get_templates,
-            store.get_variables,
-            store.get_tool_activations,
-        ):
-            await check_pages(call, uuid4(), uuid4())
+        for declaration in CONFIG:
+            owner = (uuid4(),) if declaration.owner else ()
+            await check_pages(getattr(store, declaration.listed), uuid4(), *owner)
 
     async def test_searches(self, store: ConfigStore) -> None:
         await check_pages(store.vector_search_rules, [1.0], uuid4(), uuid4())

@@ -10,12 +10,7 @@ import pytest
 from convostore.contracts import ProfileStore
 from convostore.errors import ConflictError, NotFoundError
 from convostore.testing.base import StoreContract
-from convostore.testing.factories import (
-    full_asset,
-    full_field,
-    make_asset,
-    make_field,
-)
+from convostore.testing.factories import full_asset, full_field, make_asset, make_field
 from convostore.testing.profile.profiles import reread, save_profiles
 
 

@@ -13,14 +13,7 @@ from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import Channel, CustomerProfile, VerificationLevel
 from convostore.models.fields import now
 from convostore.testing.base import StoreContract
-from convostore.testing.factories import (
-    TEXT,
-    full_profile,
-    make_asset,
-    make_field,
-    make_identity,
-    make_profile,
-)
+from convostore.testing.factories import TEXT, full_profile, make_asset, make_field, make_identity, make_profile
 
 
 async def save_profiles(store: ProfileStore, tenant: UUID, *changes: dict[str, Any]) -> list[CustomerProfile]:
