@@ -1,0 +1,150 @@
+"""A codec per entity: model → stored form → model.
+
+    to_document, from_document    JSON: values in Redis, hot copies, documents and merges of profiles
+    to_row, from_row              a value per field: rows of a table; what is nested is JSON within
+    to_canonical, from_document   JSON whose bytes are hashed: bodies of the audit trail
+
+Writing trusts the model, which was validated. Reading checks types and shape (see `schemas`) and makes the model
+without validating bounds again.
+
+Encryption of an entity's sensitive fields would stand here and nowhere else: the three `to_` methods would seal what
+they have made (a document, the JSON or the text of one field, canonical bytes) and the two `from_` methods open it,
+with the tenant's key and the codec's name and field as associated data. No backend would notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from enum import Enum
+from functools import cached_property
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
+
+import pydantic
+from pydantic_core import to_json
+
+from convostore.domain.codec.annotations import bare, hints_of, is_nested
+from convostore.domain.codec.canonical import canonical
+from convostore.domain.codec.instances import instance
+from convostore.domain.codec.schemas import fields_reader, value_reader
+from convostore.domain.codec.unreadable import Unreadable
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
+
+
+class Codec(Generic[M]):
+    """Turns models of one kind into what is stored, and back.
+
+    Args:
+        name: what errors call the entity.
+        model: its model.
+        key: the fields that errors name it by.
+        beside: fields that are stored beside a document instead of in it.
+    """
+
+    def __init__(
+        self, name: str, model: type[M], key: tuple[str, ...] = ("id",), *, beside: Collection[str] = ()
+    ) -> None:
+        self.name = name
+        self.model = model
+        self._key = key
+        self._beside = frozenset(beside)
+        self.columns = tuple(model.model_fields)
+
+    @cached_property
+    def nested(self) -> frozenset[str]:
+        """The fields that are JSON in a row."""
+        return frozenset(name for name, hint in hints_of(self.model).items() if is_nested(hint))
+
+    def to_document(self, item: M, **further: Any) -> bytes:
+        """Return an item as JSON, without the fields beside it and with further keys in front."""
+        values = item.__dict__
+        if self._beside:
+            values = {name: value for name, value in values.items() if name not in self._beside}
+        return to_json({**further, **values})
+
+    def from_document(self, document: str | bytes, key: Any, **beside: Any) -> M:
+        """Return the item in a document.
+
+        Args:
+            document: JSON, of this release or another.
+            key: what errors name it by.
+            beside: the values of the fields beside it.
+
+        Raises:
+            Unreadable: it is not JSON of this kind.
+        """
+        try:
+            values, _, given = self._read_fields(document)
+        except pydantic.ValidationError as error:
+            raise Unreadable(self.name, key, _field(error)) from error
+        values.update(beside)
+        given.update(beside)
+        return instance(self.model, values, given)
+
+    def to_row(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
+        """Return the values of an item's fields, all or these, each as its column holds it."""
+        values, nested = item.__dict__, self.nested
+        return [
+            to_json(values[column]).decode() if column in nested and values[column] is not None else values[column]
+            for column in columns or self.columns
+        ]
+
+    @cached_property
+    def from_row(self) -> Callable[[Iterable[Any]], M]:
+        """Makes an item of a row, which begins with the values of all fields; what comes after those is left out.
+
+        Values that are not nested come from the driver, with their types. Raises Unreadable.
+        """
+        name, model, columns, readers = self.name, self.model, self.columns, self._column_readers
+        fields = set(columns)
+
+        def read(row: Iterable[Any]) -> M:
+            values = dict(zip(columns, row, strict=False))
+            column = None
+            try:
+                for column, read_value in readers:
+                    if (value := values[column]) is not None:
+                        values[column] = read_value(value)
+            except (TypeError, ValueError) as error:
+                key = ", ".join(str(values[field]) for field in self._key)
+                raise Unreadable(name, key, column) from error
+            return instance(model, values, fields.copy())
+
+        return read
+
+    def to_canonical(self, item: M) -> str:
+        """Return the canonical form of an item; `from_document` reads it."""
+        return canonical(item)
+
+    @cached_property
+    def _read_fields(self) -> Callable[[str | bytes], tuple[dict[str, Any], None, set[str]]]:
+        return fields_reader(self.model, self._beside)
+
+    @cached_property
+    def _column_readers(self) -> list[tuple[str, Callable[[Any], Any]]]:
+        """The columns whose values are not what the model holds."""
+        readers = (
+            (column, value_reader(hint) if column in self.nested else _choice(bare(hint)))
+            for column, hint in hints_of(self.model).items()
+        )
+        return [(column, read) for column, read in readers if read]
+
+
+class _Choices(dict[Any, Any]):
+    """What a field may hold, by what is stored of it."""
+
+    def __missing__(self, key: Any) -> Any:
+        raise ValueError("is none of the choices")
+
+
+def _choice(kind: Any) -> Callable[[Any], Any] | None:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _Choices({member.value: member for member in kind}).__getitem__
+    return _Choices({value: value for value in get_args(kind)}).__getitem__ if get_origin(kind) is Literal else None
+
+
+def _field(error: pydantic.ValidationError) -> str | None:
+    """Return the field of the model in which an error is; what lies deeper may be content."""
+    place = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+    return str(place[0]) if place else None
