@@ -15,7 +15,7 @@ from convostore.models import Channel, Consent, SessionStatus, VerificationLevel
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.testing import factories
-from convostore.testing.kinds import CONFIG_KINDS, ConfigKind
+from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from tests.round_trips.metering import unmetered, when
 
 LONG_AGO = datetime(1980, 1, 1, tzinfo=UTC)
@@ -69,8 +69,8 @@ async def sessions(store: SessionStore) -> None:
 
 async def config(store: ConfigStore) -> None:
     """Call a configuration store."""
-    for kind in CONFIG_KINDS:
-        await config_kind(store, kind)
+    for rows in CONFIG_ROWS:
+        await config_rows(store, rows)
     owner = factories.make_agent(uuid4())
     await unmetered(store).save_agent(owner)
     tenant, agent = owner.tenant_id, owner.id
@@ -86,27 +86,27 @@ async def config(store: ConfigStore) -> None:
     await store.health_check()
 
 
-async def config_kind(store: ConfigStore, kind: ConfigKind) -> None:
-    """Call the methods that a configuration store has for one kind of record."""
+async def config_rows(store: ConfigStore, rows: ConfigRows) -> None:
+    """Call the methods that a configuration store has for the rows of one declaration."""
     tenant, agent = uuid4(), uuid4()
-    item, others = kind.make(tenant, agent), [kind.make(tenant, agent, **named(kind, number)) for number in range(3)]
-    await kind.save(when(store, "new"), item)
-    await kind.save(store, item)
-    await kind.save(when(store, "overwrite"), item, overwrite=True)
+    item, others = rows.make(tenant, agent), [rows.make(tenant, agent, **named(rows, number)) for number in range(3)]
+    await rows.save(when(store, "new"), item)
+    await rows.save(store, item)
+    await rows.save(when(store, "overwrite"), item, overwrite=True)
     with pytest.raises(ConflictError):
-        await kind.save(when(store, "stale revision"), stale(item))
-    await kind.save_all(when(store, "new"), others)
-    await kind.save_all(store, others)
-    await kind.get(store, item)
-    await kind.list(store, tenant, agent)
-    await consumed(kind.iterate(store, tenant, agent))
-    await kind.delete(store, item)
-    await kind.restore(store, item)
+        await rows.save(when(store, "stale revision"), stale(item))
+    await rows.save_all(when(store, "new"), others)
+    await rows.save_all(store, others)
+    await rows.get(store, item)
+    await rows.list(store, tenant, agent)
+    await consumed(rows.stream(store, tenant, agent))
+    await rows.delete(store, item)
+    await rows.restore(store, item)
 
 
-def named(kind: ConfigKind, number: int) -> dict[str, Any]:
+def named(rows: ConfigRows, number: int) -> dict[str, Any]:
     """Return a name for those of which two must not have the same."""
-    return {"name": f"agent {number}"} if kind.name == "agent" else {}
+    return {"name": f"agent {number}"} if rows.declaration.name == "agent" else {}
 
 
 async def memory(store: MemoryStore) -> None:
