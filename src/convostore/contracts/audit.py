@@ -33,8 +33,9 @@ _MANY = Field(max_length=1_000)
 class AuditStore(Store):
     """Turns and events that can be added and read, never changed or deleted.
 
-    Saving the same record again does nothing. Windows are half-open: `since` ≤ timestamp < `until`. `after` continues a
-    list behind an item, and `iter_…` does so until the end; no connection is held between pages.
+    Saving the same record again is a no-op. Windows are half-open: `since` ≤ timestamp < `until`. `after` is the cursor
+    of keyset pagination: the last item of the page before. `iter_…` streams a whole list page by page and holds no
+    connection between pages.
 
     **Records.** Whatever is saved becomes a record in a hash chain, in the order of arrival: one chain per session, and
     one per tenant for events without a session. `verify` finds a record that was changed, removed or reordered by
@@ -50,7 +51,7 @@ class AuditStore(Store):
         """Record a turn and return its id.
 
         Raises:
-            ConflictError: the id, or the session's turn number, is taken by another record.
+            ConflictError: the id, or the session's turn number, exists with other content.
         """
 
     @abstractmethod
@@ -62,7 +63,7 @@ class AuditStore(Store):
             turns: at most 1,000, of any sessions.
 
         Raises:
-            ConflictError: an id, or a session's turn number, is taken by another record, in the store or in the list.
+            ConflictError: an id, or a session's turn number, exists with other content, in the store or in the list.
         """
 
     @abstractmethod
@@ -84,9 +85,9 @@ class AuditStore(Store):
         Args:
             tenant_id: the tenant.
             session_id: the session.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_turns_by_session(self, tenant_id: UUID, session_id: UUID) -> AsyncIterator[TurnRecord]:
@@ -110,9 +111,9 @@ class AuditStore(Store):
             tenant_id: the tenant.
             since: only turns at or after this moment.
             until: only turns before this moment.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_turns_by_tenant(
@@ -133,7 +134,7 @@ class AuditStore(Store):
         """Record an event and return its id.
 
         Raises:
-            ConflictError: the id is taken by another record.
+            ConflictError: the id exists with other content.
         """
 
     @abstractmethod
@@ -145,7 +146,7 @@ class AuditStore(Store):
             events: at most 1,000, of any sessions or none.
 
         Raises:
-            ConflictError: an id is taken by another record, in the store or in the list.
+            ConflictError: an id exists with other content, in the store or in the list.
         """
 
     @abstractmethod
@@ -175,9 +176,9 @@ class AuditStore(Store):
             turn_id: only events of this turn.
             since: only events at or after this moment.
             until: only events before this moment.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_events(
@@ -223,9 +224,9 @@ class AuditStore(Store):
         Args:
             tenant_id: the tenant.
             session_id: only the chain of this session.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_records(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[AuditRecord]:
@@ -247,9 +248,9 @@ class AuditStore(Store):
         Args:
             tenant_id: the tenant.
             session_id: only the chain of this session.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     @abstractmethod
@@ -260,9 +261,9 @@ class AuditStore(Store):
 
         Args:
             tenant_id: the tenant.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     async def verify(

@@ -25,32 +25,32 @@ _MANY = Field(max_length=1_000)
 class ConfigStore(Store):
     """Agents and what belongs to them, with revisions and soft delete.
 
-    **Saving** is a compare-and-set on `revision`: 0 for a new object, else the revision it was read with. On success
-    the caller's object holds the new `revision` and `updated_at`, and on the first save `created_at`. Every `save_`
-    method takes `overwrite=True` to store whatever revision is there (then it is not repeated after its answer was
-    lost), and raises `ConflictError` when the stored revision is another (`current_revision` tells it), when the object
-    was deleted, when its id is taken, or when its name or tool id is in use among the living of its agent (for agents:
-    of their tenant).
+    **Saving** is an upsert and a compare-and-set on `revision`: 0 for a new object, else the revision it was read with.
+    On success the caller's object holds the store-managed fields: the new `revision` and `updated_at`, and after the
+    first save `created_at`. `overwrite=True` stores it whatever revision is stored, and is not idempotent. Every
+    `save_` method raises `ConflictError` if another revision is stored (`current_revision`), the object is deleted, its
+    id exists, or a unique value is in use among the living: the name of an agent in its tenant, the name of a variable
+    and the tool of an activation in their agent.
 
-    The `save_` methods for several take at most 1,000 objects of one tenant, store all of them or none, in one round
-    trip, and return their ids in the order given. Each object is checked as if it were saved alone, against what was
-    stored before the call: a name counts as in use also where the same call gives it up. A `ConflictError` names the
-    id of the first object that is refused. An id, or a name that must be unique, may stand only once in the list.
-    On success the caller's objects hold what the store set; otherwise they are as they were.
+    The bulk `save_` methods take at most 1,000 objects of one tenant, store all or none in one round trip, and return
+    their ids in the order given. Each object is checked as if saved alone, against the state before the call: a name
+    that the same call frees is still in use. `ConflictError` names the id of the first object refused. An id or a
+    unique value may stand only once in the list (`ValidationError`, `ConflictError`). After a failure the caller's
+    objects are unchanged.
 
-    **Lists.** `after` continues a list behind an object, which need not be there any more, and `iter_…` does so until
-    the end; no connection is held between pages. What is changed meanwhile may be seen or not.
+    **Lists** have total orders. `after` is the cursor of keyset pagination: the last item of the page before, stored or
+    not. `iter_…` streams a whole list page by page and holds no connection between pages; concurrent changes may be
+    seen or not.
 
-    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until `restore_`
-    brings it back. Both return whether there was anything to do; restoring raises `ConflictError` if the name is in
-    use by now.
+    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until it is restored or
+    purged. `delete_` and `restore_` return whether there was something to do; restoring raises `ConflictError` if a
+    unique value is in use by now.
 
-    An agent need not exist for its rules, scenarios, templates, variables and tools to be stored.
+    An agent need not exist for its rules, scenarios, templates, variables and tool activations to be stored.
 
     **Migration plans.** At most one living plan between two versions of a scenario is pending, approved or deployed.
-    That is all that the store asks of `status`: any may follow any other, and the times and names of who approved or
-    deployed a plan are as the caller says. Who saves a status has read the plan at its `revision`, so nobody can have
-    decided otherwise meanwhile.
+    The store checks no other transition of `status`; approval and deployment times and names are the caller's. The
+    compare-and-set on `revision` ensures that a decision was made on the stored state.
     """
 
     kind = "config"
@@ -74,9 +74,9 @@ class ConfigStore(Store):
         Args:
             tenant_id: the tenant.
             enabled_only: leave out disabled agents, also from the total.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_agents(self, tenant_id: UUID, *, enabled_only: bool = False) -> AsyncIterator[Agent]:
@@ -90,29 +90,33 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_agent(self, agent: Agent, *, overwrite: bool = False) -> UUID:
-        """Store an agent and return its id."""
+        """Upsert an agent, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_agents(self, agents: Annotated[list[Agent], _MANY], *, overwrite: bool = False) -> list[UUID]:
-        """Store several agents of one tenant, all or none, and return their ids in the order given."""
+        """Upsert agents of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
-        """Delete an agent softly, with all that belongs to it, at once; return whether it was there."""
+        """Delete an agent softly with everything that belongs to it, atomically; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
-        """Bring back a deleted agent with exactly what was deleted with it; return whether there was one."""
+        """Restore a deleted agent with exactly what was deleted with it, atomically; return whether there was one.
+
+        Raises:
+            ConflictError: its name, or a unique value of what belongs to it, is in use by now; nothing is restored.
+        """
 
     @abstractmethod
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
-        """Return all that an agent needs for a turn, as it is at one moment, or None if there is no such agent.
+        """Return all that an agent needs for a turn, from one snapshot, or None if there is no such agent.
 
-        That is the agent, whether enabled or not, its enabled rules and scenarios, and its templates, variables and
-        tool activations, all of them, each in the order of its list.
+        That is the agent, enabled or not, its enabled rules and scenarios, and all its templates, variables and tool
+        activations, each in the order of its list.
         """
 
     @abstractmethod
@@ -140,9 +144,9 @@ class ConfigStore(Store):
             scope: only those of this scope.
             scope_id: only those of this scenario or step.
             enabled_only: leave out disabled ones.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_rules(
@@ -162,22 +166,22 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
-        """Store a rule and return its id."""
+        """Upsert a rule, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_rules(self, rules: Annotated[list[Rule], _MANY], *, overwrite: bool = False) -> list[UUID]:
-        """Store several rules of one tenant, all or none, and return their ids in the order given."""
+        """Upsert rules of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
-        """Delete a rule softly; return whether it was there."""
+        """Delete a rule softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
-        """Bring back a deleted rule; return whether there was one."""
+        """Restore a deleted rule; return whether there was one."""
 
     @abstractmethod
     async def vector_search_rules(
@@ -201,8 +205,8 @@ class ConfigStore(Store):
             query_embedding: 1 to 4,000 finite numbers, not all zero.
             tenant_id: the tenant.
             agent_id: the agent.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
             min_score: the lowest score to return, -1 to 1, inclusive.
             enabled_only: leave out disabled rules.
             embedding_model: only rules whose `embedding_model` is this.
@@ -229,9 +233,9 @@ class ConfigStore(Store):
             tenant_id: the tenant.
             agent_id: the agent.
             enabled_only: leave out disabled ones.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_scenarios(self, tenant_id: UUID, agent_id: UUID, *, enabled_only: bool = True) -> AsyncIterator[Scenario]:
@@ -241,29 +245,29 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
-        """Store a scenario and return its id."""
+        """Upsert a scenario, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_scenarios(
         self, scenarios: Annotated[list[Scenario], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
-        """Store several scenarios of one tenant, all or none, and return their ids in the order given."""
+        """Upsert scenarios of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
-        """Delete a scenario softly; return whether it was there."""
+        """Delete a scenario softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
-        """Bring back a deleted scenario; return whether there was one."""
+        """Restore a deleted scenario; return whether there was one."""
 
     @abstractmethod
     @idempotent
     async def archive_scenario_version(self, tenant_id: UUID, scenario: Scenario) -> None:
-        """Keep a version of a scenario for ever. Archiving the same content again does nothing.
+        """Archive a version of a scenario, immutably. Archiving the same content again is a no-op.
 
         Raises:
             ConflictError: this version is archived with other content.
@@ -298,9 +302,9 @@ class ConfigStore(Store):
             agent_id: the agent.
             scope: only those of this scope.
             scope_id: only those of this scenario or step.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_templates(
@@ -312,24 +316,24 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_template(self, template: Template, *, overwrite: bool = False) -> UUID:
-        """Store a template and return its id."""
+        """Upsert a template, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_templates(
         self, templates: Annotated[list[Template], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
-        """Store several templates of one tenant, all or none, and return their ids in the order given."""
+        """Upsert templates of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_template(self, tenant_id: UUID, template_id: UUID) -> bool:
-        """Delete a template softly; return whether it was there."""
+        """Delete a template softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_template(self, tenant_id: UUID, template_id: UUID) -> bool:
-        """Bring back a deleted template; return whether there was one."""
+        """Restore a deleted template; return whether there was one."""
 
     @abstractmethod
     async def get_variable(self, tenant_id: UUID, variable_id: UUID) -> Variable | None:
@@ -350,9 +354,9 @@ class ConfigStore(Store):
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_variables(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[Variable]:
@@ -362,24 +366,24 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_variable(self, variable: Variable, *, overwrite: bool = False) -> UUID:
-        """Store a variable and return its id."""
+        """Upsert a variable, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_variables(
         self, variables: Annotated[list[Variable], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
-        """Store several variables of one tenant, all or none, and return their ids in the order given."""
+        """Upsert variables of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
-        """Delete a variable softly; return whether it was there."""
+        """Delete a variable softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_variable(self, tenant_id: UUID, variable_id: UUID) -> bool:
-        """Bring back a deleted variable; return whether there was one."""
+        """Restore a deleted variable; return whether there was one."""
 
     @abstractmethod
     async def get_variable_by_name(self, tenant_id: UUID, agent_id: UUID, name: Key) -> Variable | None:
@@ -404,9 +408,9 @@ class ConfigStore(Store):
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_tool_activations(self, tenant_id: UUID, agent_id: UUID) -> AsyncIterator[ToolActivation]:
@@ -416,24 +420,24 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_tool_activation(self, activation: ToolActivation, *, overwrite: bool = False) -> UUID:
-        """Store a tool activation and return its id."""
+        """Upsert a tool activation, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_tool_activations(
         self, activations: Annotated[list[ToolActivation], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
-        """Store several tool activations of one tenant, all or none, and return their ids in the order given."""
+        """Upsert tool activations of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
-        """Delete a tool activation softly; return whether it was there."""
+        """Delete a tool activation softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
-        """Bring back a deleted tool activation; return whether there was one."""
+        """Restore a deleted tool activation; return whether there was one."""
 
     @abstractmethod
     async def get_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> MigrationPlan | None:
@@ -442,24 +446,24 @@ class ConfigStore(Store):
     @abstractmethod
     @idempotent
     async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
-        """Store a migration plan and return its id."""
+        """Upsert a migration plan, a compare-and-set on its revision, and return its id."""
 
     @abstractmethod
     @idempotent
     async def save_migration_plans(
         self, plans: Annotated[list[MigrationPlan], _MANY], *, overwrite: bool = False
     ) -> list[UUID]:
-        """Store several migration plans of one tenant, all or none, and return their ids in the order given."""
+        """Upsert migration plans of one tenant, all or none, and return their ids in the order given."""
 
     @abstractmethod
     @non_idempotent
     async def delete_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
-        """Delete a migration plan softly; return whether it was there."""
+        """Delete a migration plan softly; return whether it existed."""
 
     @abstractmethod
     @non_idempotent
     async def restore_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
-        """Bring back a deleted migration plan; return whether there was one."""
+        """Restore a deleted migration plan; return whether there was one."""
 
     @abstractmethod
     async def get_migration_plan_for_versions(
@@ -484,9 +488,9 @@ class ConfigStore(Store):
             tenant_id: the tenant.
             scenario_id: only plans for this scenario.
             status: only plans with this status.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_migration_plans(
@@ -498,4 +502,4 @@ class ConfigStore(Store):
     @abstractmethod
     @non_idempotent
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
-        """Remove for good what was deleted before a moment, of every kind; return how many objects that were."""
+        """Remove what was deleted before a moment for good, all or none; return the number of objects."""

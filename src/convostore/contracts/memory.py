@@ -24,15 +24,15 @@ _STARTS = Field(max_length=1_000)
 class MemoryStore(Store):
     """Episodes, and a graph of entities and relationships, both searchable and bi-temporal.
 
-    `valid_from` and `valid_to` say when something held in the world (half-open), `recorded_at` when the store learned
-    of it. What has no `valid_from` was valid ever since, what has no `valid_to` is for ever. Lists are ordered by
-    `recorded_at`, newest first, then by id; `after` continues a list behind an item, which need not be there any more,
-    and `iter_…` does so until the end. Deletion is for good.
+    `valid_from` and `valid_to` bound when something held in the world (half-open; None is unbounded), `recorded_at` is
+    when the store learned of it. Lists are ordered by `recorded_at`, newest first, then by id. `after` is the cursor of
+    keyset pagination: the last item of the page before, stored or not; `iter_…` streams a whole list page by page.
+    Deletion is permanent.
 
-    **Adding** stores a new object: the same id with the same content does nothing, with other content it is a
-    `ConflictError`. Adding many at once is all or nothing, and much faster than one by one. **Saving** entities and
-    relationships is a compare-and-set on `revision`, as in the configuration store. The store keeps the present version
-    of each: what became false is given an end (`invalidate_relationship`), what was wrong is saved anew.
+    **Adding** inserts: the same id with the same content is a no-op, with other content a `ConflictError`. Adding many
+    is all or none, and much faster than one by one. **Saving** entities and relationships is an upsert and a
+    compare-and-set on `revision`, as in the configuration store. The store keeps the current version of each: what
+    became false is given an end (`invalidate_relationship`), what was wrong is saved anew.
     """
 
     kind = "memory"
@@ -40,22 +40,22 @@ class MemoryStore(Store):
     @abstractmethod
     @idempotent
     async def add_episode(self, episode: Episode) -> UUID:
-        """Store a new episode and return its id.
+        """Insert an episode and return its id.
 
         Raises:
-            ConflictError: the id is taken by other content.
+            ConflictError: the id exists with other content.
         """
 
     @abstractmethod
     @idempotent
     async def add_episodes(self, episodes: Annotated[list[Episode], _MANY]) -> list[UUID]:
-        """Store episodes of one tenant, all or none, and return their ids in the order given.
+        """Insert episodes of one tenant, all or none, and return their ids in the order given.
 
         Args:
             episodes: at most 100,000. Give the call the time it needs: `store.within(60).add_episodes(…)`.
 
         Raises:
-            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
+            ConflictError: an id exists with other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
@@ -91,9 +91,9 @@ class MemoryStore(Store):
             since: only what occurred at this moment or after it.
             until: only what occurred before this moment.
             as_of: only episodes that are valid at this moment; None means valid or not.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_episodes(
@@ -109,7 +109,7 @@ class MemoryStore(Store):
         until: UtcDatetime | None = None,
         as_of: UtcDatetime | None = None,
     ) -> AsyncIterator[Episode]:
-        """Yield an agent's episodes, last recorded first, without a limit; no connection is held between pages.
+        """Yield an agent's episodes, last recorded first; keyset pagination, no connection held between pages.
 
         Args:
             tenant_id: the tenant.
@@ -134,7 +134,7 @@ class MemoryStore(Store):
     @abstractmethod
     @non_idempotent
     async def delete_episode(self, tenant_id: UUID, episode_id: UUID) -> bool:
-        """Delete an episode for good; return whether it was there."""
+        """Delete an episode permanently; return whether it existed."""
 
     @abstractmethod
     async def vector_search_episodes(
@@ -169,8 +169,8 @@ class MemoryStore(Store):
             tenant_id: the tenant.
             agent_id: the agent.
             customer_profile_id: only episodes of this customer.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
             min_score: the lowest score to return, -1 to 1, inclusive.
             embedding_model: only embeddings of this model; None means each episode's own, whatever its model.
             session_id: only episodes of this session.
@@ -191,7 +191,7 @@ class MemoryStore(Store):
             tenant_id: the tenant.
             embedding_model: the model that they are to be embedded with.
             after: only episodes with a higher id.
-            limit: how many at most, 1 to 1,000.
+            limit: the maximum number of results, 1 to 1,000.
         """
 
     @abstractmethod
@@ -254,8 +254,8 @@ class MemoryStore(Store):
             customer_profile_id: and the six that follow: as in `get_episodes`.
             language: the text search configuration of the query; only episodes with the same `language` are found.
             prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -297,14 +297,14 @@ class MemoryStore(Store):
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
             embedding_model: as in `vector_search_episodes`.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
     @non_idempotent
     async def delete_by_group(self, tenant_id: UUID, group_id: UUID) -> int:
-        """Delete a group's episodes, entities and relationships for good, at once; return how many that were.
+        """Delete a group's episodes, entities and relationships permanently, atomically; return the number of rows.
 
         Relationships of other groups that touch a deleted entity go with it and are counted.
         """
@@ -312,7 +312,7 @@ class MemoryStore(Store):
     @abstractmethod
     @non_idempotent
     async def delete_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> int:
-        """Delete a customer's episodes and entities for good, of all agents, at once; return how many rows that were.
+        """Delete a customer's episodes and entities of all agents permanently, atomically; return the number of rows.
 
         Relationships that touch a deleted entity go with it and are counted.
         """
@@ -320,31 +320,31 @@ class MemoryStore(Store):
     @abstractmethod
     @idempotent
     async def add_entity(self, entity: Entity) -> UUID:
-        """Store a new entity and return its id.
+        """Insert an entity and return its id.
 
         Raises:
-            ConflictError: the id is taken by other content.
+            ConflictError: the id exists with other content.
         """
 
     @abstractmethod
     @idempotent
     async def add_entities(self, entities: Annotated[list[Entity], _MANY]) -> list[UUID]:
-        """Store entities of one tenant, all or none, and return their ids in the order given.
+        """Insert entities of one tenant, all or none, and return their ids in the order given.
 
         Args:
             entities: at most 100,000.
 
         Raises:
-            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
+            ConflictError: an id exists with other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
     @idempotent
     async def save_entity(self, entity: Entity, *, overwrite: bool = False) -> UUID:
-        """Store an entity and return its id.
+        """Upsert an entity, a compare-and-set on its revision, and return its id.
 
         Raises:
-            ConflictError: the stored revision is another, the entity was deleted, or the id is taken.
+            ConflictError: the stored revision is another, the entity was deleted, or the id exists.
         """
 
     @abstractmethod
@@ -372,9 +372,9 @@ class MemoryStore(Store):
             entity_type: only entities of this type.
             customer_profile_id: only entities of this customer.
             as_of: only entities that are valid at this moment; None means valid or not.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_entities(
@@ -386,7 +386,7 @@ class MemoryStore(Store):
         customer_profile_id: UUID | None = None,
         as_of: UtcDatetime | None = None,
     ) -> AsyncIterator[Entity]:
-        """Yield an agent's entities, last recorded first, without a limit; no connection is held between pages.
+        """Yield an agent's entities, last recorded first; keyset pagination, no connection held between pages.
 
         Args:
             tenant_id: the tenant.
@@ -434,47 +434,47 @@ class MemoryStore(Store):
             embedding_model: only entities whose `embedding_model` is this.
             customer_profile_id: only entities of this customer.
             as_of: only entities that are valid at this moment; None means valid or not.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
             min_score: the lowest score to return, -1 to 1, inclusive.
         """
 
     @abstractmethod
     @non_idempotent
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:
-        """Delete an entity for good, with the relationships that touch it; return whether it was there."""
+        """Delete an entity permanently, with the relationships that touch it; return whether it existed."""
 
     @abstractmethod
     @idempotent
     async def add_relationship(self, relationship: Relationship) -> UUID:
-        """Store a new relationship and return its id.
+        """Insert a relationship and return its id.
 
         Raises:
-            NotFoundError: one of its entities is not there.
-            ConflictError: the id is taken by other content.
+            NotFoundError: one of its entities does not exist.
+            ConflictError: the id exists with other content.
         """
 
     @abstractmethod
     @idempotent
     async def add_relationships(self, relationships: Annotated[list[Relationship], _MANY]) -> list[UUID]:
-        """Store relationships of one tenant, all or none, and return their ids in the order given.
+        """Insert relationships of one tenant, all or none, and return their ids in the order given.
 
         Args:
             relationships: at most 100,000.
 
         Raises:
-            NotFoundError: an entity is not there.
-            ConflictError: an id is taken by other content, in the store or in the list; the message names it.
+            NotFoundError: an entity does not exist.
+            ConflictError: an id exists with other content, in the store or in the list; the message names it.
         """
 
     @abstractmethod
     @idempotent
     async def save_relationship(self, relationship: Relationship, *, overwrite: bool = False) -> UUID:
-        """Store a relationship and return its id.
+        """Upsert a relationship, a compare-and-set on its revision, and return its id.
 
         Raises:
-            NotFoundError: one of its entities is not there.
-            ConflictError: the stored revision is another, the relationship was deleted, or the id is taken.
+            NotFoundError: one of its entities does not exist.
+            ConflictError: the stored revision is another, the relationship was deleted, or the id exists.
         """
 
     @abstractmethod
@@ -504,9 +504,9 @@ class MemoryStore(Store):
             from_entity_id: only those that start at this entity.
             to_entity_id: only those that end at this entity.
             as_of: only relationships that are valid at this moment; None means valid or not.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_relationships(
@@ -519,7 +519,7 @@ class MemoryStore(Store):
         to_entity_id: UUID | None = None,
         as_of: UtcDatetime | None = None,
     ) -> AsyncIterator[Relationship]:
-        """Yield an agent's relationships, last recorded first, without a limit; no connection is held between pages.
+        """Yield an agent's relationships, last recorded first; keyset pagination, no connection held between pages.
 
         Args:
             tenant_id: the tenant.
@@ -543,22 +543,21 @@ class MemoryStore(Store):
     async def invalidate_relationship(
         self, tenant_id: UUID, relationship_id: UUID, *, at: UtcDatetime | None = None
     ) -> bool:
-        """Say that a relationship stopped being true; return whether it is there.
+        """End the validity of a relationship; return whether it exists.
 
-        Its `valid_to` becomes the moment and its revision the next, so that a copy read before cannot be saved over it.
-        One that ended at the moment or before is left as it is. A moment that is not after `valid_from` says that it
-        never was true.
+        Its `valid_to` becomes the moment and its revision rises, so that a stale copy cannot overwrite it. One that
+        ended at the moment or before is unchanged. A moment at or before `valid_from` means that it never held.
 
         Args:
             tenant_id: the tenant.
             relationship_id: the relationship.
-            at: the first moment at which it is not true; None means now.
+            at: the first moment at which it no longer holds; None means now.
         """
 
     @abstractmethod
     @non_idempotent
     async def delete_relationship(self, tenant_id: UUID, relationship_id: UUID) -> bool:
-        """Delete a relationship for good; return whether it was there."""
+        """Delete a relationship permanently; return whether it existed."""
 
     @abstractmethod
     async def traverse_from_entities(

@@ -26,8 +26,8 @@ from convostore.models.profile import (
 class ProfileStore(Store):
     """Customer profiles with channel identities, fields, assets and consents.
 
-    A channel identity belongs to at most one living profile of a tenant. The ids of a profile that was merged into
-    another lead to that other one, in reads and writes. Every change of a profile raises its `revision`.
+    A channel identity belongs to at most one living profile of a tenant. The ids of a merged profile lead
+    to the profile that it was merged into, in reads and writes. Every change of a profile raises its `revision`.
     """
 
     kind = "profile"
@@ -69,15 +69,15 @@ class ProfileStore(Store):
         Args:
             tenant_id: the tenant.
             verification_level: only profiles of this level.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
-            after: only what comes after this one in the list.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
     def iter_profiles(
         self, tenant_id: UUID, *, verification_level: VerificationLevel | None = None
     ) -> AsyncIterator[CustomerProfile]:
-        """Yield all of a tenant's profiles in the order of `list_profiles`; no connection is held between pages."""
+        """Yield all of a tenant's profiles in the order of `list_profiles`."""
         return paginate(partial(self.list_profiles, tenant_id, verification_level=verification_level))
 
     @abstractmethod
@@ -90,8 +90,8 @@ class ProfileStore(Store):
             tenant_id: the tenant.
             field_name: the name of the field.
             value: the value, equal as JSON: the order of keys does not matter, nor do 1 and 1.0 differ.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -106,8 +106,8 @@ class ProfileStore(Store):
             tenant_id: the tenant.
             profile_id: the profile.
             field_name: the name of the field.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -120,8 +120,8 @@ class ProfileStore(Store):
             tenant_id: the tenant.
             profile_id: the profile.
             asset_name: the name of the assets.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -139,7 +139,7 @@ class ProfileStore(Store):
     @abstractmethod
     @idempotent
     async def save_profile(self, profile: CustomerProfile, *, overwrite: bool = False) -> UUID:
-        """Store a profile with its identities, fields, assets and consents, and return its id.
+        """Upsert a profile with its identities, fields, assets and consents, a compare-and-set, and return its id.
 
         The stored profile becomes what is given: identities that are not listed are unlinked, consents replaced. A
         field that is replaced, has another value or is no longer listed stays in the history as superseded, and so
@@ -151,18 +151,18 @@ class ProfileStore(Store):
 
         Raises:
             ConflictError: the stored revision is another, the profile was deleted or merged, or an id, the customer id
-                or a channel identity is taken.
+                or a channel identity belongs to another profile.
         """
 
     @abstractmethod
     @non_idempotent
     async def delete_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
-        """Delete a profile softly; return whether it was there. Its channel identities become free."""
+        """Delete a profile softly; return whether it existed. Its channel identities become free."""
 
     @abstractmethod
     @non_idempotent
     async def restore_profile(self, tenant_id: UUID, profile_id: UUID) -> bool:
-        """Bring back a deleted profile; return whether there was one.
+        """Restore a deleted profile; return whether there was one.
 
         Raises:
             ConflictError: its customer id or a channel identity belongs to another profile by now.
@@ -178,8 +178,8 @@ class ProfileStore(Store):
         of its own.
 
         Raises:
-            NotFoundError: the profile is not there.
-            ConflictError: the id is taken by a field of another profile or name, or by a superseded one.
+            NotFoundError: the profile does not exist.
+            ConflictError: the id belongs to a field of another profile or name, or to a superseded one.
         """
 
     @abstractmethod
@@ -199,7 +199,7 @@ class ProfileStore(Store):
     async def add_asset(
         self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset, *, supersedes: UUID | None = None
     ) -> UUID:
-        """Add an asset to a profile and return its id. Adding the same again does nothing.
+        """Add an asset to a profile and return its id. Adding the same again is a no-op.
 
         Args:
             tenant_id: the tenant.
@@ -208,8 +208,8 @@ class ProfileStore(Store):
             supersedes: the asset whose place it takes, which becomes superseded and stays in the history.
 
         Raises:
-            NotFoundError: the profile is not there, or it has no asset to be superseded.
-            ConflictError: the id is taken by another asset, or the other was superseded before.
+            NotFoundError: the profile does not exist, or it has no asset to be superseded.
+            ConflictError: the id belongs to another asset, or the other was superseded before.
         """
 
     @abstractmethod
@@ -218,16 +218,16 @@ class ProfileStore(Store):
         """Record what a customer decided about one type of consent. What was decided later is kept instead.
 
         Raises:
-            NotFoundError: the profile is not there.
+            NotFoundError: the profile does not exist.
         """
 
     @abstractmethod
     @non_idempotent
     async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
-        """Say how far a customer's identity is verified.
+        """Set how far a customer's identity is verified.
 
         Raises:
-            NotFoundError: the profile is not there.
+            NotFoundError: the profile does not exist.
         """
 
     @abstractmethod
@@ -238,14 +238,14 @@ class ProfileStore(Store):
         """Give a profile a channel identity and return it. If it is the profile's own already, nothing changes.
 
         Raises:
-            NotFoundError: the profile is not there.
+            NotFoundError: the profile does not exist.
             ConflictError: the identity belongs to another profile.
         """
 
     @abstractmethod
     @non_idempotent
     async def merge_profiles(self, tenant_id: UUID, source_id: UUID, target_id: UUID) -> CustomerProfile:
-        """Move everything of one profile into another, at once, and return the target.
+        """Move everything of one profile into another, atomically, and return the target.
 
         For a field both have, the verified one wins, then the higher confidence, then the newer `collected_at`, then
         the target's; the other stays in the history as superseded. Of a consent both have, the one decided last
@@ -254,7 +254,7 @@ class ProfileStore(Store):
 
         Raises:
             ValidationError: the two are one, or either is deleted or already merged.
-            NotFoundError: either is not there.
+            NotFoundError: either does not exist.
         """
 
     @abstractmethod
@@ -273,13 +273,13 @@ class ProfileStore(Store):
 
         Raises:
             ValidationError: no other was merged into it, or every merge was undone.
-            NotFoundError: it is not there.
+            NotFoundError: it does not exist.
         """
 
     @abstractmethod
     @non_idempotent
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
-        """Remove for good the profiles deleted before a moment; return how many.
+        """Remove for good the profiles deleted before a moment; return their number.
 
         Merged ones stay, as their ids lead on, until the profile they lead to goes; then they go and count with it.
         """

@@ -44,25 +44,25 @@ class SessionStore(Store):
     @abstractmethod
     @idempotent
     async def save(self, session: Session, *, overwrite: bool = False, fence: FencingToken | None = None) -> UUID:
-        """Store a session in the hot tier and return its id.
+        """Upsert a session in the hot tier, a compare-and-set on its revision, and return its id.
 
-        On success the caller's session holds the new `revision` and `last_activity_at`, and on its first save
-        `created_at`.
+        On success the caller's session holds the store-managed fields: the new `revision` and `last_activity_at`, and
+        after the first save `created_at`.
 
         Args:
             session: the session, with the revision it was read with, or 0 if it is new.
-            overwrite: store it whatever the stored revision is. Such a save is not repeated after its answer was lost.
+            overwrite: store it whatever the stored revision is; not idempotent.
             fence: the fencing token of the lock under which the session was worked on.
 
         Raises:
             ConflictError: the stored revision is another (`current_revision` tells it), the session was deleted
-                meanwhile, the id is taken, or the lock was given to another holder since (`code` is `"fenced"`).
+                meanwhile, the id exists, or the lock was given to another holder since (`code` is `"fenced"`).
         """
 
     @abstractmethod
     @non_idempotent
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        """Delete a session for good from every tier and index; return whether it was there.
+        """Delete a session permanently from every tier and index; return whether it existed.
 
         Args:
             session_id: the session.
@@ -97,8 +97,8 @@ class SessionStore(Store):
             tenant_id: the tenant.
             agent_id: the agent.
             status: only sessions with this status.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -110,8 +110,8 @@ class SessionStore(Store):
         Args:
             tenant_id: the tenant.
             customer_profile_id: the customer's profile.
-            limit: how many at most, 1 to 1,000.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
         """
 
     @abstractmethod
@@ -136,8 +136,8 @@ class SessionStore(Store):
             scenario_version: its active version, from 1.
             step_content_hash: the content hash of the step.
             scope_filter: only sessions on these channels, at these nodes, of this age in whole days.
-            limit: how many at most, 1 to 1,000; None means all.
-            offset: how many to skip, 0 to 10,000.
+            limit: the maximum number of results, 1 to 1,000; None means all.
+            offset: the number of results to skip, 0 to 10,000.
 
         Raises:
             ValidationError: the filter has `custom_conditions`, which no store can evaluate.
@@ -154,13 +154,13 @@ class SessionStore(Store):
         token than before had lost the lock in between. Most callers use `lock`.
 
         Args:
-            session_id: the session, which must be there.
+            session_id: the session, which must exist.
             owner: a new id for each attempt to work on the session.
             ttl: after how many seconds the lock is free again if it is not extended, 0.1 to 3,600.
             tenant_id: only a session of this tenant.
 
         Raises:
-            NotFoundError: there is no such session.
+            NotFoundError: the session does not exist.
         """
 
     @abstractmethod
@@ -184,13 +184,13 @@ class SessionStore(Store):
         then refuses what it did.
 
         Args:
-            session_id: the session, which must be there.
+            session_id: the session, which must exist.
             ttl: after how many seconds the turn of a worker that died passes on, 0.1 to 3,600.
             tenant_id: only a session of this tenant.
 
         Raises:
             ConflictError: another worker had the turn all the time (`code` is `"locked"`; retryable).
-            NotFoundError: there is no such session.
+            NotFoundError: the session does not exist.
         """
         return locked(self, session_id, ttl=ttl, tenant_id=tenant_id)
 

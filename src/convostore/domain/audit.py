@@ -58,11 +58,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"there is no canonical form of a {type(value).__name__}")
 
 
-def misfiled(kind: RecordType[Any], body: str, filed: Iterable[Any]) -> bool:
+def misfiled(record_type: RecordType[Any], body: str, filed: Iterable[Any]) -> bool:
     """Return whether the values beside a body are not those in it; one that is no JSON has other problems."""
     try:
         said = json.loads(body)
-        return any(said[name] != _text(value) for name, value in zip(kind.filed, filed, strict=True))
+        return any(said[name] != _text(value) for name, value in zip(record_type.filed, filed, strict=True))
     except (KeyError, TypeError, ValueError):
         return False
 
@@ -71,14 +71,14 @@ def _text(value: Any) -> Any:
     return _plain(value) if isinstance(value, UUID | datetime) else value
 
 
-def record_id_conflict(kind: RecordType[Any]) -> ConflictError:
+def record_id_conflict(record_type: RecordType[Any]) -> ConflictError:
     """Return the refusal of an id that another record has."""
-    return ConflictError(f"{kind.name}: the id is taken by other content", code="audit_record_pkey")
+    return ConflictError(f"{record_type.name}: the id exists with other content", code="audit_record_pkey")
 
 
 def turn_number_conflict() -> ConflictError:
     """Return the refusal of a turn number that another turn of the session has."""
-    return ConflictError("turn: session_id, turn_number is taken", code="turn_session_id_turn_number_key")
+    return ConflictError("turn: session_id, turn_number is in use", code="turn_session_id_turn_number_key")
 
 
 def check_retention(before: datetime, now: datetime) -> None:

@@ -129,14 +129,14 @@ def with_field(
         now: the moment of the change.
 
     Raises:
-        ConflictError: the id is taken by a field of another name, or by one that is no longer active.
+        ConflictError: the id belongs to a field of another name, or to one that is no longer active.
     """
     known = {item.id: item for item in (*past, *profile.fields.values())}
     old = known.get(new.id)
     if old is not None and same(old, new):
         return None
     if old is not None and (old.name != new.name or old.status is not ItemStatus.ACTIVE):
-        raise ConflictError("profile_field: the id is taken", code="profile_field_pkey")
+        raise ConflictError("profile_field: the id is in use", code="profile_field_pkey")
     change = Change()
     _replace_field(change, profile.fields.get(new.name), profile.id, new, now)
     change.touch(profile, now)
@@ -156,14 +156,14 @@ def with_asset(
         supersedes: the asset that it takes the place of.
 
     Raises:
-        ConflictError: the id is taken by another asset, or the other was superseded before.
-        NotFoundError: there is no such other asset.
+        ConflictError: the id belongs to another asset, or the other was superseded before.
+        NotFoundError: the other asset does not exist.
     """
     old = next((item for item in (*past, *profile.assets) if item.id == new.id), None)
     if old is not None and same(old, new):
         return None
     if old is not None:
-        raise ConflictError("profile_asset: the id is taken", code="profile_asset_pkey")
+        raise ConflictError("profile_asset: the id is in use", code="profile_asset_pkey")
     change = Change()
     if supersedes is not None:
         replaced = next((item for item in (*past, *profile.assets) if item.id == supersedes), None)
@@ -258,7 +258,7 @@ def saved(
     before = stored or CustomerProfile(tenant_id=new.tenant_id)
     known = {item.id: item.name for item in before.fields.values()}
     if any(known.get(item.id, name) != name for name, item in new.fields.items()):
-        raise ConflictError("profile_field: the id is taken", code="profile_field_pkey")
+        raise ConflictError("profile_field: the id is in use", code="profile_field_pkey")
     identities = {key_of(identity) for identity in new.channel_identities}
     change.unlinked = [(new.id, old) for old in before.channel_identities if key_of(old) not in identities]
     change.identities = [(new.id, position, identity) for position, identity in enumerate(new.channel_identities)]

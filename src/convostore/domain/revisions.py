@@ -41,8 +41,8 @@ def deduplicated(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[
 
 
 def key_conflict(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
-    """Return the error that says that a key is taken."""
-    message = f"{declaration.name}: {', '.join(map(str, key))} is taken by other content"
+    """Return the error of a key that exists with other content."""
+    message = f"{declaration.name}: {', '.join(map(str, key))} exists with other content"
     return ConflictError(message, code=f"{declaration.name}_pkey")
 
 
@@ -81,7 +81,7 @@ def check_distinct(items: Sequence[M], declaration: Declaration[M]) -> None:
 def unique_conflict(declaration: Declaration[M], unique: Unique, item: M) -> ConflictError:
     """Return the error that says that another living row has an item's values of a unique set."""
     which = f"{declaration.name} {', '.join(map(str, declaration.key_of(item)))}"
-    return ConflictError(f"{which}: its {', '.join(unique.columns)} is taken", code=declaration.constraint(unique))
+    return ConflictError(f"{which}: its {', '.join(unique.columns)} is in use", code=declaration.constraint(unique))
 
 
 def set_managed(model: Model, **values: Any) -> None:

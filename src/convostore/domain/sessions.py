@@ -16,7 +16,7 @@ MAX_AGE = timedelta(days=7)
 
 def session_id_conflict() -> ConflictError:
     """Return the error that says that another tenant's session has the id."""
-    return ConflictError("session: the session id is taken", code="session_session_id_key")
+    return ConflictError("session: the session id is in use", code="session_session_id_key")
 
 
 def fence_conflict() -> ConflictError:
@@ -26,7 +26,7 @@ def fence_conflict() -> ConflictError:
 
 def no_such_session() -> NotFoundError:
     """Return the refusal of a lock on a session that is not there."""
-    return NotFoundError("session_id: there is no such session")
+    return NotFoundError("session_id: the session does not exist")
 
 
 def check_unbound(tenant_id: UUID | None, operation: str = "sweep") -> None:

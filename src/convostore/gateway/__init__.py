@@ -1,1 +1,1 @@
-"""The table gateway, what a backend implements per entity, and the stores written once above it."""
+"""The table gateway, which a backend implements once, and the stores that are written over it."""

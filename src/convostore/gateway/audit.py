@@ -1,4 +1,4 @@
-"""The audit store above the waist: what it saves and reads are bodies, whatever they say."""
+"""The audit store over record types: turns and events are saved and found alike."""
 
 from __future__ import annotations
 
@@ -18,27 +18,34 @@ M = TypeVar("M", bound=Model)
 
 
 class BodyAuditStore(AuditStore):
-    """Turns and events alike; a backend records and finds bodies."""
+    """Everything but chains, verification and retention; a backend records and finds bodies."""
 
     @abstractmethod
-    async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
+    async def _record(self, record_type: RecordType[M], items: Sequence[M]) -> None:
         """Record items of one tenant in their order, all or none.
 
         Raises:
-            ConflictError: an id or a turn number is taken by another record.
+            ConflictError: an id or a turn number exists with other content.
         """
 
     @abstractmethod
-    async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
+    async def _get(self, record_type: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         """Return the item with an id, or None."""
 
     @abstractmethod
     async def _find(
-        self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+        self,
+        record_type: RecordType[M],
+        tenant_id: UUID,
+        where: dict[str, Any],
+        *,
+        limit: int,
+        offset: int,
+        after: M | None,
     ) -> list[M]:
-        """Return items by `timestamp`, newest first, then by id.
+        """Return the items that match, by `timestamp`, newest first, then by id.
 
-        `where` has the values of fields, and `since` and `until`, None for any.
+        `where` has fields and their values, `since` and `until`; None matches any. `after` is the cursor.
         """
 
     async def save_turn(self, turn: TurnRecord) -> UUID:

@@ -14,13 +14,13 @@ from convostore.gateway.table import Tables, Where, Window, valid_at
 from convostore.models import Entity, Episode
 
 MAX_QUERY = 10_000
-"""How many characters of a text query count."""
+"""The longest text query, in characters; the rest is ignored."""
 
 RANK_CONSTANT = 60
-"""What is added to each rank when lists are fused (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+"""The constant k of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
 
 FUSED = 100
-"""How many results of each search are fused, at least."""
+"""The least number of results of each search that are fused."""
 
 
 class Filter(NamedTuple):

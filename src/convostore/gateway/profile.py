@@ -1,4 +1,4 @@
-"""The profile store above the waist: read, work out the change, apply it if nothing changed meanwhile, else again."""
+"""The profile store by optimistic concurrency: read, compute a `Change`, apply it as a compare-and-set, else retry."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PAUSE = 0.005
 
 
 class BaseProfileStore(ProfileStore):
-    """Everything but lists and purging, above four methods of the backend."""
+    """Everything but lists and purging, over five methods of the backend."""
 
     @abstractmethod
     async def _exact(
@@ -61,10 +61,10 @@ class BaseProfileStore(ProfileStore):
 
     @abstractmethod
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
-        """Apply a change at once and return True, or return False if a profile is not as expected by now.
+        """Apply a change atomically and return True, or return False if a profile is not as expected any more.
 
         Raises:
-            ConflictError: an id, a customer id or a channel identity is taken.
+            ConflictError: an id, a customer id or a channel identity is in use.
         """
 
     async def get_profile(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile | None:
@@ -96,7 +96,7 @@ class BaseProfileStore(ProfileStore):
             stored = (await self._exact(profile.tenant_id, [profile.id], items)).get(profile.id)
             known = stored.profile if stored else None
             if stored is not None and stored.write_id == current_call().write_id:
-                # An attempt before this one did it, and its answer was lost.
+                # An earlier attempt of this call was applied and its answer lost.
                 set_managed(profile, **{name: getattr(stored.profile, name) for name in profile.store_managed})
                 return profile.id
             if known is not None and known.deleted_at is not None:
@@ -202,7 +202,7 @@ class BaseProfileStore(ProfileStore):
             stored = await self._exact(tenant_id, [source_id, target_id], None)
             for name, profile_id in (("source_id", source_id), ("target_id", target_id)):
                 if profile_id not in stored:
-                    raise NotFoundError(f"{name}: there is no such profile")
+                    raise NotFoundError(f"{name}: the profile does not exist")
             source, target = stored[source_id], stored[target_id].profile
             merging.check_mergeable(source.profile, target)
             if await self._apply(tenant_id, merging.merged(source, target, self._clock())):
@@ -213,12 +213,12 @@ class BaseProfileStore(ProfileStore):
         while True:
             target = await self._whole(tenant_id, profile_id)
             if target is None:
-                raise NotFoundError("profile_id: there is no such profile")
+                raise NotFoundError("profile_id: the profile does not exist")
             merge = await self._newest_merge(tenant_id, target.profile.id)
             if merge is None:
                 raise ValidationError("profile_id: no profile was merged into this one")
             source = (await self._exact(tenant_id, [merge.source.id])).get(merge.source.id)
-            # A merge that came after the target was read is not in what was read.
+            # A merge after the target was read is not in what was read.
             if source is not None and merge.target.revision < target.profile.revision:
                 change = merging.unmerged(merge, source.profile, target, self._clock())
                 if await self._apply(tenant_id, change):
@@ -237,11 +237,11 @@ class BaseProfileStore(ProfileStore):
         work: Callable[[StoredProfile], Change | None],
         *item_ids: UUID,
     ) -> CustomerProfile:
-        """Apply the change that `work` makes of a living profile, as often as another write comes between."""
+        """Apply the change that `work` computes from a living profile; retry after concurrent writes."""
         while True:
             stored = await self._final(tenant_id, profile_id=profile_id, item_ids=item_ids)
             if stored is None or stored.profile.deleted_at is not None:
-                raise NotFoundError("profile_id: there is no such profile")
+                raise NotFoundError("profile_id: the profile does not exist")
             change = work(stored)
             if change is None or await self._apply(tenant_id, change):
                 return stored.profile
@@ -253,5 +253,5 @@ def _living(stored: StoredProfile | None) -> CustomerProfile | None:
 
 
 async def _pause() -> None:
-    """Let the write that came between, and others that wait for the same profile, go first."""
+    """Back off with jitter after a concurrent write."""
     await asyncio.sleep(random.uniform(0, _PAUSE))  # noqa: S311

@@ -150,25 +150,25 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         self._dropped |= over
         return sorted(over)
 
-    async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
+    async def _record(self, record_type: RecordType[M], items: Sequence[M]) -> None:
         added: list[AuditRecord] = []
         moment = self._clock()
         for item in items:
             trail = self._trails.setdefault(tenant_of(item), TenantTrail())
             try:
                 body = canonical(item)
-                known = trail.records.get((kind.name, kind.id_of(item)))
+                known = trail.records.get((record_type.name, record_type.id_of(item)))
                 if known is None:
-                    added.append(self._next(kind, item, digest_of(body), moment))
+                    added.append(self._next(record_type, item, digest_of(body), moment))
                     trail.add(added[-1], copied(item), body)
                 elif known.digest != digest_of(body):
-                    raise record_id_conflict(kind)
+                    raise record_id_conflict(record_type)
             except Exception:
                 for record in reversed(added):
                     trail.take_back(record)
                 raise
 
-    def _next(self, kind: RecordType[M], item: M, digest: str, moment: datetime) -> AuditRecord:
+    def _next(self, record_type: RecordType[M], item: M, digest: str, moment: datetime) -> AuditRecord:
         """Return the record that an item becomes at the end of its chain."""
         session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)
         chain = self._trail(tenant_of(item)).chains.get(session_id, [])
@@ -177,8 +177,8 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         record = AuditRecord(
             version=VERSION,
             tenant_id=tenant_of(item),
-            kind=kind.name,
-            record_id=kind.id_of(item),
+            kind=record_type.name,
+            record_id=record_type.id_of(item),
             session_id=session_id,
             turn_number=turn_number,
             sequence=len(chain) + 1,
@@ -189,27 +189,34 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         )
         return record.model_copy(update={"hash": hash_of(plain(record))})
 
-    async def _get(self, kind: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
-        item, _ = self._trail(tenant_id).bodies.get((kind.name, record_id), (None, None))
+    async def _get(self, record_type: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
+        item, _ = self._trail(tenant_id).bodies.get((record_type.name, record_id), (None, None))
         return copied(cast("M", item)) if item else None
 
     async def _find(
-        self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
+        self,
+        record_type: RecordType[M],
+        tenant_id: UUID,
+        where: dict[str, Any],
+        *,
+        limit: int,
+        offset: int,
+        after: M | None,
     ) -> list[M]:
         def place(item: Any) -> Any:
-            return _END - item.timestamp, kind.id_of(item)
+            return _END - item.timestamp, record_type.id_of(item)
 
-        found = sorted(self._items(kind, tenant_id, where), key=place)
+        found = sorted(self._items(record_type, tenant_id, where), key=place)
         return [copied(item) for item in found if after is None or place(item) > place(after)][offset:][:limit]
 
     def _trail(self, tenant_id: UUID) -> TenantTrail:
         return self._trails.get(tenant_id, TenantTrail())
 
-    def _items(self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any]) -> Iterator[M]:
+    def _items(self, record_type: RecordType[M], tenant_id: UUID, where: dict[str, Any]) -> Iterator[M]:
         equal = {name: value for name, value in where.items() if name not in ("since", "until")}
         window = Window(where.get("since"), where.get("until"))
         for (name, _), (item, _) in self._trail(tenant_id).bodies.items():
-            if name == kind.name and has(item, {**equal, "timestamp": window}):
+            if name == record_type.name and has(item, {**equal, "timestamp": window}):
                 yield cast("M", item)
 
     def _with_body(self, record: AuditRecord) -> AuditRecord:

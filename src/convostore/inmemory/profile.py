@@ -191,14 +191,14 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         assets = {key for record in others for key in record.assets}
         for profile in change.profiles:
             if profile.customer_id in customers and profile.deleted_at is None:
-                raise ConflictError("profile: customer_id is taken", code="profile_customer_id_key")
+                raise ConflictError("profile: customer_id is in use", code="profile_customer_id_key")
             wanted = {key_of(identity) for identity in profile.channel_identities}
             if profile.deleted_at is None and wanted & identities:
-                raise ConflictError("profile: a channel identity is taken", code="channel_identity_channel_key")
+                raise ConflictError("profile: a channel identity is in use", code="channel_identity_channel_key")
         if {item.id for _, item in change.fields} & fields:
-            raise ConflictError("profile: the id of a field is taken", code="profile_field_pkey")
+            raise ConflictError("profile: the id of a field is in use", code="profile_field_pkey")
         if {item.id for _, _, item in change.assets} & assets:
-            raise ConflictError("profile: the id of an asset is taken", code="profile_asset_pkey")
+            raise ConflictError("profile: the id of an asset is in use", code="profile_asset_pkey")
 
     def _listed(self, tenant_id: UUID, matches: Callable[[Record], bool]) -> list[CustomerProfile]:
         found = [record.stored().profile for record in self._living(tenant_id) if matches(record)]

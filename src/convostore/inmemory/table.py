@@ -94,7 +94,7 @@ class InMemoryTable(Table[M]):
         tenant_id = tenant_of(items[0])
         before = dict(self._of(tenant_id))
         try:
-            # What is new first: that a parent is missing is told before that a key is taken.
+            # New rows first: a missing parent is reported before a key that exists.
             for item in sorted(items, key=lambda item: self._declaration.key_of(item) in before):
                 await self.add(item)
         except StoreError:
@@ -171,7 +171,7 @@ class InMemoryTable(Table[M]):
         for column, parent in self._declaration.parents.items():
             table = self._tables.get(parent)
             if table is None or not any(table.living(tenant_of(item), {"id": getattr(item, column)})):
-                raise NotFoundError(f"{self._declaration.name}.{column}: there is no such {parent}")
+                raise NotFoundError(f"{self._declaration.name}.{column}: the {parent} does not exist")
 
     def _matching(self, tenant_id: UUID, where: Where) -> list[Row[M]]:
         """Return a tenant's rows with these values: a dictionary access if they name the key, else a scan."""

@@ -97,7 +97,7 @@ class SessionRowContract(StoreContract):
             with pytest.raises(ConflictError) as caught:
                 await store.save(intruder, overwrite=overwrite)
             assert caught.value.current_revision is None
-            # A save with a revision is looked for in its own tenant, where nothing is taken.
+            # A save with a revision is a compare-and-set in its own tenant, where the id does not exist.
             assert revision or caught.value.code == "session_session_id_key"
             assert str(session.tenant_id) not in str(caught.value)
         assert await store.get(session.session_id) == session
