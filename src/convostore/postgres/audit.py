@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.domain.audit import MONTHS_AHEAD, canonical, check_retention, misfiled
+from convostore.domain.audit import MONTHS_AHEAD, check_retention, misfiled
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import RECORD_TYPES, TURN
 from convostore.domain.sessions import check_unbound
@@ -114,7 +114,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             *(tenant_of(items[0]), kind.name, moment, [kind.id_of(item) for item in items]),
             *([getattr(item, name, None) for item in items] for name in ("session_id", "turn_number")),
             *([item.__dict__[name] if name in kind.filed else None for item in items] for name in _FILED),
-            [canonical(item).encode() for item in items],
+            [kind.codec.to_canonical(item).encode() for item in items],
         )
         query = queries("audit")["record"]
         try:
@@ -163,7 +163,7 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
 
 
 def _item(kind: RecordType[M], row: asyncpg.Record, tenant_id: UUID) -> M:
-    item = kind.item(row["content"])
+    item = kind.codec.from_document(row["content"], row["record_id"])
     if {row["tenant_id"], tenant_of(item)} != {tenant_id}:
         raise StoreError(f"{kind.name}: a row of another tenant was read")
     return item

@@ -15,7 +15,7 @@ SELECT convostore.drop_audit_months($1)
 -- name: body
 -- The body of one turn or event, from the one partition that its record names.
 WITH {{bound}}
-SELECT r.tenant_id, b.content
+SELECT r.tenant_id, r.record_id, b.content
 FROM convostore.audit_record AS r
 CROSS JOIN LATERAL (
     SELECT t.content FROM convostore.audit_body AS t
@@ -26,7 +26,7 @@ WHERE (TABLE bound) AND r.tenant_id = $1 AND r.kind = $2 AND r.record_id = $3
 -- name: turns_of_session
 -- The bodies of a session's turns by number, after one of them; OFFSET 0, so that each is looked for in its partition.
 WITH {{bound}}
-SELECT r.tenant_id, b.content
+SELECT r.tenant_id, r.record_id, b.content
 FROM convostore.audit_record AS r
 CROSS JOIN LATERAL (
     SELECT t.content FROM convostore.audit_body AS t
