@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from convostore.domain import verify_export
-from convostore.domain.audit import canonical
+from convostore.domain.codec import canonical
 from convostore.inmemory import InMemoryAuditStore
 from convostore.testing.factories import full_event, full_turn, make_event, make_turn
 

@@ -13,7 +13,7 @@ from uuid import UUID
 import pydantic
 from rich.console import Console
 
-from convostore.domain.audit import canonical, plain
+from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import described
 from convostore.errors import ValidationError
 from convostore.models import AuditAnchor, AuditVerification

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from convostore.call.paging import paginate
-from convostore.domain.audit import canonical, plain
+from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import END, Problem, Verifier
 from convostore.errors import ValidationError
 from convostore.models import AuditAnchor, AuditBody, AuditHead, AuditProblem, AuditRecord, AuditVerification

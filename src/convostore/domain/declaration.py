@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from convostore.errors import StoreError
+from convostore.domain.codec import Codec
 from convostore.models.audit import RecordKind
 from convostore.models.base import Model
 
@@ -29,6 +30,11 @@ class Kept(Generic[M]):
     model: type[M]
     sensitive: tuple[str, ...] = field(default=(), kw_only=True)
     customer: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+
+    @cached_property
+    def codec(self) -> Codec[M]:
+        """Turns items into what is stored, and back."""
+        return Codec(self.name, self.model)
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ class Declaration(Kept[M]):
         plural = self.plural or f"{self.name}s"
         self.__dict__.update(plural=plural, lookup=self.lookup or self.key, listed=self.listed or f"get_{plural}")
 
+    @cached_property
+    def codec(self) -> Codec[M]:
+        """Turns items into what is stored, and back."""
+        return Codec(self.name, self.model, self.key)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns, which are the fields of the model."""
@@ -127,17 +138,6 @@ class RecordType(Kept[M]):
         """Return the id of an item."""
         found: UUID = item.__dict__[self.key]
         return found
-
-    def item(self, body: str | bytes) -> M:
-        """Return what a body says.
-
-        Raises:
-            StoreError: it is not of this kind.
-        """
-        try:
-            return self.model.model_validate_json(body)
-        except ValueError as error:
-            raise StoreError(f"audit: the body of a {self.name} cannot be read; verify the trail") from error
 
 
 def tenant_of(item: Model) -> UUID:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+from convostore.domain.codec import Codec
 from convostore.domain.revisions import managed_values, set_managed
 from convostore.errors import ConflictError, NotFoundError
 from convostore.models import (
@@ -62,6 +63,10 @@ class Merge(FrozenModel):
     past_assets: list[ProfileAsset]
     target: CustomerProfile
     merged_at: UtcDatetime
+
+
+MERGE = Codec("merge", Merge)
+"""Turns what is remembered of a merge into what is stored, and back."""
 
 
 @dataclass

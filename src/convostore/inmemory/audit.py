@@ -11,14 +11,13 @@ from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.audit import (
-    canonical,
     check_retention,
     month_of,
     next_month,
-    plain,
     record_id_conflict,
     turn_number_conflict,
 )
+from convostore.domain.codec import plain
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import TURN
 from convostore.domain.sessions import check_unbound
@@ -156,7 +155,7 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
         for item in items:
             trail = self._trails.setdefault(tenant_of(item), TenantTrail())
             try:
-                body = canonical(item)
+                body = record_type.codec.to_canonical(item)
                 known = trail.records.get((record_type.name, record_type.id_of(item)))
                 if known is None:
                     added.append(self._next(record_type, item, digest_of(body), moment))

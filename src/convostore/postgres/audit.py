@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.domain.audit import MONTHS_AHEAD, canonical, check_retention, misfiled
+from convostore.domain.audit import MONTHS_AHEAD, check_retention, misfiled
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import RECORD_TYPES, TURN
 from convostore.domain.sessions import check_unbound
@@ -138,7 +138,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             turn_ids=_column(items, "turn_id", kind.filed),
             event_types=_column(items, "event_type", kind.filed),
             timestamps=_column(items, "timestamp", kind.filed),
-            contents=[canonical(item).encode() for item in items],
+            contents=[kind.codec.to_canonical(item).encode() for item in items],
         )
         try:
             await self._database.fetchval(*query)
@@ -193,7 +193,7 @@ def _column(items: Sequence[Model], name: str, filed: tuple[str, ...] | None = N
 
 
 def _item(kind: RecordType[M], row: asyncpg.Record, tenant_id: UUID) -> M:
-    item = kind.item(row["content"])
+    item = kind.codec.from_document(row["content"], row["record_id"])
     if {row["tenant_id"], tenant_of(item)} != {tenant_id}:
         raise StoreError(f"{kind.name}: a row of another tenant was read")
     return item

@@ -47,7 +47,7 @@ class Codec(Generic[M]):
     ) -> None:
         self.name = name
         self.model = model
-        self._key = key
+        self.key = key
         self._beside = frozenset(beside)
         self.columns = tuple(model.model_fields)
 
@@ -107,7 +107,7 @@ class Codec(Generic[M]):
                     if (value := values[column]) is not None:
                         values[column] = read_value(value)
             except (TypeError, ValueError) as error:
-                key = ", ".join(str(values[field]) for field in self._key)
+                key = ", ".join(str(values[field]) for field in self.key)
                 raise Unreadable(name, key, column) from error
             return instance(model, values, fields.copy())
 

@@ -94,14 +94,14 @@ def _maker(model: type[Any]) -> Callable[[tuple[dict[str, Any], None, set[str]]]
 def _time(text: Any) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        # The original message quotes the text.
-        raise ValueError("must be a time in ISO 8601") from None
-    if moment.tzinfo is UTC:
-        return moment
-    if moment.tzinfo is None:
-        raise ValueError("must have a time zone")
-    return moment.astimezone(UTC)
+        if moment.tzinfo is UTC:
+            return moment
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (OverflowError, TypeError, ValueError):
+        # The message quotes the text.
+        pass
+    raise ValueError("must be a time with its zone, in ISO 8601")
 
 
 _TIME = core_schema.no_info_plain_validator_function(_time)

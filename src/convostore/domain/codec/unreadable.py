@@ -24,7 +24,8 @@ class Unreadable(StoreError):
 
     def __init__(self, kind: str, key: Any, field: str | None = None) -> None:
         where = f" ({field})" if field else ""
-        super().__init__(f"{kind} {key}: the stored value cannot be read{where}", code="unreadable")
+        why = "it is damaged, or a newer release wrote what this one does not know"
+        super().__init__(f"{kind} {key}: the stored value cannot be read{where}: {why}", code="unreadable")
         self.kind = kind
         self.key = str(key)
 
