@@ -1,0 +1,19 @@
+"""Text search without a database: how text is normalised, what a query asks for, and how well a text matches it."""
+
+from convostore.domain.text.bm25 import bm25, ranked, statistics
+from convostore.domain.text.query import Query, Term, parse_query
+from convostore.domain.text.words import document, folded, is_plain, search_text, words
+
+__all__ = [
+    "Query",
+    "Term",
+    "bm25",
+    "document",
+    "folded",
+    "is_plain",
+    "parse_query",
+    "ranked",
+    "search_text",
+    "statistics",
+    "words",
+]
