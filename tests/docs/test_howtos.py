@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from convostore.embedded import Embedded
 from convostore.postgres import PostgresConfigStore, create_pool, migrate
+from convostore.postgres.migrations.scripts import read
 from convostore.redis import RedisSessionStore, create_client, train_dictionary
 from convostore.replay import (
     AgentRecord,
@@ -89,7 +90,7 @@ def test_the_example_of_the_profiles_page_runs() -> None:
 
 
 async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engines: Embedded) -> None:
-    (create,) = blocks(HOWTOS / "migrations.md", "sql")
+    create, _ = blocks(HOWTOS / "migrations.md", "sql")
     agent, dsn = make_agent(uuid4()), dsn_of(engines.postgres_dsn, user="shop")
     async with connected(engines.postgres_dsn) as admin:
         await admin.execute(create)
@@ -100,3 +101,16 @@ async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engi
                 assert await PostgresConfigStore(pool).get_agent(agent.tenant_id, agent.id) == agent
         finally:
             await admin.execute("DROP ROLE shop")
+
+
+async def test_the_migration_of_the_migrations_page_leads_both_ways(engines: Embedded, tmp_path: Path) -> None:
+    _, example = blocks(HOWTOS / "migrations.md", "sql")
+    (tmp_path / "0002_locale.sql").write_text(example)
+    migration = read(tmp_path / "0002_locale.sql")
+    assert (migration.version, migration.phase, migration.compatible) == ("0002", "expand", "0001")
+    async with connected(engines.postgres_dsn) as admin:
+        transaction = admin.transaction()
+        await transaction.start()
+        for statement in (*migration.up, *migration.down):
+            await admin.execute(statement)
+        await transaction.rollback()

@@ -16,11 +16,11 @@ from typing import Any
 import asyncpg
 
 # Imported here, once, because the children would take most of their time for it.
-from alembic import command  # noqa: F401
 from sqlalchemy import Engine, event
 from sqlalchemy.dialects.postgresql import asyncpg as dialect  # noqa: F401
 
 from convostore.postgres import migrate
+from convostore.postgres.migrations import running  # noqa: F401
 
 _execute = asyncpg.Connection.execute
 left = 0

@@ -27,6 +27,18 @@ SELECT policyname, permissive, roles::text[] AS roles, cmd, qual, with_check FRO
 WHERE schemaname = 'convostore' AND tablename = $1 ORDER BY policyname
 """
 
+UNPROTECTED = """
+SELECT c.relname FROM pg_class AS c
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+  AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')
+  AND NOT (
+    c.relrowsecurity AND c.relforcerowsecurity
+    AND (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = c.oid) = 2
+    AND has_table_privilege('convostore_app', c.oid, 'SELECT')
+    AND has_table_privilege('convostore_maintenance', c.oid, 'INSERT'))
+"""
+"""What holds tenants' rows and was not given to `convostore.protect`."""
+
 UNPREFIXED = {
     "session_session_id_key",  # a session's id is unique across tenants: the given calls by id name no tenant
     "session_last_activity_at_idx",  # sweeps look for old sessions of all tenants, by a function of their own
@@ -44,6 +56,17 @@ async def test_every_table_with_a_tenant_has_forced_row_level_security(admin: An
     )
     assert {row["relname"] for row in rows if not row["has_tenant"]} == set(NO_TENANT)
     assert {row["relname"] for row in rows if not row["forced"]} == set(NO_TENANT)
+
+
+async def test_every_table_with_a_tenant_is_protected_and_a_forgotten_one_would_be_noticed(admin: Any) -> None:
+    assert await admin.fetch(UNPROTECTED) == []
+    transaction = admin.transaction()
+    await transaction.start()
+    await admin.execute("CREATE TABLE convostore.forgotten (tenant_id uuid NOT NULL)")
+    assert await admin.fetch(UNPROTECTED) == [("forgotten",)]
+    await admin.execute("CALL convostore.protect('convostore.forgotten')")
+    assert await admin.fetch(UNPROTECTED) == []
+    await transaction.rollback()
 
 
 async def test_every_table_has_the_same_two_policies_and_no_other(admin: Any) -> None:

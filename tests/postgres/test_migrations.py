@@ -8,8 +8,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, ValidationError
@@ -132,11 +130,3 @@ async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
 async def test_an_unknown_version_is_refused_before_the_server_is_asked() -> None:
     with pytest.raises(ValidationError, match="revision"):
         await migrate("postgresql://nowhere.invalid/none", "0002")
-
-
-def test_the_versions_that_are_named_are_the_migrations_in_the_package() -> None:
-    folder = module.__file__
-    config = Config()
-    config.set_main_option("script_location", folder.rpartition("/")[0].replace("%", "%%"))
-    found = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
-    assert ("base", *reversed(found)) == module.VERSIONS

@@ -1,28 +1,26 @@
-"""The schema's versions: Alembic migrations with hand-written SQL, and `migrate`, which brings a database to one."""
+"""The versions of the schema, and `migrate`, which brings a database to one of them."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import as_file, files
+from importlib.resources import files
 from typing import Any
 
 import asyncpg
 
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres.errors import translated
+from convostore.postgres.migrations.scripts import statements, versions
 
-VERSIONS = ("base", "0001")
-"""The versions of the schema that this release knows, none first; a test compares them with the migrations."""
+VERSIONS = ("base", *versions())
+"""The versions of the schema that this release knows, none first."""
 
 HEAD = VERSIONS[-1]
 """The version that this release works with."""
 
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
-_ALEMBIC = threading.Lock()  # Alembic keeps what it works on in its modules: one migration at a time in a process
 _POLL = 0.05
 
 LOCK_TIMEOUT = 2.0
@@ -51,8 +49,7 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
             async with _only_one(connection):
                 version = await _version(connection)
                 if version != target:  # nobody migrated meanwhile
-                    upgrade = VERSIONS.index(target) > VERSIONS.index(version)
-                    await _migrate(dsn, connection, target, upgrade=upgrade)
+                    await _migrate(dsn, connection, target)
 
 
 async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
@@ -87,14 +84,13 @@ async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
         raise _explained(error) from error
 
 
-async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -> None:
+async def _migrate(dsn: str, connection: Any, target: str) -> None:
     # Alembic and SQLAlchemy take longer to import than an up-to-date database takes to check.
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import Connection
     from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
     from sqlalchemy.pool import NullPool
+
+    from convostore.postgres.migrations.running import run
 
     await _bootstrap(connection)
     vector_schema = await connection.fetchval(
@@ -111,29 +107,20 @@ async def _migrate(dsn: str, connection: Any, revision: str, *, upgrade: bool) -
             },
         )
 
-    def run(bind: Connection) -> None:
-        with as_file(files(__name__)) as folder:
-            config = Config(attributes={"connection": bind})
-            config.set_main_option("script_location", str(folder).replace("%", "%%"))
-            (command.upgrade if upgrade else command.downgrade)(config, revision)
-
     engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
-    while not _ALEMBIC.acquire(blocking=False):  # noqa: ASYNC110
-        await asyncio.sleep(_POLL)
     try:
         async with engine.connect() as bind:
-            await bind.run_sync(run)
+            await bind.run_sync(run, target)
             await bind.commit()
     except DBAPIError as error:
         raise (getattr(error.orig, "__cause__", None) or error) from error
     finally:
-        _ALEMBIC.release()
         await engine.dispose()
 
 
 async def _bootstrap(connection: Any) -> None:
     text = files(__name__).joinpath("bootstrap.sql").read_text("utf-8")
-    for statement in re.split(r";\s*\n\s*\n", text):
+    for statement in statements(text):
         await connection.execute(statement)
 
 

@@ -1,4 +1,54 @@
--- The first schema. Statements end with a semicolon before an empty line; they run one by one, as the role convostore_owner.
+-- The first schema: one table per entity, the profile tables, row-level security, an append-only audit trail.
+-- phase: initial
+-- compatible: 0001
+
+-- up
+
+-- Tenants
+
+-- STABLE, or Citus refuses it in UPDATE; without SET, which would undo the setting at the end of the call.
+CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
+BEGIN
+    -- One expression: PERFORM would run a query.
+    RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL;
+END
+$$;
+
+-- Protects a table of tenants' rows: row-level security for everybody, both policies, and the grants. Every migration calls
+-- it for every table that it creates; without it nobody may read the table.
+CREATE PROCEDURE convostore.protect(relation regclass, changeable boolean DEFAULT true) LANGUAGE plpgsql
+SET search_path = pg_catalog AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
+    EXECUTE format(
+        'CREATE POLICY of_bound_tenant ON %s TO convostore_app, convostore_maintenance '
+        'USING (tenant_id = nullif(current_setting(''convostore.tenant'', true), '''')::uuid)', relation);
+    EXECUTE format('CREATE POLICY for_search ON %s FOR SELECT TO convostore_search USING (true)', relation);
+    EXECUTE format('GRANT SELECT, INSERT ON %s TO convostore_app, convostore_maintenance', relation);
+    IF changeable THEN
+        EXECUTE format('GRANT UPDATE, DELETE ON %s TO convostore_app, convostore_maintenance', relation);
+    END IF;
+END
+$$;
+
+-- Vectors
+
+CREATE FUNCTION convostore.similarity(a vector, b vector) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+    WHEN vector_dims(a) = vector_dims(b)
+        THEN round((1 - (l2_normalize(a) <=> l2_normalize(b)))::numeric, 6)::double precision
+END;
+
+CREATE FUNCTION convostore.direction(v vector) RETURNS halfvec
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN l2_normalize(v)::halfvec;
+
+CREATE FUNCTION convostore.distance(a halfvec, b halfvec) RETURNS double precision
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN a <#> b;
+
+-- Configuration
 
 CREATE TABLE convostore.agent (
     tenant_id uuid NOT NULL,
@@ -17,6 +67,10 @@ CREATE TABLE convostore.agent (
     write_id uuid,
     CONSTRAINT agent_pkey PRIMARY KEY (tenant_id, id)
 );
+
+CREATE UNIQUE INDEX agent_name_key ON convostore.agent (tenant_id, name) WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.agent');
 
 CREATE TABLE convostore.rule (
     tenant_id uuid NOT NULL,
@@ -48,6 +102,10 @@ CREATE TABLE convostore.rule (
     CONSTRAINT rule_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX rule_agent_id_idx ON convostore.rule (tenant_id, agent_id, priority DESC, name, id) WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.rule');
+
 CREATE TABLE convostore.scenario (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -71,6 +129,10 @@ CREATE TABLE convostore.scenario (
     CONSTRAINT scenario_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX scenario_agent_id_idx ON convostore.scenario (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.scenario');
+
 CREATE TABLE convostore.template (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -89,6 +151,10 @@ CREATE TABLE convostore.template (
     CONSTRAINT template_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE INDEX template_agent_id_idx ON convostore.template (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.template');
+
 CREATE TABLE convostore.variable (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -106,6 +172,10 @@ CREATE TABLE convostore.variable (
     CONSTRAINT variable_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE UNIQUE INDEX variable_agent_id_name_key ON convostore.variable (tenant_id, agent_id, name) WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.variable');
+
 CREATE TABLE convostore.tool_activation (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -122,6 +192,11 @@ CREATE TABLE convostore.tool_activation (
     write_id uuid,
     CONSTRAINT tool_activation_pkey PRIMARY KEY (tenant_id, id)
 );
+
+CREATE UNIQUE INDEX tool_activation_agent_id_tool_id_key ON convostore.tool_activation (tenant_id, agent_id, tool_id)
+    WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.tool_activation');
 
 CREATE TABLE convostore.migration_plan (
     tenant_id uuid NOT NULL,
@@ -148,6 +223,18 @@ CREATE TABLE convostore.migration_plan (
     CONSTRAINT migration_plan_pkey PRIMARY KEY (tenant_id, id)
 );
 
+CREATE UNIQUE INDEX migration_plan_scenario_id_from_version_to_version_key
+    ON convostore.migration_plan (tenant_id, scenario_id, from_version, to_version)
+    WHERE deleted_at IS NULL AND status IN ('pending', 'approved', 'deployed');
+
+CREATE INDEX migration_plan_created_at_idx ON convostore.migration_plan (tenant_id, created_at DESC, id)
+    WHERE deleted_at IS NULL;
+
+CREATE INDEX migration_plan_scenario_id_idx ON convostore.migration_plan (tenant_id, scenario_id, created_at DESC, id)
+    WHERE deleted_at IS NULL;
+
+CALL convostore.protect('convostore.migration_plan');
+
 CREATE TABLE convostore.scenario_archive (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -169,6 +256,10 @@ CREATE TABLE convostore.scenario_archive (
     enabled boolean NOT NULL,
     CONSTRAINT scenario_archive_pkey PRIMARY KEY (tenant_id, id, version)
 );
+
+CALL convostore.protect('convostore.scenario_archive', changeable => false);
+
+-- Memory
 
 CREATE TABLE convostore.episode (
     tenant_id uuid NOT NULL,
@@ -197,172 +288,6 @@ CREATE TABLE convostore.episode (
     CONSTRAINT episode_pkey PRIMARY KEY (tenant_id, id)
 );
 
-CREATE TABLE convostore.episode_embedding (
-    tenant_id uuid NOT NULL,
-    id uuid NOT NULL,
-    agent_id uuid NOT NULL,
-    customer_profile_id uuid,
-    session_id uuid,
-    group_id uuid NOT NULL,
-    content_type text NOT NULL,
-    embedding vector NOT NULL,
-    embedding_model text NOT NULL,
-    occurred_at timestamptz NOT NULL,
-    valid_from timestamptz,
-    valid_to timestamptz,
-    dimensions smallint GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
-    model_hash bigint GENERATED ALWAYS AS (hashtextextended(embedding_model, 0)) STORED,
-    direction halfvec STORAGE MAIN GENERATED ALWAYS AS (l2_normalize(embedding)::halfvec) STORED,
-    CONSTRAINT episode_embedding_pkey PRIMARY KEY (tenant_id, id, embedding_model),
-    CONSTRAINT episode_embedding_id_fkey FOREIGN KEY (tenant_id, id)
-        REFERENCES convostore.episode (tenant_id, id) ON DELETE CASCADE
-);
-
-CREATE TABLE convostore.entity (
-    tenant_id uuid NOT NULL,
-    id uuid NOT NULL,
-    agent_id uuid NOT NULL,
-    customer_profile_id uuid,
-    group_id uuid NOT NULL,
-    name text NOT NULL,
-    entity_type text NOT NULL,
-    attributes jsonb NOT NULL,
-    embedding vector,
-    embedding_model text,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    recorded_at timestamptz NOT NULL,
-    revision bigint NOT NULL,
-    write_id uuid,
-    CONSTRAINT entity_pkey PRIMARY KEY (tenant_id, id)
-);
-
-CREATE TABLE convostore.relationship (
-    tenant_id uuid NOT NULL,
-    id uuid NOT NULL,
-    agent_id uuid NOT NULL,
-    group_id uuid NOT NULL,
-    from_entity_id uuid NOT NULL,
-    to_entity_id uuid NOT NULL,
-    relation_type text NOT NULL,
-    attributes jsonb NOT NULL,
-    confidence double precision NOT NULL,
-    valid_from timestamptz NOT NULL,
-    valid_to timestamptz,
-    recorded_at timestamptz NOT NULL,
-    revision bigint NOT NULL,
-    write_id uuid,
-    CONSTRAINT relationship_pkey PRIMARY KEY (tenant_id, id),
-    CONSTRAINT relationship_from_entity_id_fkey FOREIGN KEY (tenant_id, from_entity_id)
-        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE,
-    CONSTRAINT relationship_to_entity_id_fkey FOREIGN KEY (tenant_id, to_entity_id)
-        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE
-);
-
-CREATE TABLE convostore.audit_record (
-    tenant_id uuid NOT NULL,
-    kind text NOT NULL,
-    record_id uuid NOT NULL,
-    session_id uuid,
-    turn_number bigint,
-    sequence bigint NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    version smallint NOT NULL,
-    previous_hash bytea NOT NULL,
-    digest bytea NOT NULL,
-    hash bytea NOT NULL,
-    CONSTRAINT audit_record_pkey PRIMARY KEY (tenant_id, kind, record_id)
-);
-
-CREATE TABLE convostore.audit_head (
-    tenant_id uuid NOT NULL,
-    chain text COLLATE "C" NOT NULL,
-    sequence bigint NOT NULL,
-    hash bytea NOT NULL,
-    CONSTRAINT audit_head_pkey PRIMARY KEY (tenant_id, chain)
-) WITH (fillfactor = 70);
-
-CREATE TABLE convostore.audit_body (
-    tenant_id uuid NOT NULL,
-    kind text NOT NULL,
-    record_id uuid NOT NULL,
-    recorded_at timestamptz NOT NULL,
-    session_id uuid,
-    turn_id uuid,
-    event_type text,
-    "timestamp" timestamptz NOT NULL,
-    content bytea NOT NULL,
-    CONSTRAINT audit_body_pkey PRIMARY KEY (tenant_id, kind, record_id, recorded_at)
-) PARTITION BY RANGE (recorded_at);
-
-CREATE TABLE convostore.audit_retention (
-    month date NOT NULL,
-    dropped_at timestamptz NOT NULL,
-    CONSTRAINT audit_retention_pkey PRIMARY KEY (month)
-);
-
-CREATE TABLE convostore.session (
-    tenant_id uuid NOT NULL,
-    session_id uuid NOT NULL,
-    agent_id uuid NOT NULL,
-    channel text NOT NULL,
-    user_channel_id text NOT NULL,
-    customer_profile_id uuid,
-    config_version bigint NOT NULL,
-    active_scenario_id uuid,
-    active_step_id uuid,
-    active_scenario_version bigint,
-    step_history jsonb NOT NULL,
-    relocalization_count bigint NOT NULL,
-    rule_fires jsonb NOT NULL,
-    rule_last_fire_turn jsonb NOT NULL,
-    variables jsonb NOT NULL,
-    variable_updated_at jsonb NOT NULL,
-    turn_count bigint NOT NULL,
-    status text NOT NULL,
-    pending_migration jsonb,
-    scenario_checksum text,
-    created_at timestamptz NOT NULL,
-    last_activity_at timestamptz NOT NULL,
-    revision bigint NOT NULL,
-    write_id uuid,
-    fence bigint,
-    lock_owner uuid,
-    locked_until timestamptz,
-    -- An index on the expression itself would not be used: below row-level security only leakproof functions may be.
-    step_content_hash text GENERATED ALWAYS AS (step_history -> -1 ->> 'step_content_hash') STORED,
-    CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
-);
-
-CREATE TABLE convostore.copy_generation (
-    tenant_id uuid NOT NULL,
-    generation bigint NOT NULL,
-    CONSTRAINT copy_generation_pkey PRIMARY KEY (tenant_id)
-);
-
-CREATE UNIQUE INDEX agent_name_key ON convostore.agent (tenant_id, name) WHERE deleted_at IS NULL;
-
-CREATE INDEX rule_agent_id_idx ON convostore.rule (tenant_id, agent_id, priority DESC, name, id) WHERE deleted_at IS NULL;
-
-CREATE INDEX scenario_agent_id_idx ON convostore.scenario (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
-
-CREATE INDEX template_agent_id_idx ON convostore.template (tenant_id, agent_id, name, id) WHERE deleted_at IS NULL;
-
-CREATE UNIQUE INDEX variable_agent_id_name_key ON convostore.variable (tenant_id, agent_id, name) WHERE deleted_at IS NULL;
-
-CREATE UNIQUE INDEX tool_activation_agent_id_tool_id_key ON convostore.tool_activation (tenant_id, agent_id, tool_id)
-    WHERE deleted_at IS NULL;
-
-CREATE UNIQUE INDEX migration_plan_scenario_id_from_version_to_version_key
-    ON convostore.migration_plan (tenant_id, scenario_id, from_version, to_version)
-    WHERE deleted_at IS NULL AND status IN ('pending', 'approved', 'deployed');
-
-CREATE INDEX migration_plan_created_at_idx ON convostore.migration_plan (tenant_id, created_at DESC, id)
-    WHERE deleted_at IS NULL;
-
-CREATE INDEX migration_plan_scenario_id_idx ON convostore.migration_plan (tenant_id, scenario_id, created_at DESC, id)
-    WHERE deleted_at IS NULL;
-
 CREATE INDEX episode_agent_id_idx ON convostore.episode (tenant_id, agent_id, recorded_at DESC, id);
 
 CREATE INDEX episode_customer_profile_id_idx
@@ -380,78 +305,12 @@ CREATE INDEX episode_long_direction_idx
     INCLUDE (model_hash, content_type, valid_from, valid_to)
     WHERE dimensions > 1280;
 
-CREATE INDEX episode_embedding_direction_idx
-    ON convostore.episode_embedding (tenant_id, agent_id, model_hash, dimensions, customer_profile_id);
-
 CREATE INDEX episode_session_id_idx ON convostore.episode (tenant_id, session_id, agent_id, recorded_at DESC, id)
     WHERE session_id IS NOT NULL;
 
 CREATE INDEX episode_group_id_idx ON convostore.episode (tenant_id, group_id, agent_id, recorded_at DESC, id);
 
-CREATE INDEX entity_agent_id_idx ON convostore.entity (tenant_id, agent_id, recorded_at DESC, id);
-
-CREATE INDEX entity_entity_type_idx ON convostore.entity (tenant_id, agent_id, entity_type, recorded_at DESC, id);
-
-CREATE INDEX entity_name_idx ON convostore.entity (tenant_id, agent_id, name, recorded_at DESC, id);
-
-CREATE INDEX entity_customer_profile_id_idx
-    ON convostore.entity (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
-    WHERE customer_profile_id IS NOT NULL;
-
-CREATE INDEX entity_group_id_idx ON convostore.entity (tenant_id, group_id);
-
-CREATE INDEX relationship_agent_id_idx ON convostore.relationship (tenant_id, agent_id, recorded_at DESC, id);
-
-CREATE INDEX relationship_relation_type_idx
-    ON convostore.relationship (tenant_id, agent_id, relation_type, recorded_at DESC, id);
-
-CREATE INDEX relationship_from_entity_id_idx
-    ON convostore.relationship (tenant_id, from_entity_id, agent_id, recorded_at DESC, id);
-
-CREATE INDEX relationship_to_entity_id_idx
-    ON convostore.relationship (tenant_id, to_entity_id, agent_id, recorded_at DESC, id);
-
-CREATE INDEX relationship_group_id_idx ON convostore.relationship (tenant_id, group_id);
-
-CREATE UNIQUE INDEX audit_record_sequence_key ON convostore.audit_record (tenant_id, session_id, sequence) NULLS NOT DISTINCT;
-
-CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.audit_record (tenant_id, session_id, turn_number)
-    WHERE turn_number IS NOT NULL;
-
--- One for each kind: a month that is new has no statistics, and one that begins with (tenant_id, kind) would be taken for
--- the primary key.
-CREATE INDEX audit_body_turn_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'turn';
-
-CREATE INDEX audit_body_event_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'event';
-
-CREATE INDEX audit_body_event_type_idx ON convostore.audit_body (tenant_id, event_type, "timestamp" DESC, record_id)
-    WHERE kind = 'event';
-
-CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, session_id, "timestamp" DESC, record_id)
-    WHERE kind = 'event' AND session_id IS NOT NULL;
-
-CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
-    WHERE kind = 'event' AND turn_id IS NOT NULL;
-
--- For sweeps, across tenants. No statement of a tenant compares this expression, so none gets a plan with this index.
-CREATE INDEX session_last_activity_at_idx ON convostore.session ((last_activity_at AT TIME ZONE 'UTC'));
-
-CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
-
-CREATE INDEX session_agent_id_idx ON convostore.session (tenant_id, agent_id, last_activity_at DESC, session_id);
-
-CREATE INDEX session_customer_profile_id_idx
-    ON convostore.session (tenant_id, customer_profile_id, last_activity_at DESC, session_id)
-    WHERE customer_profile_id IS NOT NULL;
-
-CREATE INDEX session_channel_idx
-    ON convostore.session (tenant_id, channel, user_channel_id, (status = 'closed'), last_activity_at DESC, session_id);
-
-CREATE INDEX session_step_idx
-    ON convostore.session (
-        tenant_id, active_scenario_id, active_scenario_version, step_content_hash, last_activity_at DESC, session_id
-    )
-    WHERE status = 'active';
+CALL convostore.protect('convostore.episode');
 
 CREATE FUNCTION convostore.text_scope(tenant uuid, agent uuid, customer uuid) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -488,23 +347,245 @@ CREATE TRIGGER episode_words
 -- Every search reads the list of pending entries, whoever added them: 256 kB of it, not 4 MB.
 CREATE INDEX episode_words_idx ON convostore.episode USING gin (words) WITH (gin_pending_list_limit = 256);
 
+CREATE FUNCTION convostore.matching_episodes(
+    tenant uuid, agent uuid, query text, language text, prefix boolean, customer uuid, session uuid, "group" uuid,
+    content_type text, since timestamptz, until timestamptz, as_of timestamptz, most bigint
+)
+RETURNS TABLE (id uuid, rank real)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
+BEGIN ATOMIC
+    -- IS TRUE keeps the columns' own indexes out: a word and the scope meet in the index of words, whose cost is the
+    -- smaller of the two, where an index by agent would read all that the agent remembers.
+    SELECT e.id, ts_rank(e.words, q.words) AS rank
+    FROM (
+        -- The last word is open where it ends the query unless it is excluded, alone (!) or in a phrase, which is in brackets.
+        SELECT CASE WHEN prefix AND w.words::text ~ '(^| )''[^ ]*$' THEN (w.words::text || ':*')::tsquery ELSE w.words END
+        FROM websearch_to_tsquery(language::regconfig, query) AS w (words)
+    ) AS q (words)
+    CROSS JOIN convostore.episode AS e
+    WHERE tenant = nullif(current_setting('convostore.tenant', true), '')::uuid
+      AND (e.tenant_id = tenant) IS TRUE AND (e.agent_id = agent) IS TRUE AND numnode(q.words) > 0
+      AND e.words @@ (q.words && quote_literal(convostore.text_scope(tenant, agent, customer))::tsquery)
+      AND e.language = matching_episodes.language
+      AND (customer IS NULL OR e.customer_profile_id = customer) AND (session IS NULL OR e.session_id = session)
+      AND ("group" IS NULL OR e.group_id = "group")
+      AND (matching_episodes.content_type IS NULL OR e.content_type = matching_episodes.content_type)
+      AND (since IS NULL OR e.occurred_at >= since) AND (until IS NULL OR e.occurred_at < until)
+      AND (as_of IS NULL OR ((e.valid_from IS NULL OR e.valid_from <= as_of) AND (e.valid_to IS NULL OR e.valid_to > as_of)))
+    ORDER BY 2 DESC, 1
+    LIMIT most;
+END;
+
+CREATE FUNCTION convostore.vector_spaces() RETURNS TABLE (tenant_id uuid, dimensions smallint, episodes bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    WITH RECURSIVE tenant (id) AS (
+        (SELECT e.tenant_id FROM convostore.episode AS e ORDER BY e.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT e.tenant_id FROM convostore.episode AS e
+            WHERE e.tenant_id > tenant.id ORDER BY e.tenant_id LIMIT 1
+        )
+        FROM tenant
+        WHERE tenant.id IS NOT NULL
+    )
+    SELECT tenant.id, space.dimensions, space.episodes
+    FROM tenant
+    CROSS JOIN LATERAL (
+        SELECT e.dimensions, count(*) AS episodes
+        FROM convostore.episode AS e
+        WHERE e.tenant_id = tenant.id AND e.dimensions IS NOT NULL
+        GROUP BY e.dimensions
+    ) AS space
+    WHERE tenant.id IS NOT NULL;
+END;
+
+CREATE TABLE convostore.episode_embedding (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    customer_profile_id uuid,
+    session_id uuid,
+    group_id uuid NOT NULL,
+    content_type text NOT NULL,
+    embedding vector NOT NULL,
+    embedding_model text NOT NULL,
+    occurred_at timestamptz NOT NULL,
+    valid_from timestamptz,
+    valid_to timestamptz,
+    dimensions smallint GENERATED ALWAYS AS (vector_dims(embedding)) STORED,
+    model_hash bigint GENERATED ALWAYS AS (hashtextextended(embedding_model, 0)) STORED,
+    direction halfvec STORAGE MAIN GENERATED ALWAYS AS (l2_normalize(embedding)::halfvec) STORED,
+    CONSTRAINT episode_embedding_pkey PRIMARY KEY (tenant_id, id, embedding_model),
+    CONSTRAINT episode_embedding_id_fkey FOREIGN KEY (tenant_id, id)
+        REFERENCES convostore.episode (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX episode_embedding_direction_idx
+    ON convostore.episode_embedding (tenant_id, agent_id, model_hash, dimensions, customer_profile_id);
+
+CALL convostore.protect('convostore.episode_embedding');
+
+CREATE TABLE convostore.entity (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    customer_profile_id uuid,
+    group_id uuid NOT NULL,
+    name text NOT NULL,
+    entity_type text NOT NULL,
+    attributes jsonb NOT NULL,
+    embedding vector,
+    embedding_model text,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    recorded_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT entity_pkey PRIMARY KEY (tenant_id, id)
+);
+
+CREATE INDEX entity_agent_id_idx ON convostore.entity (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX entity_entity_type_idx ON convostore.entity (tenant_id, agent_id, entity_type, recorded_at DESC, id);
+
+CREATE INDEX entity_name_idx ON convostore.entity (tenant_id, agent_id, name, recorded_at DESC, id);
+
+CREATE INDEX entity_customer_profile_id_idx
+    ON convostore.entity (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
+    WHERE customer_profile_id IS NOT NULL;
+
+CREATE INDEX entity_group_id_idx ON convostore.entity (tenant_id, group_id);
+
+CALL convostore.protect('convostore.entity');
+
+CREATE TABLE convostore.relationship (
+    tenant_id uuid NOT NULL,
+    id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    group_id uuid NOT NULL,
+    from_entity_id uuid NOT NULL,
+    to_entity_id uuid NOT NULL,
+    relation_type text NOT NULL,
+    attributes jsonb NOT NULL,
+    confidence double precision NOT NULL,
+    valid_from timestamptz NOT NULL,
+    valid_to timestamptz,
+    recorded_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    CONSTRAINT relationship_pkey PRIMARY KEY (tenant_id, id),
+    CONSTRAINT relationship_from_entity_id_fkey FOREIGN KEY (tenant_id, from_entity_id)
+        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE,
+    CONSTRAINT relationship_to_entity_id_fkey FOREIGN KEY (tenant_id, to_entity_id)
+        REFERENCES convostore.entity (tenant_id, id) ON DELETE CASCADE
+);
+
+CREATE INDEX relationship_agent_id_idx ON convostore.relationship (tenant_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX relationship_relation_type_idx
+    ON convostore.relationship (tenant_id, agent_id, relation_type, recorded_at DESC, id);
+
+CREATE INDEX relationship_from_entity_id_idx
+    ON convostore.relationship (tenant_id, from_entity_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX relationship_to_entity_id_idx
+    ON convostore.relationship (tenant_id, to_entity_id, agent_id, recorded_at DESC, id);
+
+CREATE INDEX relationship_group_id_idx ON convostore.relationship (tenant_id, group_id);
+
+CALL convostore.protect('convostore.relationship');
+
+-- Audit
+
 CREATE FUNCTION convostore.refuse_change() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     RAISE EXCEPTION 'audit records cannot be changed' USING ERRCODE = 'insufficient_privilege';
 END
 $$;
 
-DO $$
-DECLARE
-    name text;
+-- Refuses every UPDATE, DELETE and TRUNCATE of a table, to every role and in replicas too.
+CREATE PROCEDURE convostore.make_append_only(relation regclass) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-    FOREACH name IN ARRAY ARRAY['audit_record', 'audit_body', 'audit_retention'] LOOP
-        EXECUTE format('CREATE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON convostore.%I '
-            'FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change()', name);
-        EXECUTE format('ALTER TABLE convostore.%I ENABLE ALWAYS TRIGGER is_append_only', name);
-    END LOOP;
+    EXECUTE format('CREATE OR REPLACE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s '
+        'FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change()', relation);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER is_append_only', relation);
 END
 $$;
+
+CREATE TABLE convostore.audit_record (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    record_id uuid NOT NULL,
+    session_id uuid,
+    turn_number bigint,
+    sequence bigint NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    version smallint NOT NULL,
+    previous_hash bytea NOT NULL,
+    digest bytea NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_record_pkey PRIMARY KEY (tenant_id, kind, record_id)
+);
+
+CREATE UNIQUE INDEX audit_record_sequence_key ON convostore.audit_record (tenant_id, session_id, sequence) NULLS NOT DISTINCT;
+
+CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.audit_record (tenant_id, session_id, turn_number)
+    WHERE turn_number IS NOT NULL;
+
+CALL convostore.protect('convostore.audit_record', changeable => false);
+
+CREATE TABLE convostore.audit_head (
+    tenant_id uuid NOT NULL,
+    chain text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT audit_head_pkey PRIMARY KEY (tenant_id, chain)
+) WITH (fillfactor = 70);
+
+CALL convostore.protect('convostore.audit_head');
+
+CREATE TABLE convostore.audit_body (
+    tenant_id uuid NOT NULL,
+    kind text NOT NULL,
+    record_id uuid NOT NULL,
+    recorded_at timestamptz NOT NULL,
+    session_id uuid,
+    turn_id uuid,
+    event_type text,
+    "timestamp" timestamptz NOT NULL,
+    content bytea NOT NULL,
+    CONSTRAINT audit_body_pkey PRIMARY KEY (tenant_id, kind, record_id, recorded_at)
+) PARTITION BY RANGE (recorded_at);
+
+-- One for each kind: a month that is new has no statistics, and one that begins with (tenant_id, kind) would be taken for
+-- the primary key.
+CREATE INDEX audit_body_turn_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'turn';
+
+CREATE INDEX audit_body_event_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'event';
+
+CREATE INDEX audit_body_event_type_idx ON convostore.audit_body (tenant_id, event_type, "timestamp" DESC, record_id)
+    WHERE kind = 'event';
+
+CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, session_id, "timestamp" DESC, record_id)
+    WHERE kind = 'event' AND session_id IS NOT NULL;
+
+CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
+    WHERE kind = 'event' AND turn_id IS NOT NULL;
+
+CALL convostore.protect('convostore.audit_body', changeable => false);
+
+CREATE TABLE convostore.audit_retention (
+    month date NOT NULL,
+    dropped_at timestamptz NOT NULL,
+    CONSTRAINT audit_retention_pkey PRIMARY KEY (month)
+);
+
+CALL convostore.make_append_only('convostore.audit_record');
+
+CALL convostore.make_append_only('convostore.audit_body');
+
+CALL convostore.make_append_only('convostore.audit_retention');
 
 CREATE FUNCTION convostore.audit_hash(
     version smallint, tenant uuid, kind text, record_id uuid, session_id uuid, turn_number bigint, sequence bigint,
@@ -532,9 +613,7 @@ BEGIN
         CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
         EXECUTE format('CREATE TABLE IF NOT EXISTS convostore.%I (LIKE convostore.audit_body)', name);
         EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format('CREATE OR REPLACE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON convostore.%I '
-            'FOR EACH STATEMENT EXECUTE FUNCTION convostore.refuse_change()', name);
-        EXECUTE format('ALTER TABLE convostore.%I ENABLE ALWAYS TRIGGER is_append_only', name);
+        CALL convostore.make_append_only(format('convostore.%I', name)::regclass);
         EXECUTE format('ALTER TABLE convostore.audit_body ATTACH PARTITION convostore.%I FOR VALUES FROM (%L) TO (%L)',
             name, start AT TIME ZONE 'UTC', (start + interval '1 month') AT TIME ZONE 'UTC');
         created := created + 1;
@@ -542,6 +621,8 @@ BEGIN
     RETURN created;
 END
 $$;
+
+SELECT convostore.create_audit_months(now(), 3);
 
 CREATE FUNCTION convostore.drop_audit_months(before timestamptz) RETURNS SETOF date
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog SET lock_timeout = '500ms' AS $$
@@ -669,6 +750,89 @@ BEGIN
 END
 $$;
 
+-- Sessions
+
+CREATE TABLE convostore.session (
+    tenant_id uuid NOT NULL,
+    session_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    channel text NOT NULL,
+    user_channel_id text NOT NULL,
+    customer_profile_id uuid,
+    config_version bigint NOT NULL,
+    active_scenario_id uuid,
+    active_step_id uuid,
+    active_scenario_version bigint,
+    step_history jsonb NOT NULL,
+    relocalization_count bigint NOT NULL,
+    rule_fires jsonb NOT NULL,
+    rule_last_fire_turn jsonb NOT NULL,
+    variables jsonb NOT NULL,
+    variable_updated_at jsonb NOT NULL,
+    turn_count bigint NOT NULL,
+    status text NOT NULL,
+    pending_migration jsonb,
+    scenario_checksum text,
+    created_at timestamptz NOT NULL,
+    last_activity_at timestamptz NOT NULL,
+    revision bigint NOT NULL,
+    write_id uuid,
+    fence bigint,
+    lock_owner uuid,
+    locked_until timestamptz,
+    -- An index on the expression itself would not be used: below row-level security only leakproof functions may be.
+    step_content_hash text GENERATED ALWAYS AS (step_history -> -1 ->> 'step_content_hash') STORED,
+    CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
+);
+
+-- For sweeps, across tenants. No statement of a tenant compares this expression, so none gets a plan with this index.
+CREATE INDEX session_last_activity_at_idx ON convostore.session ((last_activity_at AT TIME ZONE 'UTC'));
+
+CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
+
+CREATE INDEX session_agent_id_idx ON convostore.session (tenant_id, agent_id, last_activity_at DESC, session_id);
+
+CREATE INDEX session_customer_profile_id_idx
+    ON convostore.session (tenant_id, customer_profile_id, last_activity_at DESC, session_id)
+    WHERE customer_profile_id IS NOT NULL;
+
+CREATE INDEX session_channel_idx
+    ON convostore.session (tenant_id, channel, user_channel_id, (status = 'closed'), last_activity_at DESC, session_id);
+
+CREATE INDEX session_step_idx
+    ON convostore.session (
+        tenant_id, active_scenario_id, active_scenario_version, step_content_hash, last_activity_at DESC, session_id
+    )
+    WHERE status = 'active';
+
+CALL convostore.protect('convostore.session');
+
+CREATE TABLE convostore.copy_generation (
+    tenant_id uuid NOT NULL,
+    generation bigint NOT NULL,
+    CONSTRAINT copy_generation_pkey PRIMARY KEY (tenant_id)
+);
+
+CALL convostore.protect('convostore.copy_generation');
+
+CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
+
+CREATE FUNCTION convostore.old_sessions(before timestamptz, most bigint) RETURNS TABLE (tenant_id uuid, session_ids uuid[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+BEGIN ATOMIC
+    SELECT old.tenant_id, array_agg(old.session_id)
+    FROM (
+        SELECT s.tenant_id, s.session_id FROM convostore.session AS s
+        WHERE s.last_activity_at AT TIME ZONE 'UTC' < before AT TIME ZONE 'UTC'
+        ORDER BY s.last_activity_at AT TIME ZONE 'UTC' LIMIT most
+    ) AS old
+    GROUP BY old.tenant_id;
+END;
+
+-- Profiles
+
 CREATE TABLE convostore.profile (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -692,6 +856,8 @@ CREATE INDEX profile_merged_into_idx ON convostore.profile (tenant_id, merged_in
 
 CREATE INDEX profile_created_at_idx ON convostore.profile (tenant_id, created_at DESC, id) WHERE deleted_at IS NULL;
 
+CALL convostore.protect('convostore.profile');
+
 CREATE TABLE convostore.channel_identity (
     tenant_id uuid NOT NULL,
     profile_id uuid NOT NULL,
@@ -709,6 +875,8 @@ CREATE TABLE convostore.channel_identity (
 );
 
 CREATE UNIQUE INDEX channel_identity_channel_key ON convostore.channel_identity (tenant_id, channel, channel_user_id) WHERE living;
+
+CALL convostore.protect('convostore.channel_identity');
 
 CREATE TABLE convostore.profile_field (
     tenant_id uuid NOT NULL,
@@ -749,6 +917,8 @@ CREATE INDEX profile_field_value_idx
 
 CREATE INDEX profile_field_expires_at_idx ON convostore.profile_field (tenant_id, expires_at) WHERE status = 'active';
 
+CALL convostore.protect('convostore.profile_field');
+
 CREATE TABLE convostore.profile_asset (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -781,6 +951,8 @@ CREATE TABLE convostore.profile_asset (
 
 CREATE INDEX profile_asset_profile_id_idx ON convostore.profile_asset (tenant_id, profile_id);
 
+CALL convostore.protect('convostore.profile_asset');
+
 CREATE TABLE convostore.profile_merge (
     tenant_id uuid NOT NULL,
     source_id uuid NOT NULL,
@@ -795,6 +967,8 @@ CREATE TABLE convostore.profile_merge (
 );
 
 CREATE INDEX profile_merge_target_id_idx ON convostore.profile_merge (tenant_id, target_id, revision DESC);
+
+CALL convostore.protect('convostore.profile_merge');
 
 -- What was written after a statement began is met by its ON CONFLICT, and can only be refused by an error.
 CREATE FUNCTION convostore.refuse(condition text, key text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $$
@@ -833,118 +1007,9 @@ RETURN json_build_object(
         WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status = 'superseded'
           AND (past IS NULL OR a.id = ANY (past))));
 
--- STABLE, or Citus refuses it in UPDATE; without SET, which would undo the setting at the end of the call.
-CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
-BEGIN
-    -- One expression: PERFORM would run a query.
-    RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL;
-END
-$$;
+-- Rights
 
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore'
-        AND tablename NOT IN ('alembic_version', 'audit_retention')
-    LOOP
-        EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY', name);
-        EXECUTE format('ALTER TABLE convostore.%I FORCE ROW LEVEL SECURITY', name);
-        EXECUTE format(
-            'CREATE POLICY of_bound_tenant ON convostore.%I TO convostore_app, convostore_maintenance '
-            'USING (tenant_id = nullif(current_setting(''convostore.tenant'', true), '''')::uuid)', name);
-        EXECUTE format('CREATE POLICY for_search ON convostore.%I FOR SELECT TO convostore_search USING (true)', name);
-        EXECUTE format('GRANT SELECT, INSERT ON convostore.%I TO convostore_app, convostore_maintenance', name);
-        IF name NOT IN ('audit_record', 'audit_body', 'scenario_archive') THEN
-            EXECUTE format('GRANT UPDATE, DELETE ON convostore.%I TO convostore_app, convostore_maintenance', name);
-        END IF;
-    END LOOP;
-END
-$$;
-
-CREATE FUNCTION convostore.similarity(a vector, b vector) RETURNS double precision
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN vector_dims(a) = vector_dims(b)
-        THEN round((1 - (l2_normalize(a) <=> l2_normalize(b)))::numeric, 6)::double precision
-END;
-
-CREATE FUNCTION convostore.direction(v vector) RETURNS halfvec
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN l2_normalize(v)::halfvec;
-
-CREATE FUNCTION convostore.distance(a halfvec, b halfvec) RETURNS double precision
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN a <#> b;
-
-CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
-
-CREATE FUNCTION convostore.old_sessions(before timestamptz, most bigint) RETURNS TABLE (tenant_id uuid, session_ids uuid[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-BEGIN ATOMIC
-    SELECT old.tenant_id, array_agg(old.session_id)
-    FROM (
-        SELECT s.tenant_id, s.session_id FROM convostore.session AS s
-        WHERE s.last_activity_at AT TIME ZONE 'UTC' < before AT TIME ZONE 'UTC'
-        ORDER BY s.last_activity_at AT TIME ZONE 'UTC' LIMIT most
-    ) AS old
-    GROUP BY old.tenant_id;
-END;
-
-CREATE FUNCTION convostore.vector_spaces() RETURNS TABLE (tenant_id uuid, dimensions smallint, episodes bigint)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
-BEGIN ATOMIC
-    WITH RECURSIVE tenant (id) AS (
-        (SELECT e.tenant_id FROM convostore.episode AS e ORDER BY e.tenant_id LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT e.tenant_id FROM convostore.episode AS e
-            WHERE e.tenant_id > tenant.id ORDER BY e.tenant_id LIMIT 1
-        )
-        FROM tenant
-        WHERE tenant.id IS NOT NULL
-    )
-    SELECT tenant.id, space.dimensions, space.episodes
-    FROM tenant
-    CROSS JOIN LATERAL (
-        SELECT e.dimensions, count(*) AS episodes
-        FROM convostore.episode AS e
-        WHERE e.tenant_id = tenant.id AND e.dimensions IS NOT NULL
-        GROUP BY e.dimensions
-    ) AS space
-    WHERE tenant.id IS NOT NULL;
-END;
-
-CREATE FUNCTION convostore.matching_episodes(
-    tenant uuid, agent uuid, query text, language text, prefix boolean, customer uuid, session uuid, "group" uuid,
-    content_type text, since timestamptz, until timestamptz, as_of timestamptz, most bigint
-)
-RETURNS TABLE (id uuid, rank real)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
-BEGIN ATOMIC
-    -- IS TRUE keeps the columns' own indexes out: a word and the scope meet in the index of words, whose cost is the
-    -- smaller of the two, where an index by agent would read all that the agent remembers.
-    SELECT e.id, ts_rank(e.words, q.words) AS rank
-    FROM (
-        -- The last word is open where it ends the query unless it is excluded, alone (!) or in a phrase, which is in brackets.
-        SELECT CASE WHEN prefix AND w.words::text ~ '(^| )''[^ ]*$' THEN (w.words::text || ':*')::tsquery ELSE w.words END
-        FROM websearch_to_tsquery(language::regconfig, query) AS w (words)
-    ) AS q (words)
-    CROSS JOIN convostore.episode AS e
-    WHERE tenant = nullif(current_setting('convostore.tenant', true), '')::uuid
-      AND (e.tenant_id = tenant) IS TRUE AND (e.agent_id = agent) IS TRUE AND numnode(q.words) > 0
-      AND e.words @@ (q.words && quote_literal(convostore.text_scope(tenant, agent, customer))::tsquery)
-      AND e.language = matching_episodes.language
-      AND (customer IS NULL OR e.customer_profile_id = customer) AND (session IS NULL OR e.session_id = session)
-      AND ("group" IS NULL OR e.group_id = "group")
-      AND (matching_episodes.content_type IS NULL OR e.content_type = matching_episodes.content_type)
-      AND (since IS NULL OR e.occurred_at >= since) AND (until IS NULL OR e.occurred_at < until)
-      AND (as_of IS NULL OR ((e.valid_from IS NULL OR e.valid_from <= as_of) AND (e.valid_to IS NULL OR e.valid_to > as_of)))
-    ORDER BY 2 DESC, 1
-    LIMIT most;
-END;
+REVOKE EXECUTE ON PROCEDURE convostore.protect, convostore.make_append_only FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA convostore TO convostore_app, convostore_maintenance, convostore_search;
 
@@ -968,8 +1033,6 @@ GRANT EXECUTE ON FUNCTION convostore.create_audit_months(timestamptz, integer) T
 
 GRANT EXECUTE ON FUNCTION convostore.drop_audit_months(timestamptz) TO convostore_maintenance;
 
-SELECT convostore.create_audit_months(now(), 3);
-
 GRANT CREATE ON SCHEMA convostore TO convostore_search;
 
 ALTER FUNCTION convostore.session_tenant(uuid) OWNER TO convostore_search;
@@ -981,3 +1044,23 @@ ALTER FUNCTION convostore.vector_spaces OWNER TO convostore_search;
 ALTER FUNCTION convostore.matching_episodes OWNER TO convostore_search;
 
 REVOKE CREATE ON SCHEMA convostore FROM convostore_search;
+
+-- down
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    -- A partition goes with its table, and a function of SQL with the tables that it reads.
+    FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore' AND tablename <> 'alembic_version' LOOP
+        EXECUTE format('DROP TABLE IF EXISTS convostore.%I CASCADE', name);
+    END LOOP;
+    FOR name IN SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'convostore'::regnamespace LOOP
+        EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', name);
+    END LOOP;
+END
+$$;
+
+REVOKE SELECT ON convostore.alembic_version FROM convostore_app, convostore_maintenance;
+
+REVOKE USAGE ON SCHEMA convostore FROM convostore_app, convostore_maintenance, convostore_search;

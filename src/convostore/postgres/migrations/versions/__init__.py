@@ -1,1 +1,0 @@
-"""The migrations, oldest first; each has its SQL beside it."""
