@@ -32,25 +32,25 @@ from convostore.testing.config.rule_search import RuleSearchContract
 from convostore.testing.config.saves import ConfigSaveContract
 from convostore.testing.config.scenario_archives import ScenarioArchiveContract
 from convostore.testing.config.unique_sets import UniqueSetContract
-from convostore.testing.memory.bulk_adds import BulkContract
-from convostore.testing.memory.episodes import EpisodeContract, EpisodeSearchContract, ForgettingContract
+from convostore.testing.memory.bulk_adds import BulkAddContract
+from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContract, EpisodeSearchContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
-from convostore.testing.memory.temporal import FindingContract, NeighbourhoodContract, TemporalContract
+from convostore.testing.memory.temporal import EntitySearchContract, NeighbourhoodContract, ValidityContract
 from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
 from convostore.testing.profile.fields import FieldContract
 from convostore.testing.profile.history import ProfileHistoryContract, ProfileListContract
 from convostore.testing.profile.merging import MergeContract
-from convostore.testing.profile.profiles import IdentityContract, ProfileRowContract
+from convostore.testing.profile.profiles import IdentityContract, ProfileSaveContract
 from convostore.testing.profile.unmerging import UnmergeContract
 from convostore.testing.session.lists import SessionListContract
 from convostore.testing.session.locks import SessionLockContract
-from convostore.testing.session.sessions import SessionRowContract
+from convostore.testing.session.sessions import SessionSaveContract
 from convostore.testing.session.steps import SessionStepContract
 
 
 class SessionStoreContract(
-    SessionRowContract, SessionListContract, SessionStepContract, SessionArgumentContract, SessionLockContract
+    SessionSaveContract, SessionListContract, SessionStepContract, SessionArgumentContract, SessionLockContract
 ):
     """What every session store does."""
 
@@ -80,13 +80,13 @@ class MemoryStoreContract(
     HybridSearchContract,
     VectorSearchContract,
     EmbeddingMigrationContract,
-    ForgettingContract,
-    BulkContract,
+    BulkDeleteContract,
+    BulkAddContract,
     EntityContract,
     RelationshipContract,
     TraversalContract,
-    TemporalContract,
-    FindingContract,
+    ValidityContract,
+    EntitySearchContract,
     NeighbourhoodContract,
     MemoryArgumentContract,
 ):
@@ -106,7 +106,7 @@ class AuditStoreContract(
 
 
 class ProfileStoreContract(
-    ProfileRowContract,
+    ProfileSaveContract,
     IdentityContract,
     FieldContract,
     ProfileHistoryContract,

@@ -68,12 +68,12 @@ async def check_vectors(call: Call, *args: Any) -> None:
 class SessionArgumentContract(StoreContract):
     """Arguments of session stores."""
 
-    async def test_pages(self, store: SessionStore) -> None:
+    async def test_limits_and_offsets_are_bounded(self, store: SessionStore) -> None:
         await check_pages(store.list_by_agent, uuid4(), uuid4())
         await check_pages(store.list_by_customer, uuid4(), uuid4())
         await check_pages(store.find_sessions_by_step_hash, uuid4(), uuid4(), 1, "hash")
 
-    async def test_other_bounds(self, store: SessionStore) -> None:
+    async def test_other_arguments_are_bounded(self, store: SessionStore) -> None:
         for wrong in ("id", None, 5):
             await refused(store.get, session_id=wrong)
         for text in ("", "x" * 513, "a\x00b", "\ud800", 5):
@@ -93,16 +93,16 @@ class SessionArgumentContract(StoreContract):
 class ConfigArgumentContract(StoreContract):
     """Arguments of configuration stores."""
 
-    async def test_pages(self, store: ConfigStore) -> None:
+    async def test_limits_and_offsets_are_bounded(self, store: ConfigStore) -> None:
         for declaration in CONFIG:
             owner = (uuid4(),) if declaration.owner else ()
             await check_pages(getattr(store, declaration.listed), uuid4(), *owner)
 
-    async def test_searches(self, store: ConfigStore) -> None:
+    async def test_query_vectors_and_scores_are_bounded(self, store: ConfigStore) -> None:
         await check_pages(store.vector_search_rules, [1.0], uuid4(), uuid4())
         await check_vectors(store.vector_search_rules, uuid4(), uuid4())
 
-    async def test_other_bounds(self, store: ConfigStore) -> None:
+    async def test_other_arguments_are_bounded(self, store: ConfigStore) -> None:
         for name in ("", "Upper", "1st", "x" * 51, "a-b", "a\n"):
             await refused(store.get_variable_by_name, uuid4(), uuid4(), name=name)
         for tool in ("", "x" * 201, "\x00"):
@@ -118,11 +118,11 @@ class ConfigArgumentContract(StoreContract):
 class MemoryArgumentContract(StoreContract):
     """Arguments of memory stores."""
 
-    async def test_pages(self, store: MemoryStore) -> None:
+    async def test_limits_and_offsets_are_bounded(self, store: MemoryStore) -> None:
         for call in (store.get_episodes, store.get_entities, store.get_relationships):
             await check_pages(call, uuid4(), uuid4())
 
-    async def test_searches(self, store: MemoryStore) -> None:
+    async def test_query_vectors_and_scores_are_bounded(self, store: MemoryStore) -> None:
         await check_pages(store.vector_search_episodes, [1.0], uuid4(), uuid4())
         await check_vectors(store.vector_search_episodes, uuid4(), uuid4())
         await check_pages(store.text_search_episodes, "tea", uuid4(), uuid4())
@@ -130,7 +130,7 @@ class MemoryArgumentContract(StoreContract):
             with pytest.raises(ValidationError, match="query"):
                 await store.text_search_episodes(query, uuid4(), uuid4())  # type: ignore[arg-type]
 
-    async def test_traversal(self, store: MemoryStore) -> None:
+    async def test_traversal_is_bounded(self, store: MemoryStore) -> None:
         for depth in (0, 11, True, 1.0, None):
             await refused(store.traverse_from_entities, uuid4(), [uuid4()], max_depth=depth)
         await refused(store.traverse_from_entities, uuid4(), [uuid4()], relationship_types=[""])
@@ -143,7 +143,7 @@ class MemoryArgumentContract(StoreContract):
 class AuditArgumentContract(StoreContract):
     """Arguments of audit stores."""
 
-    async def test_pages(self, store: AuditStore) -> None:
+    async def test_limits_and_offsets_are_bounded(self, store: AuditStore) -> None:
         await check_pages(store.list_turns_by_session, uuid4(), uuid4())
         await check_pages(store.list_turns_by_tenant, uuid4())
         await check_pages(store.list_events, uuid4())
@@ -151,7 +151,7 @@ class AuditArgumentContract(StoreContract):
         await check_pages(store.list_heads, uuid4())
         await check_pages(store.list_bodies, uuid4())
 
-    async def test_windows(self, store: AuditStore) -> None:
+    async def test_windows_are_moments_with_a_zone(self, store: AuditStore) -> None:
         for call in (store.list_turns_by_tenant, store.list_events):
             for moment in TIMES:
                 await refused(call, uuid4(), since=moment)
@@ -162,10 +162,10 @@ class AuditArgumentContract(StoreContract):
 class ProfileArgumentContract(StoreContract):
     """Arguments of profile stores."""
 
-    async def test_pages(self, store: ProfileStore) -> None:
+    async def test_limits_and_offsets_are_bounded(self, store: ProfileStore) -> None:
         await check_pages(store.list_profiles, uuid4())
 
-    async def test_other_bounds(self, store: ProfileStore) -> None:
+    async def test_other_arguments_are_bounded(self, store: ProfileStore) -> None:
         for call in (store.get_or_create, store.get_by_channel_identity):
             for text in ("", "x" * 513, "\x00", None):
                 await refused(call, uuid4(), Channel.SMS, channel_user_id=text)

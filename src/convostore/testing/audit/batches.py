@@ -35,7 +35,7 @@ class AuditBatchContract(StoreContract):
         assert await store.save_events(events) == [event.id for event in events]
         assert [await store.get_event(tenant, event.id) for event in events] == events
 
-    async def test_they_arrive_in_the_order_given(self, store: AuditStore) -> None:
+    async def test_a_batch_is_recorded_in_its_order(self, store: AuditStore) -> None:
         tenant, sessions = uuid4(), (uuid4(), uuid4())
         turns = conversation(tenant, *sessions)[::-1]
         await store.save_turns(turns)
@@ -74,7 +74,9 @@ class AuditBatchContract(StoreContract):
         assert caught.value.code == "audit_record_pkey"
         assert await store.list_events(tenant) == []
 
-    async def test_none_is_nothing_and_too_many_and_of_two_tenants_are_refused(self, store: AuditStore) -> None:
+    async def test_an_empty_batch_is_a_no_op_and_too_many_or_a_second_tenant_are_refused(
+        self, store: AuditStore
+    ) -> None:
         assert await store.save_turns([]) == []
         assert await store.save_events([]) == []
         turn = make_turn(uuid4())
@@ -84,7 +86,7 @@ class AuditBatchContract(StoreContract):
             await store.save_turns([turn, make_turn(uuid4())])
         assert await store.get_turn(turn.tenant_id, turn.turn_id) is None
 
-    async def test_many_at_once_that_lengthen_the_same_chains_all_arrive(self, store: AuditStore) -> None:
+    async def test_concurrent_appends_to_the_same_chains_all_succeed(self, store: AuditStore) -> None:
         tenant, sessions = uuid4(), [uuid4() for _ in range(5)]
         batches = [
             [make_turn(tenant, session_id=session, turn_number=number) for session in sessions[:: (-1) ** number]]

@@ -116,7 +116,7 @@ class AuditVerificationContract(StoreContract):
         await store.save_events([make_event(tenant), make_event(tenant)])
         return tenant, session
 
-    async def test_what_nobody_touched_is_found_right(self, store: AuditStore) -> None:
+    async def test_an_untouched_trail_verifies(self, store: AuditStore) -> None:
         tenant, session = await self.saved(store)
         await store.save_turn(full_turn(tenant))
         result = await store.verify(tenant)

@@ -40,7 +40,7 @@ class TurnContract(StoreContract):
             assert await store.save_turn(turn) == turn.turn_id
             assert await store.get_turn(turn.tenant_id, turn.turn_id) == turn
 
-    async def test_saving_a_turn_again_does_nothing_and_other_content_is_refused(self, store: AuditStore) -> None:
+    async def test_saving_a_turn_again_is_a_no_op_and_other_content_a_conflict(self, store: AuditStore) -> None:
         turns = [full_turn(uuid4()) for _ in range(20)]
         for turn in turns:
             await asyncio.gather(*(store.save_turn(turn) for _ in range(8)))
@@ -50,7 +50,7 @@ class TurnContract(StoreContract):
         assert caught.value.code == "audit_record_pkey"
         assert await store.list_turns_by_session(turn.tenant_id, turn.session_id) == [turn]
 
-    async def test_a_turn_number_is_taken_once_per_session(self, store: AuditStore) -> None:
+    async def test_a_turn_number_is_unique_per_session(self, store: AuditStore) -> None:
         turn = make_turn(uuid4())
         await store.save_turn(turn)
         rival = turn.model_copy(update={"turn_id": uuid4()})
@@ -107,7 +107,7 @@ class TurnContract(StoreContract):
         with pytest.raises(ValidationError, match="since"):
             await store.list_turns_by_tenant(tenant, since=at(1).replace(tzinfo=None))
 
-    async def test_a_stream_goes_on_over_many_pages_and_equal_times(self, store: AuditStore) -> None:
+    async def test_a_stream_spans_pages_of_equal_times(self, store: AuditStore) -> None:
         tenant, session = uuid4(), uuid4()
         changes = ({"session_id": session, "turn_number": n, "timestamp": at(n // 150)} for n in range(450))
         turns = [make_turn(tenant, **change) for change in changes]
@@ -150,7 +150,7 @@ class EventContract(StoreContract):
             assert await store.save_event(event) == event.id
             assert await store.get_event(event.tenant_id, event.id) == event
 
-    async def test_saving_an_event_again_does_nothing_and_other_content_is_refused(self, store: AuditStore) -> None:
+    async def test_saving_an_event_again_is_a_no_op_and_other_content_a_conflict(self, store: AuditStore) -> None:
         event = full_event(uuid4())
         await asyncio.gather(*(store.save_event(event) for _ in range(5)))
         with pytest.raises(ConflictError) as caught:

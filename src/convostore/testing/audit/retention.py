@@ -88,7 +88,7 @@ class AuditRetentionContract(StoreContract):
         with pytest.raises(ValidationError, match="bound to one"):
             await store.for_tenant(uuid4()).drop_bodies(before=datetime(1990, 1, 1, tzinfo=UTC))
 
-    async def test_room_can_be_made_beforehand_and_again(self, store: AuditStore) -> None:
+    async def test_preparing_months_is_idempotent(self, store: AuditStore) -> None:
         store = on(store, 1995, 3)
         assert await store.prepare_months() in (0, 4)
         assert await store.prepare_months() == 0

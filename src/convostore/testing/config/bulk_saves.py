@@ -90,7 +90,9 @@ class ConfigBulkSaveContract(StoreContract):
         assert await rows.list(store, old.tenant_id, agent_of(old)) == [old]
 
     @every_config
-    async def test_lists_that_make_no_sense_are_refused(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_duplicates_invalid_items_and_a_second_tenant_are_refused(
+        self, store: ConfigStore, rows: ConfigRows
+    ) -> None:
         one, other = made(rows, 2)
         wrong = rows.make(one.tenant_id, agent_of(one))
         wrong.__dict__["revision"] = "one"

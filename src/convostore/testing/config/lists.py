@@ -41,7 +41,7 @@ class ConfigListContract(StoreContract):
         assert pages == [listed[:2], listed[2:4], listed[4:], []]
 
     @every_config
-    async def test_a_list_continues_behind_an_object(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_a_cursor_continues_a_list(self, store: ConfigStore, rows: ConfigRows) -> None:
         items = made(rows, 5)
         await rows.save_all(store, items)
         tenant, agent = items[0].tenant_id, agent_of(items[0])
@@ -53,7 +53,7 @@ class ConfigListContract(StoreContract):
             await rows.list(store, uuid4(), agent, after=listed[0])
 
     @every_config
-    async def test_a_stream_goes_on_behind_what_was_seen(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_a_stream_continues_after_its_rows_are_deleted(self, store: ConfigStore, rows: ConfigRows) -> None:
         items = made(rows, 250)
         await rows.save_all(store, items)
         listed = await rows.list(store, items[0].tenant_id, agent_of(items[0]))

@@ -25,7 +25,7 @@ class ConfigSaveContract(StoreContract):
             assert await rows.get(store, item) == item
 
     @every_config
-    async def test_the_first_save_sets_the_revision_and_the_times(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_the_first_save_sets_the_store_managed_fields(self, store: ConfigStore, rows: ConfigRows) -> None:
         item = rows.make(uuid4(), uuid4(), created_at=now().replace(year=2001), updated_at=now().replace(year=2002))
         before = now()
         await rows.save(store, item)
@@ -55,7 +55,9 @@ class ConfigSaveContract(StoreContract):
         assert await rows.get(store, original) == original
 
     @every_config
-    async def test_a_stale_copy_is_refused_and_told_the_revision(self, store: ConfigStore, rows: ConfigRows) -> None:
+    async def test_a_stale_revision_is_a_conflict_that_carries_the_stored_one(
+        self, store: ConfigStore, rows: ConfigRows
+    ) -> None:
         item = rows.make(uuid4(), uuid4())
         await rows.save(store, item)
         stale = item.model_copy()

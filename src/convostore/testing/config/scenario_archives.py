@@ -28,7 +28,7 @@ class ScenarioArchiveContract(StoreContract):
         assert await find(scenario.tenant_id, scenario.id, 4) is None
         assert await find(uuid4(), scenario.id, 3) is None
 
-    async def test_archiving_again_does_nothing_and_other_content_is_refused(self, store: ConfigStore) -> None:
+    async def test_archiving_again_is_a_no_op_and_other_content_a_conflict(self, store: ConfigStore) -> None:
         scenario = make_scenario(uuid4(), uuid4())
         tenant = scenario.tenant_id
         await store.archive_scenario_version(tenant, scenario)

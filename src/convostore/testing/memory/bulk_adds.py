@@ -20,7 +20,7 @@ from convostore.testing.factories import (
 )
 
 
-class BulkContract(StoreContract):
+class BulkAddContract(StoreContract):
     """Adding many at once."""
 
     async def test_many_episodes_are_read_back_equal(self, store: MemoryStore) -> None:
@@ -90,7 +90,7 @@ class BulkContract(StoreContract):
                 await store.add_relationships([make_relationship(a, a), make_relationship(a, a, **ends)])
             assert await store.get_relationships(tenant, agent) == []
 
-    async def test_a_missing_entity_is_told_before_an_id_that_is_taken(self, store: MemoryStore) -> None:
+    async def test_a_missing_entity_is_reported_before_an_id_that_exists(self, store: MemoryStore) -> None:
         a = make_entity(uuid4(), uuid4())
         await store.add_entity(a)
         old = make_relationship(a, a)

@@ -31,7 +31,7 @@ class EpisodeContract(StoreContract):
             assert await store.add_episode(episode) == episode.id
             assert await store.get_episode(episode.tenant_id, episode.id) == episode
 
-    async def test_adding_an_episode_again_does_nothing_and_other_content_is_refused(self, store: MemoryStore) -> None:
+    async def test_adding_an_episode_again_is_a_no_op_and_other_content_a_conflict(self, store: MemoryStore) -> None:
         (episode,) = await add_episodes(store, uuid4(), uuid4(), {"content": "first"})
         assert await store.add_episode(episode) == episode.id
         with pytest.raises(ConflictError) as caught:
@@ -107,7 +107,7 @@ class EpisodeContract(StoreContract):
         assert await store.get_episodes(tenant, agent, as_of=at(0)) == [always, past]
         assert await store.get_episodes(tenant, agent, as_of=at(10)) == [always, future]
 
-    async def test_a_list_is_continued_behind_an_item_even_if_that_is_gone(self, store: MemoryStore) -> None:
+    async def test_a_cursor_need_not_be_stored_any_more(self, store: MemoryStore) -> None:
         tenant, agent, session = uuid4(), uuid4(), uuid4()
         changes = [{"recorded_at": at(second // 2), "id": UUID(int=9 - second)} for second in range(6)]
         await add_episodes(store, tenant, agent, *({**change, "session_id": session} for change in changes))
@@ -191,7 +191,7 @@ class EpisodeSearchContract(StoreContract):
         assert await store.vector_search_episodes(query, tenant, uuid4()) == []
 
 
-class ForgettingContract(StoreContract):
+class BulkDeleteContract(StoreContract):
     """What is forgotten together."""
 
     async def test_a_group_is_deleted_with_the_edges_that_touch_it(self, store: MemoryStore) -> None:

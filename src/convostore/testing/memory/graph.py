@@ -41,7 +41,7 @@ class EntityContract(StoreContract):
             assert entity.revision == 1
             assert await store.get_entity(entity.tenant_id, entity.id) == entity
 
-    async def test_adding_an_entity_again_does_nothing_and_other_content_is_refused(self, store: MemoryStore) -> None:
+    async def test_adding_an_entity_again_is_a_no_op_and_other_content_a_conflict(self, store: MemoryStore) -> None:
         (entity,) = await add_entities(store, 1)
         again = entity.model_copy(update={"revision": 0})
         await store.add_entity(again)
@@ -51,7 +51,7 @@ class EntityContract(StoreContract):
         assert caught.value.code == "entity_pkey"
         assert await store.get_entities(entity.tenant_id, entity.agent_id) == [entity]
 
-    async def test_saving_an_entity_compares_and_sets_the_revision(self, store: MemoryStore) -> None:
+    async def test_saving_an_entity_is_a_compare_and_set_on_the_revision(self, store: MemoryStore) -> None:
         (entity,) = await add_entities(store, 1)
         stale = entity.model_copy()
         entity.name = "renamed"
@@ -135,7 +135,7 @@ class RelationshipContract(StoreContract):
                     await write(edge)
             assert await store.get_relationship(a.tenant_id, edge.id) is None
 
-    async def test_adding_a_relationship_again_does_nothing_and_other_content_is_refused(
+    async def test_adding_a_relationship_again_is_a_no_op_and_other_content_a_conflict(
         self, store: MemoryStore
     ) -> None:
         a, b = await add_entities(store, 2)
@@ -146,7 +146,7 @@ class RelationshipContract(StoreContract):
         assert caught.value.code == "relationship_pkey"
         assert await store.get_relationships(a.tenant_id, a.agent_id) == [edge]
 
-    async def test_saving_a_relationship_compares_and_sets_the_revision(self, store: MemoryStore) -> None:
+    async def test_saving_a_relationship_is_a_compare_and_set_on_the_revision(self, store: MemoryStore) -> None:
         a, b = await add_entities(store, 2)
         edge = await connect(store, a, b)
         stale = edge.model_copy()

@@ -15,7 +15,7 @@ from convostore.testing.factories import at, make_entity, make_relationship
 from convostore.testing.memory.graph import add_entities, connect
 
 
-class TemporalContract(StoreContract):
+class ValidityContract(StoreContract):
     """What was true at a moment, and what stopped being true."""
 
     async def test_lists_show_what_is_valid_at_a_moment(self, store: MemoryStore) -> None:
@@ -68,7 +68,7 @@ class TemporalContract(StoreContract):
         assert await store.invalidate_relationship(uuid4(), edge.id) is False
 
 
-class FindingContract(StoreContract):
+class EntitySearchContract(StoreContract):
     """Entities by name, type and embedding; all of a graph's lists as streams."""
 
     async def test_entities_are_found_by_name_and_type(self, store: MemoryStore) -> None:
@@ -111,7 +111,7 @@ class FindingContract(StoreContract):
         assert await found(as_of=at(9)) == [(same, 1.0), (near, 0.6)]
         assert await found(query_embedding=[-1.0, 0.0]) == []
 
-    async def test_entities_and_relationships_are_continued_and_streamed(self, store: MemoryStore) -> None:
+    async def test_entities_and_relationships_have_cursors_and_streams(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         entities = [make_entity(tenant, agent, recorded_at=at(number // 3)) for number in range(7)]
         hub = entities[0]

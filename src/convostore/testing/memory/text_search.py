@@ -58,7 +58,7 @@ class TextSearchContract(StoreContract):
         await add_episodes(store, tenant, agent, {})
         assert isinstance(await store.text_search_episodes(query, tenant, agent), list)
 
-    async def test_matches_of_equal_rank_come_by_id_and_in_pages(self, store: MemoryStore) -> None:
+    async def test_equal_ranks_are_ordered_by_id_across_pages(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         episodes = await add_episodes(store, tenant, agent, *({"id": UUID(int=n)} for n in (3, 1, 2)))
         expected = sorted(episodes, key=lambda episode: episode.id)

@@ -35,7 +35,7 @@ class VectorSearchContract(StoreContract):
     """Which episodes a vector search compares, and in which order they come."""
 
     @pytest.mark.parametrize("column", ["customer_profile_id", "session_id", "group_id", "content_type"])
-    async def test_a_filter_leaves_what_has_its_value(self, store: MemoryStore, column: str) -> None:
+    async def test_a_filter_matches_its_value(self, store: MemoryStore, column: str) -> None:
         tenant, agent = uuid4(), uuid4()
         wanted = "fact" if column == "content_type" else uuid4()
         match = await add(store, tenant, agent, **{column: wanted})
@@ -44,7 +44,7 @@ class VectorSearchContract(StoreContract):
         assert await found(store, tenant, agent, **{column: wanted}) == {match.id}
         assert await found(store, tenant, agent, **{column: other}) == set()
 
-    async def test_all_filters_together_leave_what_fits_all(self, store: MemoryStore) -> None:
+    async def test_filters_are_combined(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         changes: dict[str, Any] = {
             "customer_profile_id": uuid4(),
@@ -69,7 +69,7 @@ class VectorSearchContract(StoreContract):
         assert await found(store, tenant, agent, since=at(2), until=at(3)) == {middle}
         assert await found(store, tenant, agent, since=at(3), until=at(2)) == set()
 
-    async def test_as_of_leaves_what_was_valid_at_the_moment(self, store: MemoryStore) -> None:
+    async def test_as_of_matches_what_was_valid_then(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         always = (await add(store, tenant, agent)).id
         later = (await add(store, tenant, agent, valid_from=at(2))).id

@@ -25,7 +25,7 @@ class FieldContract(StoreContract):
             assert (await reread(store, profile)).revision == number
         assert (await reread(store, profile)).fields == {"cart": new, "city": other}
 
-    async def test_setting_the_same_field_again_does_nothing(self, store: ProfileStore) -> None:
+    async def test_setting_the_same_field_again_is_a_no_op(self, store: ProfileStore) -> None:
         (profile,) = await save_profiles(store, uuid4(), {})
         field = full_field()
         for _ in range(2):

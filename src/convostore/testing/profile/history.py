@@ -65,7 +65,7 @@ class ProfileHistoryContract(StoreContract):
         await store.delete_profile(tenant, two.id)
         assert await store.get_field_history(tenant, two.id, "city") == []
 
-    async def test_what_is_stale_expires_and_stays_in_the_history(self, store: ProfileStore) -> None:
+    async def test_stale_fields_expire_and_stay_in_the_history(self, store: ProfileStore) -> None:
         tenant = uuid4()
         fields = {f"f{n}": make_field(f"f{n}", n, expires_at=at(n)) for n in range(4)}
         one, two, other = await save_profiles(
@@ -97,7 +97,7 @@ class ProfileHistoryContract(StoreContract):
         assert await reread(store, profile) == profile
         assert await store.expire_stale_fields(tenant) == 1
 
-    async def test_fields_expire_once_while_others_are_set(self, store: ProfileStore) -> None:
+    async def test_a_field_expires_once_beside_concurrent_updates(self, store: ProfileStore) -> None:
         tenant = uuid4()
         profiles = await save_profiles(
             store, tenant, *({"fields": {"old": make_field("old", expires_at=at(1))}} for _ in range(5))
@@ -175,7 +175,7 @@ class ProfileHistoryContract(StoreContract):
         assert await store.trace_item(tenant, uuid4(), scan.id) is None
         assert await store.trace_item(uuid4(), profile.id, scan.id) is None
 
-    async def test_a_circle_of_sources_has_an_end(self, store: ProfileStore) -> None:
+    async def test_a_cycle_of_sources_terminates(self, store: ProfileStore) -> None:
         one, two = make_field("one"), make_field("two")
         one.source_item_id, two.source_item_id = two.id, one.id
         (profile,) = await save_profiles(store, uuid4(), {"fields": {"one": one, "two": two}})

@@ -31,7 +31,7 @@ async def reread(store: ProfileStore, profile: CustomerProfile) -> CustomerProfi
     return stored
 
 
-class ProfileRowContract(StoreContract):
+class ProfileSaveContract(StoreContract):
     """Profiles as a whole."""
 
     async def test_what_is_saved_is_read_back_equal(self, store: ProfileStore) -> None:
@@ -44,7 +44,7 @@ class ProfileRowContract(StoreContract):
                 find = store.get_by_channel_identity
                 assert await find(profile.tenant_id, identity.channel, identity.channel_user_id) == profile
 
-    async def test_saving_compares_and_sets_the_revision(self, store: ProfileStore) -> None:
+    async def test_saving_is_a_compare_and_set_on_the_revision(self, store: ProfileStore) -> None:
         (profile,) = await save_profiles(store, uuid4(), {})
         stale = profile.model_copy(deep=True)
         profile.verification_level = VerificationLevel.KYC_COMPLETE
@@ -146,7 +146,7 @@ class ProfileRowContract(StoreContract):
         assert await store.restore_profile(tenant, profile.id) is False
         assert await reread(store, profile) == profile
 
-    async def test_an_identity_freed_by_a_deletion_can_be_taken(self, store: ProfileStore) -> None:
+    async def test_an_identity_freed_by_a_deletion_can_be_linked(self, store: ProfileStore) -> None:
         tenant = uuid4()
         profile = await store.get_or_create(tenant, Channel.SMS, "1")
         await store.delete_profile(tenant, profile.id)
@@ -249,7 +249,7 @@ class IdentityContract(StoreContract):
         assert len(linked) == 1
         assert await store.get_by_channel_identity(tenant, Channel.SMS, "1") == linked[0]
 
-    async def test_concurrent_links_to_one_profile_all_arrive(self, store: ProfileStore) -> None:
+    async def test_concurrent_links_to_one_profile_all_succeed(self, store: ProfileStore) -> None:
         (profile,) = await save_profiles(store, uuid4(), {})
         links = (store.link_channel(profile.tenant_id, profile.id, Channel.SMS, str(n)) for n in range(8))
         await asyncio.gather(*links)

@@ -205,7 +205,7 @@ class UnmergeContract(StoreContract):
         await store.restore_profile(tenant, target.id)
         assert (await store.unmerge_profiles(tenant, target.id)).id == source.id
 
-    async def test_of_many_who_undo_a_merge_at_once_one_does(self, store: ProfileStore) -> None:
+    async def test_of_many_concurrent_unmerges_one_wins(self, store: ProfileStore) -> None:
         tenant = uuid4()
         source, target = await save_profiles(store, tenant, {"fields": {"city": make_field()}}, {})
         await store.merge_profiles(tenant, source.id, target.id)

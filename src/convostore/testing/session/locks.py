@@ -31,12 +31,12 @@ class SessionLockContract(StoreContract):
         assert second is not None
         assert second > first
 
-    async def test_of_many_that_want_the_lock_one_gets_it(self, store: SessionStore) -> None:
+    async def test_of_many_concurrent_acquires_one_gets_the_lock(self, store: SessionStore) -> None:
         (session,) = await save_sessions(store, uuid4(), {})
         tokens = await asyncio.gather(*(store.acquire_lock(session.session_id, uuid4()) for _ in range(20)))
         assert sum(token is not None for token in tokens) == 1
 
-    async def test_the_lock_of_a_worker_that_died_passes_on(self, store: SessionStore) -> None:
+    async def test_an_expired_lock_can_be_acquired_by_another(self, store: SessionStore) -> None:
         (session,) = await save_sessions(store, uuid4(), {})
         dead, next_one = uuid4(), uuid4()
         first = await store.acquire_lock(session.session_id, dead, ttl=0.1)
@@ -48,7 +48,7 @@ class SessionLockContract(StoreContract):
         assert await store.release_lock(session.session_id, dead) is False
         assert await store.acquire_lock(session.session_id, dead) is None
 
-    async def test_a_save_under_an_outdated_token_is_refused(self, store: SessionStore) -> None:
+    async def test_a_save_with_a_stale_fencing_token_is_refused(self, store: SessionStore) -> None:
         (session,) = await save_sessions(store, uuid4(), {})
         async with store.lock(session.session_id) as old:
             await store.save(session, fence=old)
@@ -62,7 +62,7 @@ class SessionLockContract(StoreContract):
         await store.save(session)
         assert await store.get(session.session_id) == session
 
-    async def test_workers_take_turns(self, store: SessionStore) -> None:
+    async def test_a_lock_serialises_workers(self, store: SessionStore) -> None:
         (session,) = await save_sessions(store, uuid4(), {})
 
         async def work() -> None:
@@ -114,7 +114,7 @@ class SessionLockContract(StoreContract):
             with pytest.raises(ValidationError, match="fence"):
                 await store.save(session, fence=fence)  # type: ignore[arg-type]
 
-    async def test_a_sweep_leaves_what_is_in_use_alone(self, store: SessionStore) -> None:
+    async def test_a_sweep_ignores_sessions_in_use(self, store: SessionStore) -> None:
         sessions = await save_sessions(store, uuid4(), {}, {})
         await store.sweep()
         assert [await store.get(session.session_id) for session in sessions] == sessions

@@ -24,7 +24,7 @@ async def save_sessions(store: SessionStore, tenant: UUID, *changes: dict[str, A
     return sessions
 
 
-class SessionRowContract(StoreContract):
+class SessionSaveContract(StoreContract):
     """Sessions by id."""
 
     async def test_what_is_saved_is_read_back_equal(self, store: SessionStore) -> None:
@@ -32,7 +32,7 @@ class SessionRowContract(StoreContract):
             assert await store.save(session) == session.session_id
             assert await store.get(session.session_id) == session
 
-    async def test_the_first_save_sets_the_revision_and_the_times(self, store: SessionStore) -> None:
+    async def test_the_first_save_sets_the_store_managed_fields(self, store: SessionStore) -> None:
         session, before = make_session(uuid4(), created_at=now().replace(year=2001)), now()
         await store.save(session)
         assert session.revision == 1
@@ -57,7 +57,7 @@ class SessionRowContract(StoreContract):
         read.step_history.clear()
         assert await store.get(original.session_id) == original
 
-    async def test_a_stale_copy_is_refused_and_told_the_revision(self, store: SessionStore) -> None:
+    async def test_a_stale_revision_is_a_conflict_that_carries_the_stored_one(self, store: SessionStore) -> None:
         (session,) = await save_sessions(store, uuid4(), {})
         stale = session.model_copy(update={"turn_count": 9})
         await store.save(session)
@@ -164,7 +164,7 @@ class SessionRowContract(StoreContract):
             await asyncio.gather(*(store.save(session, overwrite=True) for session in overwriting))
             assert sorted(session.revision for session in overwriting) == list(range(1, 9))
 
-    async def test_many_concurrent_sessions_are_all_kept(self, store: SessionStore) -> None:
+    async def test_many_concurrent_sessions_are_all_stored(self, store: SessionStore) -> None:
         tenant, agent = uuid4(), uuid4()
         sessions = [make_session(tenant, agent_id=agent) for _ in range(100)]
         await asyncio.gather(*map(store.save, sessions))
