@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from convostore.embedded import Embedded
 from convostore.postgres import PostgresConfigStore, create_pool, migrate
-from convostore.postgres.migrations.scripts import read
+from convostore.postgres.migrations import scripts
 from convostore.redis import RedisSessionStore, create_client, train_dictionary
 from convostore.replay import (
     AgentRecord,
@@ -106,7 +106,7 @@ async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engi
 async def test_the_migration_of_the_migrations_page_leads_both_ways(engines: Embedded, tmp_path: Path) -> None:
     _, example = blocks(HOWTOS / "migrations.md", "sql")
     (tmp_path / "0002_locale.sql").write_text(example)
-    migration = read(tmp_path / "0002_locale.sql")
+    migration = scripts.read(tmp_path / "0002_locale.sql")
     assert (migration.version, migration.phase, migration.compatible) == ("0002", "expand", "0001")
     async with connected(engines.postgres_dsn) as admin:
         transaction = admin.transaction()
