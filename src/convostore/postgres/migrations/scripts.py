@@ -51,7 +51,8 @@ def versions() -> tuple[str, ...]:
 
 def load() -> tuple[Migration, ...]:
     """Return the migrations, oldest first."""
-    return tuple(read(file) for file in sorted(folder().iterdir(), key=lambda file: file.name))
+    found = (file for file in folder().iterdir() if file.name.endswith(".sql"))
+    return tuple(read(file) for file in sorted(found, key=lambda file: file.name))
 
 
 def read(file: Traversable) -> Migration:
