@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -56,6 +57,10 @@ class Stores:
             profiles=self.profiles.with_interceptors(*interceptors),
             _opened=self._opened,
         )
+
+    def _end(self) -> None:
+        for store in (self.sessions, self.config, self.memory, self.audit, self.profiles):
+            store.end()
 
     async def health(self) -> dict[str, bool]:
         """Return for each kind of store whether its backend answers."""
@@ -122,10 +127,17 @@ async def open_stores(
 
     settings = load_settings({name: value for name, value in given.items() if value is not None})
     async with AsyncExitStack() as opened:
+        process = os.getpid()
         stores = await (_in_memory if settings.backend == "memory" else _on_engines)(settings, opened)
+        opened.callback(stores._end)
         if settings.sweep_every:
             await opened.enter_async_context(_swept(stores, settings.sweep_every))
-        yield stores.with_interceptors(*interceptors) if interceptors else stores
+        try:
+            yield stores.with_interceptors(*interceptors) if interceptors else stores
+        finally:
+            if os.getpid() != process:
+                # A forked child: connections and engines are the parent's, to whom a farewell would do harm.
+                opened.pop_all()
 
 
 def _tiers(settings: Settings) -> dict[str, Any]:

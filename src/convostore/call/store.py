@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from convostore.call.call import Call, Interceptor, Proceed, chain, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT, keep_deadline
 from convostore.call.effects import Effect, effect_of
+from convostore.call.lifetime import Lifetime
 from convostore.call.logs import log, log_failure
 from convostore.call.retries import retry
 from convostore.call.tenants import BindTenant, tenant_of
@@ -38,6 +39,8 @@ class Store(ABC):
     """What the store keeps, as it stands in errors, logs and traces."""
     system: ClassVar[str] = "other_sql"
     """The backend's name in OpenTelemetry's `db.system.name`."""
+    connected: ClassVar[bool] = False
+    """Whether the store has connections to a server, which belong to one event loop of one process."""
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Store(ABC):
         self._timeout = timeout
         self._clock = clock
         self._tenant: UUID | None = None
+        self._lifetime = Lifetime(connected=self.connected)
         self._interceptors: tuple[Interceptor, ...] = ()
         self._surroundings: dict[Callable[..., Any], Proceed] = {}
 
@@ -80,10 +84,15 @@ class Store(ABC):
         twin._interceptors = (*interceptors, *self._interceptors)
         return twin
 
+    def end(self) -> None:
+        """Refuse every later call of this store and its twins: what they stand on is closed."""
+        self._lifetime.end()
+
     async def health_check(self) -> bool:
         """Return whether the backend answers within the deadline; a failure is logged, not raised."""
         started = time.monotonic()
         try:
+            self._lifetime.check()
             async with asyncio.timeout(self._timeout):
                 await self._ping()
         except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
@@ -136,6 +145,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
             *store._interceptors,
             Trace(store.system),
             log,
+            store._lifetime,
             Validate(check),
             BindTenant(store._tenant),
             keep_deadline,

@@ -29,6 +29,7 @@ class PostgresStore(Store):
     """
 
     system = "postgresql"
+    connected = True
 
     def __init__(
         self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now

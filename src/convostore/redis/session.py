@@ -51,6 +51,7 @@ class RedisSessionStore(SessionStore):
     """
 
     system = "redis"
+    connected = True
 
     def __init__(
         self,

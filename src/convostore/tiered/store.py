@@ -49,6 +49,7 @@ class TieredSessionStore(SessionStore):
     """
 
     system = "postgresql"
+    connected = True
 
     def __init__(
         self,
