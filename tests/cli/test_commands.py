@@ -8,13 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from convostore import open_stores
+from convostore import __version__, open_stores
 from convostore.cli.app import REPLAY_TENANT
 from convostore.domain import verify_export
 from convostore.replay import sample
@@ -97,7 +96,7 @@ def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
 
 
 def test_the_version_is_the_package_s(run: Run) -> None:
-    assert run("--version").stdout == f"convostore {version('convostore')}\n"
+    assert run("--version").stdout == f"convostore {__version__}\n"
 
 
 def test_without_its_extra_the_command_line_names_what_to_install(run: Run) -> None:
