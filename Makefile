@@ -1,33 +1,45 @@
-# make setup demo test check bench docs   (lock build clean)
+# make setup demo lint test-fast test check bench docs   (test-lowest lock build clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
-STAMP := .venv/.setup-done
 CODE := $(wildcard src tests bench examples)
+IN_PARALLEL := --numprocesses auto --maxprocesses 4
+COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --python-version 3.11 --universal \
+	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 export PYTHON
 
-.PHONY: help setup demo test check bench docs lock build clean
+.PHONY: help setup demo lint test-fast test check test-lowest bench docs lock build clean
 
 help:
 	@sed -n 1,2p Makefile
 
-setup: $(STAMP)
+setup: .venv/.setup-done
 
-$(STAMP): requirements.lock pyproject.toml scripts/setup
-	@scripts/setup
+.venv/.setup-done: requirements.lock
+.venv-lowest/.setup-done: requirements-lowest.lock
+%/.setup-done: pyproject.toml scripts/setup src/convostore/__init__.py
+	@scripts/setup $* $(filter %.lock,$^)
 	@touch $@
 
 demo: setup
 	$(BIN)/convostore demo $(ARGS)
 
-test: setup
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 $(ARGS)
-
-check: setup
+lint: setup
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy --strict $(CODE)
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/basedpyright
+
+test-fast: setup
+	$(BIN)/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
+
+test: setup
+	$(BIN)/pytest $(IN_PARALLEL) $(ARGS)
+
+check: lint test
+
+test-lowest: .venv-lowest/.setup-done
+	.venv-lowest/bin/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
@@ -36,11 +48,11 @@ docs: setup
 	$(BIN)/mkdocs build --strict
 
 lock: setup
-	$(BIN)/uv pip compile pyproject.toml --extra all --extra testing --group dev --python-version 3.11 --universal \
-		--generate-hashes --upgrade --quiet --custom-compile-command "make lock" --output-file requirements.lock
+	$(COMPILE) --group dev --output-file requirements.lock
+	$(COMPILE) --group test --resolution lowest-direct --output-file requirements-lowest.lock
 
 build: setup
 	$(BIN)/uv build --no-build-isolation --python $(BIN)/python
 
 clean:
-	rm -rf .venv build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

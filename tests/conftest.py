@@ -14,6 +14,17 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
+SLOW_FIXTURES = frozenset({"area", "cluster", "filled", "indexed", "postgres16", "service"})
+"""Servers besides the pair that all tests share, and tables of thousands of rows."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need; a test that is slow for another reason says so itself."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SLOW_FIXTURES.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-round-trips", action="store_true", help="rewrite tests/round_trips/table.md as measured")

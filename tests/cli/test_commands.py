@@ -8,13 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from convostore import open_stores
+from convostore import __version__, open_stores
 from convostore.cli.app import REPLAY_TENANT
 from convostore.domain import verify_export
 from convostore.replay import sample
@@ -25,6 +24,7 @@ from tests.processes import alive_in, ended, until
 RECORDS = Path(sys.modules[sample.__module__].__file__ or "").with_name("sample.jsonl")
 
 
+@pytest.mark.slow
 def test_the_demo_shows_every_store_and_every_check_holds(run: Run, home: Path) -> None:
     done = run("demo")
     assert done.returncode == 0, done.stderr
@@ -54,6 +54,7 @@ async def test_a_killed_demo_leaves_no_process_and_no_file(run: Run, area: Path)
     assert os.listdir(area) == []
 
 
+@pytest.mark.slow
 async def test_a_replay_is_persistent_and_idempotent(run: Run, home: Path) -> None:
     first = run("replay", RECORDS)
     assert first.returncode == 0, first.stderr
@@ -73,6 +74,7 @@ def test_an_invalid_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> No
     assert run("replay", tmp_path / "missing.jsonl").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_schema_is_migrated_up_and_only_with_confirmation_removed(run: Run) -> None:
     assert "revision 0001" in run("migrate", "--revision", "0001").stdout
     assert run("migrate", "--revision", "base").returncode == 1
@@ -97,7 +99,7 @@ def test_every_command_has_help(run: Run, arguments: list[str]) -> None:
 
 
 def test_the_version_is_the_package_s(run: Run) -> None:
-    assert run("--version").stdout == f"convostore {version('convostore')}\n"
+    assert run("--version").stdout == f"convostore {__version__}\n"
 
 
 def test_without_its_extra_the_command_line_names_what_to_install(run: Run) -> None:
@@ -107,6 +109,7 @@ def test_without_its_extra_the_command_line_names_what_to_install(run: Run) -> N
     assert 'pip install "convostore[cli]"' in done.stderr
 
 
+@pytest.mark.slow
 async def test_a_sweep_prints_its_counts(run: Run, home: Path) -> None:
     async with open_stores(home=home) as stores:
         await stores.sessions.save(make_session(uuid4()))
@@ -114,6 +117,7 @@ async def test_a_sweep_prints_its_counts(run: Run, home: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "0 sessions demoted, 1 deleted.\n")
 
 
+@pytest.mark.slow
 async def test_an_audit_trail_is_verified_exported_and_pruned(run: Run, home: Path, tmp_path: Path) -> None:
     async with open_stores(home=home):
         assert run("replay", RECORDS).returncode == 0
@@ -145,6 +149,7 @@ async def test_an_audit_trail_is_verified_exported_and_pruned(run: Run, home: Pa
         assert run("audit", "verify", REPLAY_TENANT, "--anchors", anchors).returncode == 2
 
 
+@pytest.mark.slow
 def test_memory_is_reindexed_and_moved_to_another_model(run: Run, tmp_path: Path) -> None:
     assert run("replay", RECORDS).returncode == 0
     done = run("memory", "reindex", "--memory", "64MB")

@@ -30,17 +30,20 @@ Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 
 # A statement must be right whichever plan is chosen: its tenant must be set before anything is scanned.
-PLANNERS = {
-    "18": ("engines", {}),
-    "18, hash joins": ("engines", {"enable_nestloop": "off", "enable_mergejoin": "off"}),
-    "16, merge joins, generic plans": (
-        "postgres16",
-        {"enable_nestloop": "off", "enable_hashjoin": "off", "plan_cache_mode": "force_generic_plan"},
+HASH_JOINS = {"enable_nestloop": "off", "enable_mergejoin": "off"}
+MERGE_JOINS = {"enable_nestloop": "off", "enable_hashjoin": "off"}
+PLANNERS = [
+    pytest.param(("engines", {}), id="18"),
+    pytest.param(("engines", HASH_JOINS), id="18, hash joins", marks=pytest.mark.slow),
+    pytest.param(
+        ("postgres16", MERGE_JOINS | {"plan_cache_mode": "force_generic_plan"}),
+        id="16, merge joins, generic plans",
+        marks=pytest.mark.slow,
     ),
-}
+]
 
 
-@pytest.fixture(scope="module", params=list(PLANNERS.values()), ids=list(PLANNERS))
+@pytest.fixture(scope="module", params=PLANNERS)
 def planner(request: pytest.FixtureRequest) -> tuple[Embedded, dict[str, str]]:
     """Each version, and ways in which it may plan."""
     server, settings = request.param

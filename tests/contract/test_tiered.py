@@ -21,6 +21,7 @@ class TestSessions(SessionStoreContract):
             yield TieredSessionStore(client, PostgresSessionStore(pool))
 
 
+@pytest.mark.slow
 class TestSessionsWithoutTheHotTier(SessionStoreContract):
     @pytest.fixture
     async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:

@@ -52,6 +52,7 @@ def test_the_example_of_the_interceptors_page_runs() -> None:
     assert output_of(example) == ["session get fast"]
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_warnings_and_loads_nothing_from_other_servers(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="documentation is built with the newest versions only")
     built = subprocess.run(

@@ -22,7 +22,9 @@ AND NOT relispartition AND relname <> ALL ($1)
 """
 
 
-@pytest.fixture(scope="module", params=["engines", "postgres16"], ids=["18", "16"])
+@pytest.fixture(
+    scope="module", params=["engines", pytest.param("postgres16", marks=pytest.mark.slow)], ids=["18", "16"]
+)
 def server(request: pytest.FixtureRequest) -> Embedded:
     """Each version."""
     opened: Embedded = request.getfixturevalue(request.param)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
@@ -19,6 +20,8 @@ from convostore.postgres.annotations import bare
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at, make_scenario
 from tests.postgres.machines import Machine, check, copied
+
+pytestmark = pytest.mark.slow
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))

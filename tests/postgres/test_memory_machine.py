@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
@@ -15,6 +16,8 @@ from convostore.inmemory import InMemoryMemoryStore
 from convostore.postgres import PostgresMemoryStore
 from convostore.testing.factories import at, make_entity, make_episode, make_relationship
 from tests.postgres.machines import Machine, check, copied
+
+pytestmark = pytest.mark.slow
 
 few = st.integers(1, 4).map(lambda number: UUID(int=number))
 """Ids, of which there are so few that they meet."""

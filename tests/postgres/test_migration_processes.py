@@ -30,6 +30,8 @@ from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_migrations import snapshot
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Any]
 
 SECOND = """-- Sessions have one more column.

@@ -9,6 +9,8 @@ from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
@@ -155,6 +157,7 @@ def faults(node: dict[str, Any], empty: set[str], prefixed: set[str]) -> Iterato
         yield from faults(inner, empty, prefixed)
 
 
+@pytest.mark.slow
 async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(server: Embedded) -> None:
     found: dict[str, list[str]] = {}
     async with fresh_database(server.postgres_dsn) as dsn:

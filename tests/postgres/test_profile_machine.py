@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
@@ -20,6 +21,8 @@ from convostore.models.base import Model
 from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import at, make_asset, make_field, make_identity, make_profile
 from tests.postgres.machines import Machine, check
+
+pytestmark = pytest.mark.slow
 
 # Few values, so that what is done meets what is there.
 slots = st.integers(0, 4)

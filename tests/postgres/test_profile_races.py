@@ -104,6 +104,7 @@ async def peopled(store: PostgresProfileStore, tenant: UUID) -> list[CustomerPro
     return profiles
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_random_merges_and_links_lose_nothing_and_can_be_undone(store: PostgresProfileStore, seed: int) -> None:
     tenant, dice = uuid4(), Random(seed)

@@ -97,6 +97,7 @@ class Player:
         return token and self._random.random() < 0.5 and await self._store.release_lock(session_id, owner)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
     client: Redis, store: RedisSessionStore, seed: int
@@ -184,6 +185,7 @@ async def race(client: Redis, rounds: int) -> Counter[str]:
     return ended
 
 
+@pytest.mark.slow
 async def test_saves_that_race_demotion_promotion_and_deletion_leave_everything_consistent(client: Redis) -> None:
     ended = await race(client, rounds=80)
     assert min(ended[name] for name in ("saved", "refused", "demoted", "promoted", "deleted")) > 0

@@ -160,8 +160,10 @@ async def test_a_sweep_for_ever_outlives_failures(clock: Clock) -> None:
     await store.save(session)
     clock.ahead = 2 * HOUR
     sweeping = asyncio.create_task(sweep_for_ever(store, 0.001))
-    await until_demoted(store, session.session_id)
-    sweeping.cancel()
+    try:
+        await until_demoted(store, session.session_id)
+    finally:
+        sweeping.cancel()
 
 
 async def test_stores_that_are_opened_sweep(engines: Embedded) -> None:

@@ -79,6 +79,7 @@ async def watch(engines: Embedded, own: Embedded) -> AsyncIterator[Watch]:
         yield Watch(to_valkey, to_postgres)
 
 
+@pytest.mark.slow
 async def test_a_thousand_calls_at_once_on_default_pools_all_succeed_within_their_limits(
     kind: str, engines: Embedded, own: Embedded, watch: Watch
 ) -> None:

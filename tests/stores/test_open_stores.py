@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore import Stores, open_stores
-from convostore.embedded import open_embedded
+from convostore.embedded import Embedded, open_embedded
 from convostore.errors import ConnectionError, ValidationError
 from convostore.models import Agent, AuditEvent, Channel, CustomerProfile, Entity, Session
 from convostore.models.fields import now
@@ -60,26 +60,26 @@ async def test_every_store_returns_what_was_saved(options: dict[str, object]) ->
         assert await stores.health() == dict.fromkeys(["session", "config", "memory", "audit", "profile"], True)
 
 
-async def test_a_home_is_persistent(tmp_path: Path) -> None:
-    async with open_stores(home=tmp_path / "home") as stores:
+async def test_a_home_is_persistent(area: Path) -> None:
+    async with open_stores(home=area / "home") as stores:
         written = await write_one_of_each(stores)
-    async with open_stores(home=tmp_path / "home") as stores:
+    async with open_stores(home=area / "home") as stores:
         await assert_each_is_there(stores, written)
 
 
-async def test_a_home_can_be_opened_twice_and_shares_its_data(tmp_path: Path) -> None:
-    async with open_stores(home=tmp_path) as first, open_stores(home=tmp_path) as second:
+async def test_a_home_can_be_opened_twice_and_shares_its_data(area: Path) -> None:
+    async with open_stores(home=area / "home") as first, open_stores(home=area / "home") as second:
         await assert_each_is_there(second, await write_one_of_each(first))
 
 
-async def test_given_servers_are_used_and_left_running() -> None:
-    async with open_embedded(ephemeral=True) as engines:
-        async with open_stores(postgres_url=engines.postgres_dsn, redis_url=engines.redis_url) as stores:
-            written = await write_one_of_each(stores)
-        async with open_stores(postgres_url=engines.postgres_dsn, redis_url=engines.redis_url) as stores:
-            await assert_each_is_there(stores, written)
+async def test_given_servers_are_used_and_left_running(engines: Embedded) -> None:
+    async with open_stores(postgres_url=engines.postgres_dsn, redis_url=engines.redis_url) as stores:
+        written = await write_one_of_each(stores)
+    async with open_stores(postgres_url=engines.postgres_dsn, redis_url=engines.redis_url) as stores:
+        await assert_each_is_there(stores, written)
 
 
+@pytest.mark.usefixtures("area")
 async def test_health_is_false_when_postgresql_is_unreachable() -> None:
     async with open_embedded(ephemeral=True, postgres=False) as valkey:
         async with open_embedded(ephemeral=True, valkey=False) as postgres:

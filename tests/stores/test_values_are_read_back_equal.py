@@ -203,6 +203,7 @@ async def test_generated_values_are_read_back_equal(
     await check(backends[way.store], way, data.draw(strategies.models(way.model)))
 
 
+@pytest.mark.slow
 @EVERY_WAY
 async def test_the_limits_of_every_field_are_read_back_equal(backends: dict[str, list[Store]], way: Way) -> None:
     for example in examples(way.model):

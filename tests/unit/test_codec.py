@@ -95,6 +95,7 @@ class TestWhatIsWrittenIsReadBack:
         model: type[Model] = codec.model
         self.check(codec, data.draw(strategies.models(model)))
 
+    @pytest.mark.slow
     @EVERY_CODEC
     def test_the_limits_of_every_field(self, codec: Codec[Any]) -> None:
         model: type[Model] = codec.model

@@ -69,6 +69,12 @@ def called_in(module: ModuleType) -> Iterator[str]:
             yield from (rows.methods[node.attr] for rows in CONFIG_ROWS if node.attr in rows.methods)
 
 
+@cache
+def called_by_suites() -> dict[type, set[str]]:
+    """Return for each suite the names of the methods of a store that its tests use."""
+    return {suite: {name for module in modules_of(suite) for name in called_in(module)} for suite in SUITES.values()}
+
+
 @EVERY_SUITE
 def test_no_two_mixins_define_a_test_of_the_same_name(suite: type) -> None:
     hidden = [name for name, times in Counter(names_in(suite)).items() if times > 1]
@@ -87,8 +93,8 @@ def test_no_class_defines_a_test_twice(module: ModuleType) -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_every_contract_method_is_called(method: Method) -> None:
-    called = {name for module in modules_of(SUITES[method.contract]) for name in called_in(module)}
-    assert method.name in called, f"no test of {SUITES[method.contract].__name__} calls {method.name}"
+    suite = SUITES[method.contract]
+    assert method.name in called_by_suites()[suite], f"no test of {suite.__name__} calls {method.name}"
 
 
 def test_every_mixin_belongs_to_a_suite() -> None:
@@ -110,6 +116,7 @@ def test_tests_are_coroutines_that_take_the_store(suite: type) -> None:
         assert "store" in inspect.signature(test).parameters, name
 
 
+@pytest.mark.slow
 def test_every_suite_runs_when_subclassed_elsewhere(tmp_path: Path) -> None:
     lines = ["import pytest", "from convostore import inmemory, testing"]
     for suite in SUITES.values():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import version
 from types import ModuleType
 
 import pytest
+
+import convostore
 
 STORES = ("AuditStore", "ConfigStore", "MemoryStore", "ProfileStore", "SessionStore")
 
@@ -32,7 +35,7 @@ ENUMS = {
 }
 
 PUBLIC = {
-    "convostore": {"Call", "Effect", "Interceptor", "Stores", "open_stores"},
+    "convostore": {"Call", "Effect", "Interceptor", "Stores", "__version__", "open_stores"},
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),
@@ -80,3 +83,7 @@ def test_public_names_are_sorted_and_listed_once(name: str) -> None:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_module_has_a_docstring(name: str) -> None:
     assert importlib.import_module(name).__doc__
+
+
+def test_the_version_is_the_distribution_s() -> None:
+    assert convostore.__version__ == version("convostore")

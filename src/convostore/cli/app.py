@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -13,6 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import typer
 from rich.console import Console
 
+from convostore import __version__
 from convostore.cli import audit as auditing
 from convostore.cli import demo as demonstration
 from convostore.cli import doctor as diagnosis
@@ -49,7 +49,7 @@ def _main(
     show_version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if show_version:
-        typer.echo(f"convostore {version('convostore')}")
+        typer.echo(f"convostore {__version__}")
         raise typer.Exit
 
 
