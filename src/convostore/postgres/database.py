@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 import asyncpg
 
+from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.pool import prepare
 
@@ -41,7 +42,7 @@ class Database:
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
         """Run a statement for each of several parameter lists, all or none, and return the rows of all."""
         async with self._connection() as connection:
-            return await stream(connection, statement, each)
+            return await driver.fetch_pipelined(connection, statement, each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -63,38 +64,12 @@ class Database:
                     await self._ensure_prepared(connection)
                     yield connection
                 except asyncio.CancelledError:
-                    # asyncpg would ask the server to stop and wait for its answer, in a black hole for ever.
-                    connection.terminate()
+                    driver.abort(connection)
                     raise
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise translated(error) from error
 
     async def _ensure_prepared(self, connection: Any) -> None:
-        raw = connection._con
-        if raw not in self._prepared:
+        if (physical := driver.physical(connection)) not in self._prepared:
             await prepare(connection)
-            self._prepared.add(raw)
-
-
-async def stream(connection: Any, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
-    """Run a statement for each of several parameter lists, taking and encoding the next ones while the server works.
-
-    While the socket is full, asyncpg neither passes a cancellation on nor sees that the connection is lost. So this
-    waits beside it, and stops it when the connection has ended.
-    """
-    raw = connection._con
-    running = asyncio.ensure_future(connection.fetchmany(statement, each))
-
-    def stop(_: Any) -> None:
-        running.cancel()
-
-    def ended(_: Any) -> None:
-        raw.remove_termination_listener(stop)
-        # A call that was cancelled does not ask for what became of this.
-        if not running.cancelled():
-            running.exception()
-
-    raw.add_termination_listener(stop)
-    running.add_done_callback(ended)
-    rows: list[asyncpg.Record] = await asyncio.shield(running)
-    return rows
+            self._prepared.add(physical)

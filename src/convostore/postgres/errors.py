@@ -23,11 +23,14 @@ _LOST = ("08", "57P01", "57P02", "57P05")
 
 
 def translated(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> StoreError:
-    """Return the store error that a driver's error means. Its text is ours; the driver's would quote values."""
+    """Return the store error that a driver's error means. Its text is ours; the driver's would quote values.
+
+    An argument that the driver cannot encode is of class 22 as well, although nothing was sent.
+    """
     if isinstance(error, asyncpg.PostgresError):
         return _by_state(error)
-    if isinstance(error, ValueError):
-        return ValidationError("A value does not fit its column.", code=type(error).__name__)
+    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
+        return ValidationError("The DSN or the settings of the connection are malformed.", code=type(error).__name__)
     return ConnectionError("The connection to PostgreSQL cannot be used.", code=type(error).__name__)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from convostore.errors import ValidationError
+from convostore.postgres.driver import UnresetConnection, use_codec
 
 APPLICATION_ROLE = "convostore_app"
 MAINTENANCE_ROLE = "convostore_maintenance"
@@ -20,13 +21,6 @@ LEFT JOIN pg_catalog.pg_type AS t ON t.typname = 'vector' AND t.typtype = 'b'
 LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 WHERE r.rolname = current_user
 """
-
-
-class _Connection(asyncpg.Connection):
-    """A connection that is given back as it is: the stores leave nothing behind, so a reset would be a wasted trip."""
-
-    def get_reset_query(self) -> str:
-        return ""
 
 
 async def create_pool(
@@ -50,7 +44,7 @@ async def create_pool(
         dsn,
         min_size=min_size,
         max_size=max_size,
-        connection_class=_Connection,
+        connection_class=UnresetConnection,
         # Named and generated statements together are more than asyncpg's default of 100.
         statement_cache_size=500,
         server_settings={
@@ -77,15 +71,13 @@ async def prepare(connection: Any) -> None:
         )
     if row["vector_schema"] is None:
         raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
-    await connection.set_type_codec(
-        "vector", schema=row["vector_schema"], encoder=encode_vector, decoder=decode_vector, format="binary"
-    )
+    await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
 
 
 def encode_vector(value: list[float] | bytes) -> bytes:
     """Return a vector as pgvector's `vector_recv` reads it: two big-endian uint16 (dimensions, 0), then float32s.
 
-    Bytes are taken for a vector that was encoded before: in an array the driver would take a list for a dimension.
+    Bytes are a vector that is encoded already, as the elements of an array must be.
     """
     return value if isinstance(value, bytes) else pack(f">HH{len(value)}f", len(value), 0, *value)
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from convostore.errors import ConflictError, ConnectionError, ValidationError
+from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
 
@@ -130,7 +131,7 @@ async def _connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
         try:
             yield connection
         finally:
-            connection.terminate()
+            driver.abort(connection)
     except OSError as error:
         raise ConnectionError("PostgreSQL could not be reached.") from error
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:

@@ -25,7 +25,8 @@ from convostore.domain.revisions import (
 from convostore.errors import ConflictError
 from convostore.gateway.table import Table, Where
 from convostore.models.base import Model
-from convostore.postgres.database import Database, stream
+from convostore.postgres.database import Database
+from convostore.postgres.driver import fetch_pipelined
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.statements import Statements, split
 
@@ -119,7 +120,7 @@ class PostgresTable(Table[M]):
             # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
             batches = _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given))))
             each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
-            added = await stream(connection, self._statements.insert_all(), each)
+            added = await fetch_pipelined(connection, self._statements.insert_all(), each)
             missing.difference_update(map(tuple, added))
             for keys in _batches(map(list, _sorted(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]

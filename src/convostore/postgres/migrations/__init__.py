@@ -11,6 +11,7 @@ from typing import Any
 import asyncpg
 
 from convostore.errors import ConnectionError, StoreError, ValidationError
+from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.scripts import statements, versions
 
@@ -75,7 +76,7 @@ async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
             try:
                 yield connection
             finally:
-                connection.terminate()
+                driver.abort(connection)
     except TimeoutError as error:
         raise ConnectionError("The database was not ready in time.", outcome="unknown", code="timeout") from error
     except OSError as error:
@@ -113,7 +114,7 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
             await bind.run_sync(run, target)
             await bind.commit()
     except DBAPIError as error:
-        raise (getattr(error.orig, "__cause__", None) or error) from error
+        raise driver.beneath(error) from error
     finally:
         await engine.dispose()
 

@@ -1,0 +1,97 @@
+"""What the stores rely on in asyncpg beyond its documented interface: each reliance is named, explained and tested.
+
+Nothing else in convostore touches the driver's internals. Tests: tests/postgres/test_driver.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import asyncpg
+
+
+class UnresetConnection(asyncpg.Connection):
+    """A connection that is returned to its pool as it is: the stores leave no state behind, and a reset costs a trip.
+
+    Relies on: a pool sends what `get_reset_query` returns, and nothing if that is empty.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def physical(connection: Any) -> Any:
+    """Return the connection behind what a pool has handed out; it lives as long as its socket.
+
+    Relies on: `acquire` returns a proxy, a new one each time, which holds the connection as `_con`.
+    """
+    return connection._con
+
+
+def abort(connection: Any) -> None:
+    """Close a connection without asking the server to cancel, and without waiting for it.
+
+    Relies on: `terminate` closes the socket at once, also while a query runs, and the pool replaces the connection. A
+    cancelled query would send a cancel request and wait for the reply, in a network that drops packets for ever. A
+    connection that is lost has gone back to its pool already, and then `terminate` is an InterfaceError.
+    """
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
+
+
+async def fetch_pipelined(connection: Any, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
+    """Run a statement for each of several argument lists, in one implicit transaction; return the rows of all.
+
+    The next lists are taken and encoded while the server works.
+
+    Relies on: `fetchmany` sends Bind and Execute for every list and Sync once. While the socket is full it neither
+    passes a cancellation on nor notices that the connection is lost; so this waits beside it, and cancels it when a
+    termination listener is called, which happens for a loss and for `abort` alike.
+
+    Raises:
+        asyncpg.ConnectionDoesNotExistError: the connection was lost.
+    """
+    raw = physical(connection)
+    running = asyncio.ensure_future(connection.fetchmany(statement, each))
+
+    def cancel(_: Any) -> None:
+        running.cancel()
+
+    def finish(_: Any) -> None:
+        raw.remove_termination_listener(cancel)
+        if not running.cancelled():
+            running.exception()  # retrieved: a cancelled caller does not ask for it
+
+    raw.add_termination_listener(cancel)
+    running.add_done_callback(finish)
+    try:
+        rows: list[asyncpg.Record] = await asyncio.shield(running)
+    except asyncio.CancelledError:
+        caller = asyncio.current_task()
+        if caller and not caller.cancelling():
+            raise asyncpg.ConnectionDoesNotExistError("the connection was lost") from None
+        raise
+    return rows
+
+
+async def use_codec(
+    connection: Any, name: str, schema: str, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any]
+) -> None:
+    """Let a connection pass values of a type in binary.
+
+    Relies on: the codec also converts the elements of the type's arrays, where `encode` may be given bytes; a list
+    would be taken for one more dimension of the array.
+    """
+    await connection.set_type_codec(name, schema=schema, encoder=encode, decoder=decode, format="binary")
+
+
+def beneath(error: Any) -> BaseException:
+    """Return the driver's error beneath one of SQLAlchemy's, or that error if there is none.
+
+    Relies on: the dialect's `orig` is an error of its own, raised from the driver's.
+    """
+    found: BaseException = getattr(error.orig, "__cause__", None) or error
+    return found
