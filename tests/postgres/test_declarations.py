@@ -12,7 +12,7 @@ from convostore.domain.declarations import DECLARATIONS, SESSION
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.postgres.annotations import column_type, is_optional
-from convostore.postgres.vectors import EPISODES
+from convostore.postgres.vector_statements import EPISODES
 
 PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {
     # table: model, columns that do not follow from its fields, fields that are rows of other tables

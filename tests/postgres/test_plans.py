@@ -54,7 +54,7 @@ STATEMENTS: dict[str, list[str]] = {
     },
 }
 
-WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "statements.py", "vectors.py"}
+WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "statements.py", "vector_statements.py"}
 """The modules that write SQL of their own: `reindexing` is an administrator's, and the others' is in `STATEMENTS`."""
 
 TABLES = """

@@ -24,7 +24,8 @@ from convostore.postgres.queries import compiled, queries
 from convostore.postgres.session_table import InvalidatingStatements, SessionStatements
 from convostore.postgres.statements import EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements
 from convostore.postgres.tenancy import BIND_TENANT, BOUND, MACROS
-from convostore.postgres.vectors import EPISODES, FIXED, RULES, Search, VectorStatements, numbered
+from convostore.postgres.vector_statements import EPISODES, FIXED, RULES, VectorStatements, numbered
+from convostore.postgres.vectors import Search
 from tests.postgres.query_blocks import tables, unbound, unnamed
 
 FILES = sorted(file.name.removesuffix(".sql") for file in files("convostore.postgres").joinpath("sql").iterdir())

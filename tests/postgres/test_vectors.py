@@ -17,10 +17,11 @@ from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ValidationError
 from convostore.models import Episode
 from convostore.operations.reembedding import reembed
-from convostore.postgres import PostgresMemoryStore, create_pool, migrate, reindexing, spaces, vectors
+from convostore.postgres import PostgresMemoryStore, create_pool, migrate, reindexing, spaces, vector_statements
 from convostore.postgres.hybrid import fused
 from convostore.postgres.reindexing import reindex
-from convostore.postgres.vectors import EPISODES, FIXED, Search, VectorStatements, margin, numbered
+from convostore.postgres.vector_statements import EPISODES, FIXED, VectorStatements, numbered
+from convostore.postgres.vectors import Search, margin
 from convostore.replay.embedder import HashingEmbedder
 from convostore.testing.factories import at, make_episode
 from tests.postgres.databases import connected, fresh_database
@@ -85,7 +86,7 @@ def episode(dice: Random, number: int, *, dimensions: int = DIMENSIONS, tenant: 
 @pytest.fixture
 async def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a space be large from 200 episodes on."""
-    for module in (spaces, vectors, reindexing):
+    for module in (spaces, vector_statements, reindexing):
         monkeypatch.setattr(module, "EXACT_ROWS", LARGE)
 
 

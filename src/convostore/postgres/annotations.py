@@ -1,4 +1,4 @@
-"""What the type of a model's field says of its column."""
+"""Column types, derived from the types of a model's fields."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def is_optional(annotation: Any) -> bool:
 
 
 def column_type(annotation: Any) -> str:
-    """Return the PostgreSQL type of a field: scalars and lists of ids are columns, what is nested is jsonb."""
+    """Return the PostgreSQL type of a field: a scalar type, an array of ids or texts, a vector, or else jsonb."""
     kind = bare(annotation)
     if kind in _SCALARS:
         return _SCALARS[kind]

@@ -1,4 +1,4 @@
-"""The audit store on PostgreSQL, whose tables refuse every change to every role."""
+"""The audit store on PostgreSQL, in append-only tables."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FILTERS = {
 
 
 class PostgresAuditStore(PostgresStore, BodyAuditStore):
-    """Turns and events on PostgreSQL: records in one table that stays, bodies in one partition for each month."""
+    """Turns and events on PostgreSQL: records in one table that is kept, bodies partitioned by month."""
 
     async def list_turns_by_session(
         self,
@@ -94,7 +94,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
     ) -> list[AuditHead]:
         first, last = (str(session_id),) * 2 if session_id else ("", "~")
         if after is not None:
-            # The text that comes next: no chain's name has a space.
+            # The smallest text after this chain: no name of a chain contains a space.
             first = max(first, f"{after.session_id or ''} ")
         query = queries("audit").heads(
             tenant_id=tenant_id, first_chain=first, last_chain=last, limit=limit, offset=offset
@@ -172,7 +172,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
 def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     """Return the statement of a list by time, newest first, then by id.
 
-    Parameters: tenant, limit, offset, the place of what it comes after (time and id), values of the filters.
+    Parameters: tenant, limit, offset, the cursor (time and id) if it has one, values of the filters.
     """
     first = 6 if after else 4
     conditions = [BIND_TENANT, "t.tenant_id = $1", f"t.kind = '{kind}'"]
@@ -181,14 +181,14 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     order = 'ORDER BY t."timestamp" DESC, t.record_id LIMIT $2::bigint'
     if not after:
         return f"{select} {order} OFFSET $3::bigint"
-    # In two parts, so that each reads its page off an index.
+    # Keyset pagination in two branches: the planner uses the index for the order of each.
     behind = ('t."timestamp" = $4 AND t.record_id > $5', 't."timestamp" < $4')
     parts = " UNION ALL ".join(f"({select} AND {place} {order} + $3::bigint)" for place in behind)
     return f"SELECT t.* FROM ({parts}) AS t {order} OFFSET $3::bigint"
 
 
 def _column(items: Sequence[Model], name: str, filed: tuple[str, ...] | None = None) -> list[Any]:
-    """Return a value of each item, None where it has none or where only others are filed by it."""
+    """Return one field of every item, NULL where it has none or does not store it beside the body."""
     return [getattr(item, name, None) if filed is None or name in filed else None for item in items]
 
 

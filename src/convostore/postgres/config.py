@@ -18,11 +18,12 @@ from convostore.models.fields import now
 from convostore.postgres.decoding import constructed
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
-from convostore.postgres.vectors import RULES, VectorSearch
+from convostore.postgres.vector_statements import RULES
+from convostore.postgres.vectors import VectorSearch
 
 
 class PostgresConfigStore(PostgresStore, TableConfigStore):
-    """Agents and what belongs to them on PostgreSQL."""
+    """Agents and what they own on PostgreSQL."""
 
     def __init__(
         self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now

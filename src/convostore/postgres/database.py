@@ -1,4 +1,4 @@
-"""One statement per call on a pool; its errors in our vocabulary, its socket cut, not waited for, on cancellation."""
+"""Runs statements on a pool: driver errors become store errors, and a cancelled call aborts its connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convostore.postgres.pool import prepare
 
 
 class Database:
-    """Runs statements on a pool that somebody else opens and closes."""
+    """Runs statements on a pool that it does not own."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
@@ -40,13 +40,13 @@ class Database:
             return await connection.fetchval(statement, *parameters)
 
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
-        """Run a statement for each of several parameter lists, all or none, and return the rows of all."""
+        """Run a statement for each of several argument lists, pipelined in one transaction; return the rows of all."""
         async with self._connection() as connection:
             return await driver.fetch_pipelined(connection, statement, each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """Run several statements on one connection, all or none."""
+        """Run statements on one connection in a transaction."""
         async with self._connection() as connection:
             await connection.execute("BEGIN")
             try:

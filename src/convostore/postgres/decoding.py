@@ -1,4 +1,4 @@
-"""Stored values to what models hold, without validation: they were validated when they were written.
+"""Decodes stored values to the values of model fields, without validation: they were validated on write.
 
 A decoder follows from the type of a field. Most types need none: the driver, or a JSON parser, gives them as they are.
 """
@@ -25,7 +25,7 @@ _SCALARS: dict[Any, Decoder] = {
     UUID: UUID,
     datetime: datetime.fromisoformat,
     AwareDatetime: datetime.fromisoformat,
-    # jsonb keeps a number as decimal digits: 1e23 comes back as an integer.
+    # jsonb stores numbers as numeric: 1e23 is returned as an integer.
     float: float,
 }
 

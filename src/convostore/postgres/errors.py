@@ -1,4 +1,4 @@
-"""What PostgreSQL's and asyncpg's errors mean in the vocabulary of the stores, by SQLSTATE."""
+"""Translates the errors of PostgreSQL and asyncpg into store errors, by SQLSTATE."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import asyncpg
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
 
 _TRANSIENT = {
-    # What the server refused, or rolled back, and may do at the next try. Classes first, then single codes.
+    # Retryable: the server refused the statement or rolled it back. Keys are classes or whole codes.
     "08": "The connection to PostgreSQL was lost.",
     "53": "PostgreSQL is out of a resource.",
     "57": "PostgreSQL is shutting down, starting up, or was told to stop the call.",
     "58": "PostgreSQL met an error of its system.",
     "25006": "PostgreSQL is read-only at the moment.",
-    "40": "PostgreSQL rolled the call back for another one's sake.",
+    "40": "PostgreSQL rolled the call back: serialization failure or deadlock.",
     "55P03": "Another call held a lock for too long.",
     "55006": "Something in PostgreSQL is in use.",
 }
 
 _LOST = ("08", "57P01", "57P02", "57P05")
-"""After these the server may have committed and only the answer be missing."""
+"""After these the outcome is unknown: the server may have committed before the connection was lost."""
 
 
 def translated(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> StoreError:
-    """Return the store error that a driver's error means. Its text is ours; the driver's would quote values.
+    """Return the store error for a driver's error. The message is never the driver's, which may quote values.
 
-    An argument that the driver cannot encode is of class 22 as well, although nothing was sent.
+    An argument that the driver cannot encode has SQLSTATE 22000, although nothing was sent.
     """
     if isinstance(error, asyncpg.PostgresError):
         return _by_state(error)

@@ -15,9 +15,9 @@ _TYPES = dict(
 
 
 def fused(search: Search) -> str:
-    """Return the statement that fuses a vector search with a text search of as many, filtered by the same.
+    """Return the statement that fuses a vector search with a text search of the same filters and limit.
 
-    Its parameters are those of the vector search, then query, language and prefix of the text search, limit and offset.
+    Parameters: those of the vector search, then query, language and prefix of the text search, limit and offset.
     """
     query, language, prefix, limit, offset = (f"${len(search.arguments) + number}" for number in range(1, 6))
     filters = ", ".join(f"{search.numbers.get(name, 'NULL')}::{kind}" for name, kind in _TYPES.items())

@@ -1,4 +1,4 @@
-"""Models to rows and back: one column per field, its type and conversions read off the model."""
+"""Maps models to rows and back: one column per field, with types and conversions derived from the model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ M = TypeVar("M", bound=Model)
 
 
 def quoted(name: str) -> str:
-    """Return a column's name as SQL writes it: several are words of SQL, such as `timestamp`."""
+    """Return a column's name as a quoted identifier: several are key words of SQL, such as `timestamp`."""
     return f'"{name}"'
 
 
 class RowMapping(Generic[M]):
-    """How one model stands in rows whose columns are its fields, in their order.
+    """Maps one model to rows whose columns are its fields, in their order.
 
     Attributes:
         columns: the names of the fields.
@@ -48,7 +48,7 @@ class RowMapping(Generic[M]):
 
     @cached_property
     def _decoders(self) -> list[tuple[str, Decoder]]:
-        """The columns whose values are not what the model holds."""
+        """The columns whose values must be decoded."""
         types = {name: field.rebuild_annotation() for name, field in self._model.model_fields.items()}
         decoders = (
             (name, of_json(kind) if self.types[name] == "jsonb" else of_enum(kind)) for name, kind in types.items()
@@ -56,7 +56,7 @@ class RowMapping(Generic[M]):
         return [(column, decode) for column, decode in decoders if decode]
 
     def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
-        """Return the values of an item's columns, all or these, as the driver takes them."""
+        """Return an item's columns, all or these, as arguments for the driver."""
         values, encoders = item.__dict__, self._encoders
         return [
             encode(values[column]) if (encode := encoders[column]) and values[column] is not None else values[column]
@@ -64,11 +64,11 @@ class RowMapping(Generic[M]):
         ]
 
     def listed(self, column: str) -> str:
-        """Return the type of the elements of a list of a column's values, as `lists` gives them."""
+        """Return the element type of the array in which `lists` passes a column."""
         return "text" if self.types[column].endswith("[]") else self.types[column]
 
     def lists(self, rows: list[list[Any]]) -> list[list[Any]]:
-        """Return rows of parameters as a list for each column."""
+        """Return rows of arguments as one array per column, for `unnest`."""
         values = [list(column) for column in zip(*rows, strict=True)]
         for number, column in enumerate(self.columns):
             encode = _LISTED.get("[]" if self.types[column].endswith("[]") else self.types[column])
@@ -81,10 +81,10 @@ class RowMapping(Generic[M]):
         return self.models((row,), tenant_id)[0]
 
     def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> list[M]:
-        """Return rows as models. They begin with the columns; what comes after those is left out.
+        """Return rows as models. A row starts with the columns; further ones are ignored.
 
         Raises:
-            StoreError: a row belongs to another tenant than the one asked for, which must never happen.
+            StoreError: a row belongs to another tenant, which row-level security rules out.
         """
         model, columns, fields, decoders = self._model, self.columns, self._fields, self._decoders
         found = []
@@ -113,4 +113,4 @@ def _array_text(values: list[Any]) -> str:
 
 
 _LISTED: dict[str, Callable[[Any], Any]] = {"vector": encode_vector, "[]": _array_text}
-"""How values that are lists themselves stand in a list."""
+"""Encoders for elements that are lists themselves, which asyncpg would take for another dimension."""

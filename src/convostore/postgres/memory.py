@@ -21,7 +21,8 @@ from convostore.postgres.hybrid import fused
 from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
-from convostore.postgres.vectors import EPISODES, VectorSearch
+from convostore.postgres.vector_statements import EPISODES
+from convostore.postgres.vectors import VectorSearch
 
 
 class PostgresMemoryStore(PostgresStore, TableMemoryStore):
@@ -49,7 +50,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
 
     async def add_embeddings(self, tenant_id: UUID, embedding_model: str, embeddings: dict[UUID, list[float]]) -> int:
-        # In one order, so that two calls for the same episodes wait for each other instead of both.
+        # Rows are locked in the order of their keys, so that concurrent calls cannot deadlock.
         ids = sorted(embeddings)
         vectors = [encode_vector(embeddings[item]) for item in ids]
         query = queries("spaces").add_embeddings(

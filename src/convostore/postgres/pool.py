@@ -1,4 +1,4 @@
-"""Connections: pools that run as the application role, and what a connection must be and know before it is used."""
+"""Pools whose connections run as the application role, and the check of a new connection."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def create_pool(
         min_size=min_size,
         max_size=max_size,
         connection_class=UnresetConnection,
-        # Named and generated statements together are more than asyncpg's default of 100.
+        # More than asyncpg's default of 100: named queries, and one generated statement per set of filters.
         statement_cache_size=500,
         server_settings={
             "application_name": "convostore",
@@ -58,7 +58,7 @@ async def create_pool(
 
 
 async def prepare(connection: Any) -> None:
-    """Make a connection fit for the stores: refuse a role that row-level security does not bind, and learn `vector`.
+    """Check the role of a new connection and register the codec of `vector`.
 
     Raises:
         ValidationError: the connection's role is a superuser or may bypass row-level security.
@@ -77,7 +77,7 @@ async def prepare(connection: Any) -> None:
 def encode_vector(value: list[float] | bytes) -> bytes:
     """Return a vector as pgvector's `vector_recv` reads it: two big-endian uint16 (dimensions, 0), then float32s.
 
-    Bytes are a vector that is encoded already, as the elements of an array must be.
+    Bytes are returned as they are: the elements of an array are encoded beforehand.
     """
     return value if isinstance(value, bytes) else pack(f">HH{len(value)}f", len(value), 0, *value)
 

@@ -1,4 +1,4 @@
-"""The profile store on PostgreSQL: profiles are read as documents, and a change is written by one statement."""
+"""The profile store on PostgreSQL: profiles are read as JSON documents, and a change is one statement."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
 
 
 def _merge(tenant_id: UUID, change: Change) -> str | None:
-    """Return the row that remembers a merge; its order among those into one profile is that of the revisions."""
+    """Return the row that stores a merge, ordered among those into the same profile by the target's revision."""
     if change.merge is None:
         return None
     source, target = change.merge.source.id, change.merge.target.id

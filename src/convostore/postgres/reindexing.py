@@ -1,4 +1,4 @@
-"""Indexes of large spaces: built and dropped online, one process at a time, by the owner of the schema."""
+"""HNSW indexes of large spaces, created and dropped CONCURRENTLY by the owner of the schema."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
 
-_LOCK = 0x7265696E646578  # "reindex": the advisory lock that one reindexing process holds
+_LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
 _POLL = 0.2
 
 _EXISTING = """
@@ -25,8 +25,8 @@ FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexre
 WHERE i.indrelid = 'convostore.episode'::regclass AND starts_with(c.relname, $1)
 """
 
-# As Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using HNSW graphs", 2018, have them:
-# m edges per node and layer, and how many candidates are looked at for them.
+# m edges per node and layer, ef_construction candidates per insertion: Malkov and Yashunin, "Efficient and robust
+# approximate nearest neighbor search using HNSW graphs", 2018.
 _CREATE = """
 CREATE INDEX CONCURRENTLY {name} ON convostore.episode
 USING hnsw ((direction::{schema}.halfvec({dimensions})) {schema}.halfvec_ip_ops) WITH (m = 24, ef_construction = 200)
@@ -40,7 +40,7 @@ SELECT phase, blocks_done::float / nullif(blocks_total, 0) AS share FROM pg_stat
 
 @dataclass(frozen=True)
 class Space:
-    """The vectors of one tenant with one number of dimensions, and how many there are."""
+    """The vectors of one tenant and number of dimensions."""
 
     tenant_id: UUID
     dimensions: int
@@ -49,7 +49,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Reindexed:
-    """What a call did, by the names of the indexes."""
+    """The names of the indexes that a call built, dropped and kept."""
 
     built: list[str]
     dropped: list[str]
@@ -57,29 +57,29 @@ class Reindexed:
 
 
 Watch = Callable[[Space, str, float], None]
-"""Is told the space whose index is being built, PostgreSQL's name of the phase, and how much of it is done, 0 to 1."""
+"""Receives the space, and the phase of pg_stat_progress_create_index with the share of it that is done, 0 to 1."""
 
 
 async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: Watch | None = None) -> Reindexed:
     """Give every space of more than 20,000 episodes an index, and drop those of smaller ones. Reads and writes go on.
 
-    A build that was interrupted leaves an index that no search uses; the next call drops it and builds it again.
+    An interrupted build leaves an invalid index, which no search uses; the next call drops it and builds it again.
 
     Args:
         dsn: the database; its user must be a superuser, or the one that migrated it.
-        memory: how much a build may use, as PostgreSQL writes it; the graph should fit: about 3 KiB and 2 bytes per
+        memory: `maintenance_work_mem` of a build, such as `"512MB"`. The graph should fit: about 3 KiB and 2 bytes per
             dimension for each episode. A build that needs more takes much longer.
-        workers: how many more processes build; they share memory in `/dev/shm`.
-        watch: is told how a build goes on.
+        workers: `max_parallel_maintenance_workers`; they share memory in `/dev/shm`.
+        watch: receives the progress of a build.
 
     Raises:
-        ConflictError: another process is at it.
-        ValidationError: `memory` is no amount, or the user may not do this.
+        ConflictError: another process is reindexing.
+        ValidationError: `memory` is not a memory size, or the user lacks the privileges.
         ConnectionError: the server cannot be reached.
     """
     async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn) as watcher:
         if not await owner.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
-            raise ConflictError("Another process is building the indexes.")
+            raise ConflictError("Another process is reindexing.")
         await owner.execute("SELECT set_config('maintenance_work_mem', $1, false)", memory)
         await owner.execute("SELECT set_config('max_parallel_maintenance_workers', $1, false)", str(workers))
         wanted = {index_name(s.tenant_id, s.dimensions): s for s in await _spaces(dsn) if s.episodes > EXACT_ROWS}
@@ -105,7 +105,7 @@ async def tenants_with_embeddings(dsn: str) -> list[UUID]:
     """Return the tenants that have embeddings.
 
     Raises:
-        ValidationError: the user may not ask this.
+        ValidationError: the user lacks the privileges.
         ConnectionError: the server cannot be reached.
     """
     return sorted({space.tenant_id for space in await _spaces(dsn)})
@@ -135,7 +135,7 @@ async def _connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
     except OSError as error:
         raise ConnectionError("PostgreSQL could not be reached.") from error
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
-        refused = "memory: is no amount that PostgreSQL knows"
+        refused = "memory: is not a memory size that PostgreSQL accepts"
         if isinstance(error, asyncpg.InsufficientPrivilegeError):
             refused = "postgres_url: its user is neither a superuser nor the one that migrated the schema"
         raise ValidationError(refused) from error

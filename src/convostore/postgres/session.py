@@ -1,4 +1,4 @@
-"""The session store on PostgreSQL: one table, one tier, one statement per call."""
+"""The session store on PostgreSQL: one table, one tier, one statement per call, two for a sweep."""
 
 from __future__ import annotations
 
@@ -134,20 +134,20 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return False
 
-    # What follows is for the tier in front of this store, within calls of its own.
+    # `SystemOfRecord`: called by the tiered store within its own calls.
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
-        """Return a session and the generation of its tenant's hot copies, as they are at one moment."""
+        """Return a session and the generation of its tenant's hot copies, from one snapshot."""
         query = queries("session").get_session_and_generation(session_id=session_id, tenant_id=tenant_id)
         row = await self._database.fetchrow(*query)
         return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
-        """Save a session; on request begin the next generation of its tenant's hot copies in the same statement."""
+        """Save a session; on request increment the generation of its tenant's hot copies in the same statement."""
         await self._sessions.write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
 
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
-        """Delete a session and return its tenant; on request begin the next generation of its copies as well."""
+        """Delete a session and return its tenant; on request increment the generation in the same statement."""
         query = queries("session").delete_session(
             session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies
         )
@@ -155,7 +155,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return holder
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
-        """Delete sessions that are too old; return their tenants and ids."""
+        """Delete the oldest sessions past `max_age`, tenant by tenant, pipelined; return their tenants and ids."""
         if self._max_age is None:
             return []
         before = self._clock() - self._max_age
@@ -170,7 +170,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return await self._database.fetchval(*queries("session").generation_of_copies(tenant_id=tenant_id)) or 0
 
     async def invalidate_copies(self, tenant_id: UUID) -> None:
-        """Begin the next generation of a tenant's hot copies."""
+        """Increment the generation of a tenant's hot copies, which invalidates them."""
         await self._database.fetchval(*queries("session").invalidate_copies(tenant_id=tenant_id))
 
     def _session(self, row: Any, tenant_id: UUID) -> Session:

@@ -1,4 +1,4 @@
-"""The table of sessions: a save may depend on a fencing token, and may begin the next generation of hot copies."""
+"""The table of sessions: saves may check a fencing token and increment the generation of hot copies."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from convostore.postgres.table import PostgresTable
 
 
 class SessionStatements(Statements):
-    """Saves that take a fencing token as their last parameter, None for none."""
+    """Saves with a fencing token as last parameter; NULL is not checked."""
 
     _more_state = ", coalesce(t.fence, 0) AS fence"
 
-    def _also(self, number: int) -> str:
+    def _further(self, number: int) -> str:
         return f" AND (${number}::bigint IS NULL OR coalesce(t.fence, 0) <= ${number})"
 
 
 class InvalidatingStatements(SessionStatements):
-    """Saves that also begin the next generation of the tenant's hot copies."""
+    """Saves that also increment the generation of the tenant's hot copies."""
 
     def _save_new(self) -> str:
         return self._invalidating(super()._save_new())

@@ -1,4 +1,4 @@
-"""Spaces, the vectors of one tenant with one number of dimensions: which have an index, which searches leave many."""
+"""Which spaces (tenant and number of dimensions) have an HNSW index, and which searches have large filtered sets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convostore.postgres.database import Database
 from convostore.postgres.queries import queries
 
 EXACT_ROWS = 20_000
-"""Up to how many rows a search compares all of them."""
+"""The largest filtered set that is searched exactly."""
 
 INDEX_PREFIX = "episode_hnsw_"
 
@@ -26,9 +26,9 @@ def index_name(tenant_id: UUID, dimensions: int) -> str:
 
 
 class Spaces:
-    """Which spaces have an index, as the catalogue said at most 30 seconds ago.
+    """Which spaces have an index, from the catalogue, cached for 30 seconds.
 
-    A search is right without the index it could have used, and with one that is gone.
+    A stale answer costs time, not correctness: a search is correct without its index, and with one that was dropped.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,7 +37,7 @@ class Spaces:
         self._expires = 0.0
 
     async def schema_of(self, index: str) -> str | None:
-        """Return the schema of pgvector if there is such an index and it is complete, else None."""
+        """Return the schema of pgvector if this index exists and is valid, else None."""
         if time.monotonic() >= self._expires:
             self._schemas = dict(await self._database.fetch(*queries("spaces").indexes(prefix=INDEX_PREFIX)))  # type: ignore[arg-type]
             self._expires = time.monotonic() + _SPACES_LIFE
@@ -45,18 +45,18 @@ class Spaces:
 
 
 class Sizes:
-    """Which searches leave more than an exact one compares, as counted at most 5 seconds ago."""
+    """Whether the filtered set of a search is larger than an exact search compares, cached for 5 seconds (LRU)."""
 
     def __init__(self) -> None:
         self._large: OrderedDict[Hashable, tuple[bool, float]] = OrderedDict()
 
     def get(self, search: Hashable) -> bool | None:
-        """Return whether a search leaves many; None if that is not known."""
+        """Return whether the filtered set of a search is large; None if that is not cached."""
         large, expires = self._large.get(search, (None, 0.0))
         return large if time.monotonic() < expires else None
 
     def put(self, search: Hashable, *, large: bool) -> None:
-        """Remember what was counted."""
+        """Cache a count."""
         self._large.pop(search, None)
         self._large[search] = (large, time.monotonic() + _SIZES_LIFE)
         if len(self._large) > _SIZES:

@@ -1,8 +1,6 @@
 """The statements of one table that follow from its declaration: select, count, insert, save, delete, restore, purge.
 
-Every statement names its tenant twice, at no extra round trip: in a scalar subquery that sets the tenants of row-level
-security for the statement's own transaction, and as `tenant_id = $1`. The subquery depends on nothing in the statement,
-so the planner makes it a one-time filter, which is evaluated before any row is read or written.
+Every statement binds its tenant (see `tenancy`) and compares `tenant_id = $1`.
 """
 
 from __future__ import annotations
@@ -17,14 +15,14 @@ from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.tenancy import BIND_TENANT, BOUND, bound_row
 
 Shape = tuple[tuple[str, str], ...]
-"""What a statement filters by: columns and comparisons, in the order of their parameters."""
+"""The filters of a statement: columns and comparison templates, in the order of their parameters."""
 
 EQUAL, SINCE, UNTIL = "{} = {}", "{} >= {}", "{} < {}"
 STARTED, NOT_ENDED = "({0} IS NULL OR {0} <= {1})", "({0} IS NULL OR {0} > {1})"
 
 
 class Statements:
-    """Writes the SQL of one table; the first parameter is always the tenant."""
+    """Generates the SQL of one table; `$1` is always the tenant."""
 
     _more_state = ""
     """Further columns of `state`, after a comma."""
@@ -43,14 +41,14 @@ class Statements:
         self.save_all = cache(self._save_all)
 
     def _select(self, shape: Shape, order: tuple[str, ...] | None = None, *, after: bool = False) -> str:
-        """SELECT; parameters: tenant, values of the shape, limit, offset, and the position of what it comes after."""
+        """SELECT a page; parameters: tenant, values of the shape, limit, offset, and the cursor's values if `after`."""
         conditions, used = self._conditions(shape)
         limit, offset = f"${used + 1}::bigint", f"${used + 2}::bigint"
         select = f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {conditions}"
         page = f"ORDER BY {ordering(self._declaration, order)} LIMIT {limit}"
         if not after:
             return f"{select} {page} OFFSET {offset}"
-        # One part for each column in which a row may differ first, so that each reads its page off an index.
+        # Keyset pagination with mixed directions: one branch per column that may decide, each in the order of an index.
         position = self._declaration.position(order)
         equal: list[str] = []
         parts: list[str] = []
@@ -64,7 +62,7 @@ class Statements:
         return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS t {page} OFFSET {offset}"
 
     def _select_keys(self) -> str:
-        """SELECT the rows with these keys; parameters: tenant, a list for each column of the key."""
+        """SELECT by keys; parameters: tenant, an array per key column."""
         listed = ", ".join(
             f"${number}::{self._mapping.types[column]}[]" for number, column in enumerate(self._declaration.key, 2)
         )
@@ -74,9 +72,9 @@ class Statements:
         )
 
     def _insert_all(self) -> str:
-        """INSERT rows whose key is new; parameters: tenant, a list for each column, the write id if it has revisions.
+        """INSERT rows ON CONFLICT DO NOTHING; parameters: tenant, an array per column, the write id if revisioned.
 
-        A list of lists would be taken for one of two dimensions, so columns of arrays come as texts.
+        Columns of arrays are passed as array literals: the driver takes a list of lists for a two-dimensional array.
         """
         columns, kinds = self._mapping.columns, self._mapping.types
         listed = [f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2)]
@@ -95,26 +93,27 @@ class Statements:
         return f"SELECT count(*) FROM {self._table} AS t WHERE {self._conditions(shape)[0]}"
 
     def _insert_only(self) -> str:
-        """INSERT unless the key exists; parameters: tenant, columns, and the write id if the entity has revisions."""
+        """INSERT ON CONFLICT DO NOTHING; parameters: tenant, columns, the write id if revisioned."""
         return f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO NOTHING RETURNING t.tenant_id"
 
     def _save_new(self) -> str:
-        """INSERT, or replace the living row if the last parameter says so, or if this very call wrote it.
+        """Upsert: INSERT, or update a row that is not deleted if `overwrite`, or if it has the same write id (a retry).
 
-        Parameters: tenant, columns, write id, whether to overwrite. Returns what a save may find already there.
+        Parameters: tenant, columns, write id, overwrite. Returns the columns that a save takes over from the row.
         """
         replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
         return (
             f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
             f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
-            f"WHERE {self._living} AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
-            f"{self._also(len(self._mapping.columns) + 4)} RETURNING {self._kept}"
+            f"WHERE {self._not_deleted} "
+            f"AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
+            f"{self._further(len(self._mapping.columns) + 4)} RETURNING {self._returned}"
         )
 
     def _save_next(self) -> str:
-        """UPDATE the living row that has the expected revision, or that this very call wrote.
+        """Compare-and-set: UPDATE the row with the expected revision, or with the same write id (a retry).
 
-        Parameters: tenant, key, replaced columns, write id, expected revision. Returns what a save finds there.
+        Parameters: tenant, key, replaced columns, write id, expected revision. Returns as `save_new`.
         """
         key = self._equal(self._declaration.key, 2)
         first = 2 + len(self._declaration.key)
@@ -125,35 +124,36 @@ class Statements:
         write_id, expected = f"${first + len(self.replaced)}::uuid", f"${first + len(self.replaced) + 1}::bigint"
         return (
             f"UPDATE {self._table} AS t SET {replaced}, revision = {_next_revision(write_id)}, write_id = {write_id} "
-            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {key} AND {self._living} "
+            f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {key} AND {self._not_deleted} "
             f"AND (t.revision = {expected} OR t.write_id = {write_id})"
-            f"{self._also(first + len(self.replaced) + 2)} RETURNING {self._kept}"
+            f"{self._further(first + len(self.replaced) + 2)} RETURNING {self._returned}"
         )
 
     def _save_all(self) -> str:
-        """Save rows, all if each may be saved, else none.
+        """Upsert rows, all or none.
 
-        Parameters: tenant, a list for each column (of the revision: the expected ones), write id, whether to overwrite.
-        Returns the key, revision, and what else a save finds of each row; or of the first that is refused, with
-        `refused` set to `deleted`, `revision` or the name of a unique set.
+        Parameters: tenant, an array per column (revision: the expected ones), write id, overwrite. Returns key and
+        columns as `save_new` for every row; or for the first refused row, with `refused` set to `deleted`, `revision`
+        or the name of a unique constraint.
         """
         columns, key = self._mapping.columns, [quoted(column) for column in self._declaration.key]
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
         bound = "(TABLE bound) AND t.tenant_id = $1"
         same = " AND ".join(f"t.{column} = given.{column}" for column in key)
         values = ["1" if column == "revision" else f"given.{quoted(column)}" for column in columns]
-        kept = [column.removeprefix("t.") for column in self._kept.split(", ")]
-        found = ", ".join(f"t.{column}" for column in (*key, *kept))
+        returned = [column.removeprefix("t.") for column in self._returned.split(", ")]
+        found = ", ".join(f"t.{column}" for column in (*key, *returned))
         return (
             f"WITH {BOUND}, "
             f"given AS MATERIALIZED (SELECT {self._cast('given')}, given.place FROM {self._unnested()}), "
-            f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, NOT {self._living} AS deleted "
-            f"FROM {self._table} AS t WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
+            f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, "
+            f"NOT {self._not_deleted} AS deleted FROM {self._table} AS t "
+            f"WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
             f"(SELECT {', '.join(key)} FROM given) ORDER BY {', '.join(key)} FOR UPDATE), "
             f"checked AS MATERIALIZED (SELECT {', '.join(f'given.{column}' for column in key)}, "
-            f"{', '.join(f't.{column}' for column in kept)}, given.place, CASE WHEN t.deleted THEN 'deleted' "
+            f"{', '.join(f't.{column}' for column in returned)}, given.place, CASE WHEN t.deleted THEN 'deleted' "
             f"WHEN NOT ({overwrite} OR coalesce(t.own, false) OR given.revision = coalesce(t.revision, 0)) "
-            f"THEN 'revision'{self._taken(bound)} END AS refused FROM given LEFT JOIN stored AS t ON {same}), "
+            f"THEN 'revision'{self._violations(bound)} END AS refused FROM given LEFT JOIN stored AS t ON {same}), "
             "refused AS MATERIALIZED (SELECT * FROM checked WHERE refused IS NOT NULL ORDER BY place LIMIT 1), "
             f"updated AS (UPDATE {self._table} AS t "
             f"SET {', '.join(f'{quoted(column)} = given.{quoted(column)}' for column in self.replaced)}, "
@@ -167,8 +167,8 @@ class Statements:
             f"UNION ALL SELECT {found}, t.refused FROM refused AS t"
         )
 
-    def _taken(self, bound: str) -> str:
-        """Return the branches of a CASE that say which unique set of a given row another living row holds."""
+    def _violations(self, bound: str) -> str:
+        """Return CASE branches that name the first unique constraint which a given row would violate."""
         key = [quoted(column) for column in self._declaration.key]
         other = " OR ".join(f"t.{column} <> given.{column}" for column in key)
         branches = ""
@@ -179,23 +179,23 @@ class Statements:
                 same += [f"{row}.{quoted(column)} IN ({listed})" for row in ("t", "given")]
             branches += (
                 f" WHEN EXISTS (SELECT FROM {self._table} AS t WHERE {bound} AND {' AND '.join(same)} "
-                f"AND {self._living} AND ({other})) THEN '{self._declaration.constraint(unique)}'"
+                f"AND {self._not_deleted} AND ({other})) THEN '{self._declaration.constraint(unique)}'"
             )
         return branches
 
     def _unnested(self) -> str:
-        """Return the rows that lists for each column give, with their places, columns of arrays still as texts."""
+        """Return `unnest` of an array per column WITH ORDINALITY; columns of arrays are still text."""
         columns = self._mapping.columns
         listed = ", ".join(f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2))
         return f"unnest({listed}) WITH ORDINALITY AS given ({', '.join(map(quoted, columns))}, place)"
 
     def _cast(self, row: str) -> str:
-        """Return the columns of unnested rows with their types."""
+        """Return the columns of unnested rows, cast to their types."""
         types = self._mapping.types
         return ", ".join(f"{row}.{quoted(c)}::{types[c]} AS {quoted(c)}" for c in self._mapping.columns)
 
     def state(self) -> str:
-        """SELECT what a refused save must know; parameters: tenant, key."""
+        """SELECT revision and deletion, to tell why a save was refused; parameters: tenant, key."""
         deleted = "t.deleted_at IS NOT NULL" if self._declaration.soft_delete else "false"
         return (
             f"SELECT t.revision, {deleted} AS deleted{self._more_state} FROM {self._table} AS t "
@@ -203,7 +203,7 @@ class Statements:
         )
 
     def delete(self, shape: Shape) -> str:
-        """DELETE, or set `deleted_at`; parameters: tenant, values of the shape, if soft the time and the write id."""
+        """DELETE, or set `deleted_at`; parameters: tenant, values of the shape, and if soft the time and write id."""
         conditions, used = self._conditions(shape)
         if not self._declaration.soft_delete:
             return f"DELETE FROM {self._table} AS t WHERE {conditions} RETURNING t.tenant_id"
@@ -213,7 +213,7 @@ class Statements:
         )
 
     def restore(self, shape: Shape) -> str:
-        """Clear `deleted_at` of the row deleted last; parameters: tenant, values of the shape, write id."""
+        """Clear `deleted_at` of the row deleted most recently; parameters: tenant, values of the shape, write id."""
         conditions, used = self._conditions(shape, living=False)
         key = ", ".join(self._key)
         latest = ", ".join(f"t.{column} DESC" for column in ("deleted_at", *self._key))
@@ -225,7 +225,7 @@ class Statements:
         )
 
     def purge(self) -> str:
-        """DELETE what was deleted before a moment; parameters: tenant, moment. Returns how many rows."""
+        """DELETE rows soft-deleted before a moment; parameters: tenant, moment. Returns their number."""
         return (
             f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {BIND_TENANT} AND t.tenant_id = $1 "
             "AND t.deleted_at < $2 RETURNING t.tenant_id) SELECT count(*) FROM gone"
@@ -233,20 +233,20 @@ class Statements:
 
     @property
     def replaced(self) -> list[str]:
-        """The columns that a save replaces: all but the key and what the first save set."""
+        """The columns that a save updates: all but the key, `revision` and `created_at`."""
         fixed = {"tenant_id", *self._declaration.key, "revision", "created_at"}
         return [column for column in self._mapping.columns if column not in fixed]
 
     @property
-    def _living(self) -> str:
+    def _not_deleted(self) -> str:
         return "t.deleted_at IS NULL" if self._declaration.soft_delete else "true"
 
     @property
-    def _kept(self) -> str:
+    def _returned(self) -> str:
         return "t.revision, t.created_at" if "created_at" in self._mapping.columns else "t.revision"
 
-    def _also(self, number: int) -> str:
-        """Return what else a save depends on, by parameters from this number on."""
+    def _further(self, number: int) -> str:
+        """Return further conditions of a save, on parameters from this number on."""
         return ""
 
     def _insert(self) -> str:
@@ -261,7 +261,7 @@ class Statements:
         return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) {bound_row(values)}"
 
     def _conditions(self, shape: Shape, *, living: bool = True) -> tuple[str, int]:
-        """Return the conditions and the number of the last parameter they use."""
+        """Return the WHERE clause and the number of its last parameter."""
         parts = [BIND_TENANT, "t.tenant_id = $1"]
         parts += [
             operator.format(f"t.{quoted(column)}", f"${number}::{self._mapping.types[column]}")
@@ -285,12 +285,12 @@ def ordering(declaration: Declaration[Any], order: tuple[str, ...] | None = None
 
 
 def _next_revision(write_id: str) -> str:
-    """Return the revision after a save: a retry that finds its own write does not count it twice."""
+    """Return the next revision; a retry that finds its own write id does not increment it again."""
     return f"CASE WHEN t.write_id = {write_id} THEN t.revision ELSE t.revision + 1 END"
 
 
 def split(where: Where) -> tuple[Shape, list[Any]]:
-    """Return what a `where` compares, and the values it compares with."""
+    """Return the shape of a `where` and its values; None compares nothing."""
     compared: list[tuple[str, str, Any]] = []
     for column, wanted in where.items():
         if isinstance(wanted, Window):

@@ -1,4 +1,4 @@
-"""One entity's rows in a PostgreSQL table: the waist, on the statements that its declaration gives."""
+"""The table gateway on PostgreSQL: the rows of one declaration, by generated statements."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ M = TypeVar("M", bound=Model)
 _BATCH_ROWS = 200
 _BATCH_CHARACTERS = 8 << 20
 
-_RIVALS = 5
-"""How often a save may find another unique key than the first taken by one that inserts the same row at once.
+_UNIQUE_RETRIES = 5
+"""How often an upsert is repeated after a unique violation by a concurrent insert of the same row.
 
-PostgreSQL waits for rivals in the key that a conflict is declared for, and reports what it meets in others.
+ON CONFLICT arbitrates by the primary key alone; a concurrent insert may violate another unique index first.
 """
 
 
 class PostgresTable(Table[M]):
-    """The rows of one entity."""
+    """The rows of one declaration."""
 
     def __init__(self, declaration: Declaration[M], database: Database, clock: Callable[[], datetime]) -> None:
         self._declaration = declaration
@@ -53,7 +53,7 @@ class PostgresTable(Table[M]):
         self._statements = self._make_statements(declaration, self.mapping)
 
     def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:
-        """Return what writes the table's statements. Tables with rules of their own override this."""
+        """Return the generator of the table's statements."""
         return Statements(declaration, mapping)
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
@@ -99,7 +99,7 @@ class PostgresTable(Table[M]):
                 set_managed(item, **managed)
                 return
         except ConflictError as conflict:
-            # Of two that add the same row at once, one may meet the other in another unique key than the first.
+            # A concurrent insert of the same row may violate another unique index before the primary key.
             refusal = conflict
         stored = await self.get(tenant_id, **dict(zip(self._declaration.key, key, strict=True)))
         if stored is None or not same_content(stored, item, self._declaration):
@@ -117,7 +117,7 @@ class PostgresTable(Table[M]):
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         missing = set(given)
         async with self._database.transaction() as connection:
-            # In the order of their keys: two calls that add the same rows cannot wait for each other both ways.
+            # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
             batches = _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given))))
             each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
             added = await fetch_pipelined(connection, self._statements.insert_all(), each)
@@ -140,17 +140,17 @@ class PostgresTable(Table[M]):
         await self._save(item, self._statements, overwrite=overwrite)
 
     async def _save(self, item: M, statements: Statements, *further: Any, overwrite: bool) -> None:
-        """Save by statements that depend on further parameters."""
+        """Save by these statements, with their further arguments."""
         tenant_id, write_id = tenant_of(item), current_call().write_id
         expected: int = item.__dict__["revision"]
         managed = managed_values(item, revision=0, created_at=None, now=self._clock())
         fresh = item.model_copy(update=managed)
         if overwrite or expected == 0:
-            rivals = _RIVALS
+            retries = _UNIQUE_RETRIES
             values = (*self.mapping.parameters(fresh), write_id, overwrite)
             statement = statements.save_new()
         else:
-            rivals = 0
+            retries = 0
             columns = (*self._declaration.key, *statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
             statement = statements.save_next()
@@ -159,9 +159,9 @@ class PostgresTable(Table[M]):
             try:
                 row = await self._database.fetchrow(statement, tenant_id, *values, *further)
             except ConflictError:
-                if not rivals or not await self._check_refusal(item, *further, overwrite=overwrite):
+                if not retries or not await self._check_refusal(item, *further, overwrite=overwrite):
                     raise
-                rivals -= 1
+                retries -= 1
             else:
                 if row is None:
                     await self._check_refusal(item, *further, overwrite=overwrite)
@@ -179,15 +179,15 @@ class PostgresTable(Table[M]):
             for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_call().write_id, overwrite)
-        rows, rivals = None, _RIVALS
+        rows, retries = None, _UNIQUE_RETRIES
         while rows is None:
             try:
                 rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)
             except ConflictError:
-                # Somebody was quicker with a key or a unique set, and is there now to be seen.
-                if not rivals:
+                # A concurrent insert has committed meanwhile; the next snapshot includes it.
+                if not retries:
                     raise
-                rivals -= 1
+                retries -= 1
         found = {tuple(row[column] for column in self._declaration.key): row for row in rows}
         for key, row in found.items():
             self._check_saved(given[key], row, overwrite=overwrite)
@@ -196,7 +196,7 @@ class PostgresTable(Table[M]):
             set_managed(item, **managed[key] | kept)
 
     def _check_saved(self, item: M, row: asyncpg.Record, *, overwrite: bool) -> None:
-        """Raise the error that says why an item was refused, if it was."""
+        """Raise the error for a refused item."""
         refused = row["refused"]
         if refused is None:
             return
@@ -223,7 +223,7 @@ class PostgresTable(Table[M]):
         return count
 
     async def _check_refusal(self, item: M, *further: Any, overwrite: bool) -> bool:
-        """Raise the error that says why a save was refused, unless the reason is gone by now; return if it is there."""
+        """Raise the error for a refused save, unless its reason is gone by now; return whether the row exists."""
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
         self._check_further(state, *further)
@@ -232,16 +232,16 @@ class PostgresTable(Table[M]):
         return stored is not None
 
     def _check_further(self, state: asyncpg.Record | None, *further: Any) -> None:
-        """Raise the error that says which further parameter a save was refused for."""
+        """Raise the error for a save that its further arguments refused."""
 
 
 def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return keys in the order of their numbers, which compare faster than ids do."""
+    """Return keys sorted; UUIDs compare faster as integers."""
     return sorted(keys, key=lambda key: tuple(map(int, key)))
 
 
 def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
-    """Yield rows in lists that make statements of a bearable size."""
+    """Yield rows in batches of bounded size."""
     batch: list[list[Any]] = []
     size = 0
     for row in rows:

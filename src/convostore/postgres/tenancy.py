@@ -1,4 +1,4 @@
-"""How a statement is bound to a tenant, in the one form that plain PostgreSQL and Citus both take.
+"""Binds statements to a tenant, in the one form that plain PostgreSQL and Citus both accept.
 
 `convostore.bind` sets the tenant of row-level security for the statement's own transaction and returns true, so a
 condition that calls it costs no round trip. It must stand in every query block that names a table: there the planner
