@@ -29,13 +29,13 @@ async def months(admin: Any, pattern: str) -> list[str]:
     return [name for (name,) in await admin.fetch(MONTHS, pattern)]
 
 
-async def test_a_migration_makes_this_month_and_the_next_three(admin: Any) -> None:
+async def test_a_migration_creates_the_partitions_of_this_month_and_the_next_three(admin: Any) -> None:
     year, month = now().year, now().month
     names = [f"audit_body_{year + (month - 1 + n) // 12}_{(month - 1 + n) % 12 + 1:02}" for n in range(4)]
     assert set(names) <= set(await months(admin, "%"))
 
 
-async def test_saves_at_once_in_a_month_without_a_partition_make_it_and_three_more(
+async def test_concurrent_saves_in_a_month_without_a_partition_create_it_and_three_more(
     admin: Any, pool: asyncpg.Pool[Any]
 ) -> None:
     store, tenant = on(PostgresAuditStore(pool), 2010, 11), uuid4()
@@ -49,9 +49,7 @@ async def test_saves_at_once_in_a_month_without_a_partition_make_it_and_three_mo
     assert (await store.verify(tenant)).bodies == 10
 
 
-async def test_a_partition_that_was_detached_is_taken_back_by_the_next_save(
-    admin: Any, pool: asyncpg.Pool[Any]
-) -> None:
+async def test_a_detached_partition_is_attached_again_by_the_next_save(admin: Any, pool: asyncpg.Pool[Any]) -> None:
     store, tenant, session = on(PostgresAuditStore(pool), 2013, 5), uuid4(), uuid4()
     await store.save_turn(make_turn(tenant, session_id=session))
     await admin.execute("ALTER TABLE convostore.audit_body DETACH PARTITION convostore.audit_body_2013_05")
@@ -61,9 +59,7 @@ async def test_a_partition_that_was_detached_is_taken_back_by_the_next_save(
     assert (await store.verify(tenant)).bodies == 2
 
 
-async def test_a_month_is_made_while_saves_go_on_and_does_not_wait_for_them(
-    server: Embedded, pool: asyncpg.Pool[Any]
-) -> None:
+async def test_a_partition_is_created_without_waiting_for_saves(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
     store = PostgresAuditStore(pool)
     async with connected(server.postgres_dsn, role="convostore_app") as other, other.transaction():
         await other.execute("LOCK TABLE convostore.audit_body IN ROW EXCLUSIVE MODE")
@@ -71,7 +67,7 @@ async def test_a_month_is_made_while_saves_go_on_and_does_not_wait_for_them(
         await store.save_turn(make_turn(uuid4()))
 
 
-async def test_dropping_gives_up_rather_than_hold_saves_back(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
+async def test_dropping_partitions_fails_rather_than_blocks_saves(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
     store = on(PostgresAuditStore(pool), 1985, 2)
     await store.prepare_months()
     async with (
@@ -88,13 +84,13 @@ async def test_dropping_gives_up_rather_than_hold_saves_back(server: Embedded, p
 
 
 @pytest.mark.parametrize("function", ["create_audit_months(now(), 3)", "drop_audit_months(now())"])
-async def test_nobody_else_makes_or_drops_months(server: Embedded, function: str) -> None:
+async def test_no_other_role_creates_or_drops_partitions(server: Embedded, function: str) -> None:
     async with connected(server.postgres_dsn, role="convostore_search") as search:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             await search.execute(f"SELECT convostore.{function}")
 
 
-async def test_the_upkeep_of_open_stores_makes_months(server: Embedded) -> None:
+async def test_the_sweeper_of_open_stores_creates_partitions(server: Embedded) -> None:
     made = asyncio.Event()
 
     class Watched(PostgresAuditStore):

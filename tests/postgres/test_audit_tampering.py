@@ -104,7 +104,7 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("what", ALTERATIONS)
-async def test_an_alteration_is_found_and_named(trail: Trail, what: str) -> None:
+async def test_an_alteration_is_detected_and_named(trail: Trail, what: str) -> None:
     reason, statement = ALTERATIONS[what]
     await trail.alter(statement)
     problem = await trail.found()
@@ -115,7 +115,7 @@ async def test_an_alteration_is_found_and_named(trail: Trail, what: str) -> None
         assert (problem.kind, problem.record_id) == ("turn", trail.turns[2].turn_id)
 
 
-async def test_two_records_that_changed_places_are_found(trail: Trail) -> None:
+async def test_two_swapped_records_are_detected(trail: Trail) -> None:
     for one, other in ((3, -1), (4, 3), (-1, 4)):
         where = f"session_id = '{trail.session}' AND sequence = {one}"
         await trail.alter(f"UPDATE {RECORDS} SET sequence = {other} WHERE {where}")
@@ -124,7 +124,7 @@ async def test_two_records_that_changed_places_are_found(trail: Trail) -> None:
     assert (problem.reason, problem.sequence, problem.record_id) == ("changed", 3, trail.turns[3].turn_id)
 
 
-async def test_a_record_whose_hash_was_computed_anew_no_longer_leads_to_the_next(trail: Trail) -> None:
+async def test_a_recomputed_hash_breaks_the_link_to_the_next_record(trail: Trail) -> None:
     await trail.alter(f"UPDATE {RECORDS} SET turn_number = 77 WHERE {{at}}")
     await trail.alter(f"UPDATE {RECORDS} SET hash = convostore.audit_hash({HASHED}) WHERE {{at}}")
     problem = await trail.found()
@@ -132,7 +132,7 @@ async def test_a_record_whose_hash_was_computed_anew_no_longer_leads_to_the_next
     assert (problem.reason, problem.sequence, problem.record_id) == ("unlinked", 4, trail.turns[3].turn_id)
 
 
-async def test_a_chain_that_was_computed_anew_is_found_by_its_anchor(trail: Trail) -> None:
+async def test_a_recomputed_chain_is_detected_by_its_anchor(trail: Trail) -> None:
     anchor = (await trail.store.verify(trail.tenant, trail.session)).head
     body = "replace(convert_from(content, 'UTF8'), 'Hello', 'Bye')::bytea"
     await trail.alter(f"UPDATE {BODIES} SET content = {body} WHERE {{turn}}")
@@ -145,7 +145,7 @@ async def test_a_chain_that_was_computed_anew_is_found_by_its_anchor(trail: Trai
     assert (problem.reason, problem.session_id, problem.sequence) == ("anchor", trail.session, 6)
 
 
-async def test_a_chain_that_was_cut_with_its_head_is_found_by_its_anchor(trail: Trail) -> None:
+async def test_a_chain_truncated_with_its_head_is_detected_by_its_anchor(trail: Trail) -> None:
     anchor = (await trail.store.verify(trail.tenant, trail.session)).head
     for table, where in ((BODIES, "kind = 'turn'"), (RECORDS, "kind = 'turn'"), (HEADS, "chain <> ''")):
         await trail.alter(f"DELETE FROM {table} WHERE {where}")
@@ -155,7 +155,7 @@ async def test_a_chain_that_was_cut_with_its_head_is_found_by_its_anchor(trail: 
     assert (problem.reason, problem.session_id, problem.sequence) == ("missing", trail.session, 1)
 
 
-async def test_a_chain_that_is_gone_is_found_by_its_head_and_its_bodies(trail: Trail) -> None:
+async def test_a_removed_chain_is_detected_by_its_head_and_its_bodies(trail: Trail) -> None:
     await trail.alter(f"DELETE FROM {RECORDS} WHERE kind = 'turn'")
     problem = await trail.found()
     assert problem is not None
@@ -167,7 +167,7 @@ async def test_a_chain_that_is_gone_is_found_by_its_head_and_its_bodies(trail: T
     assert problem.record_id in {turn.turn_id for turn in trail.turns}
 
 
-async def test_a_partition_that_was_detached_or_dropped_is_found(trail: Trail) -> None:
+async def test_a_detached_or_dropped_partition_is_detected(trail: Trail) -> None:
     old = on(trail.store, 2002, 9)
     turn = make_turn(trail.tenant, session_id=trail.session, turn_number=6)
     await old.save_turn(turn)
@@ -187,7 +187,7 @@ async def test_the_head_is_found_again_in_the_records(trail: Trail) -> None:
     assert (result.ok, result.records) == (True, 10)
 
 
-async def test_a_head_that_was_forged_shows_in_the_next_record(trail: Trail) -> None:
+async def test_a_forged_head_is_detected_in_the_next_record(trail: Trail) -> None:
     await trail.alter(f"UPDATE {HEADS} SET hash = sha256('') WHERE chain <> ''")
     assert await trail.found() is None
     turn = make_turn(trail.tenant, session_id=trail.session, turn_number=6)

@@ -39,7 +39,7 @@ async def test_fifty_writers_of_turns_events_and_batches_break_no_chain(server: 
 
 
 @pytest.mark.parametrize("held", ["a session", "the tenant's own"])
-async def test_a_chain_that_is_being_lengthened_holds_no_other_back(
+async def test_appending_to_a_chain_does_not_block_other_chains(
     server: Embedded, pool: asyncpg.Pool[Any], held: str
 ) -> None:
     store, tenant, session = PostgresAuditStore(pool), uuid4(), uuid4()

@@ -126,7 +126,7 @@ async def test_audit_items_cannot_be_recorded_for_another_than_the_bound_tenant(
         await pool.fetchval(f"{record} WHERE {BIND_TENANT}", OTHER, uuid4(), [uuid4()])
 
 
-async def test_whose_a_session_is_can_be_asked_and_nothing_else_of_it(
+async def test_the_tenant_of_a_session_can_be_asked_for_and_nothing_else_of_it(
     connection: Any, admin: Any, tables: list[str], tenant: UUID
 ) -> None:
     session = await admin.fetchval("SELECT session_id FROM convostore.session WHERE tenant_id = $1", tenant)

@@ -149,7 +149,7 @@ async def test_a_bulk_write_that_waits_for_the_server_ends_with_its_call_or_its_
 
 
 @pytest.mark.slow
-async def test_a_storm_of_cancellations_leaves_every_connection_usable(engines: Embedded) -> None:
+async def test_many_cancellations_leave_every_connection_usable(engines: Embedded) -> None:
     tenant, saved = uuid4(), []
     async with await create_pool(engines.postgres_dsn, max_size=3) as pool:
         store = PostgresSessionStore(pool)

@@ -108,7 +108,7 @@ async def test_a_foreign_key_violation_is_a_parent_not_found(
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-async def test_what_the_server_refuses_for_now_may_be_retried_and_was_not_applied(
+async def test_a_transient_refusal_is_retryable_and_not_applied(
     engines: Embedded,
     session: Session,
     caplog: pytest.LogCaptureFixture,
@@ -125,7 +125,7 @@ async def test_what_the_server_refuses_for_now_may_be_retried_and_was_not_applie
         assert await store.get(session.session_id) == session
 
 
-async def test_a_call_that_was_cancelled_on_the_server_is_repeated(
+async def test_a_call_that_was_cancelled_on_the_server_is_retried(
     engines: Embedded, admin: Any, session: Session
 ) -> None:
     async with single(engines.postgres_dsn) as (pool, pid):
@@ -139,7 +139,7 @@ async def test_a_call_that_was_cancelled_on_the_server_is_repeated(
         assert await call is True
 
 
-async def test_a_write_whose_connection_is_killed_has_an_unknown_outcome_and_is_not_repeated(
+async def test_a_write_whose_connection_is_killed_has_an_unknown_outcome_and_is_not_retried(
     engines: Embedded, admin: Any, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with single(engines.postgres_dsn) as (pool, pid):
@@ -155,7 +155,7 @@ async def test_a_write_whose_connection_is_killed_has_an_unknown_outcome_and_is_
         assert await store.get(session.session_id) == session
 
 
-async def test_a_read_whose_connection_is_killed_is_repeated_on_another(
+async def test_a_read_whose_connection_is_killed_is_retried_on_another(
     engines: Embedded, admin: Any, session: Session
 ) -> None:
     async with single(engines.postgres_dsn) as (pool, pid):

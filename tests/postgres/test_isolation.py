@@ -54,7 +54,7 @@ async def insert(connection: Any, table: str, row: dict[str, Any]) -> None:
     )
 
 
-async def test_every_table_is_looked_at_with_rows_in_it(admin: Any, tables: list[str], tenant: UUID) -> None:
+async def test_every_table_is_tested_with_rows_in_it(admin: Any, tables: list[str], tenant: UUID) -> None:
     assert {declaration.name for declaration in DECLARATIONS} < set(tables)
     assert min((await counts(admin, tables)).values()) > 0
 
@@ -118,7 +118,7 @@ async def test_rows_of_other_tenants_are_neither_changed_nor_deleted(
         assert await bound.execute(f'DELETE FROM convostore."{table}"') == "DELETE 0"
 
 
-async def test_a_partition_is_closed_to_everybody(admin: Any, bound: Any, tenant: UUID) -> None:
+async def test_partitions_grant_no_privileges(admin: Any, bound: Any, tenant: UUID) -> None:
     partitions = await admin.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relispartition "
         "AND relkind = 'r'"

@@ -104,7 +104,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(("declaration", "where", "index"), LISTS, ids=lambda value: getattr(value, "name", None))
-async def test_a_list_is_read_off_the_index_that_has_its_order(
+async def test_a_list_is_a_scan_of_the_index_with_its_order(
     filled: Filled, declaration: Declaration[Any], where: dict[str, Any], index: str
 ) -> None:
     mapping = RowMapping(declaration.name, declaration.model)
@@ -116,7 +116,7 @@ async def test_a_list_is_read_off_the_index_that_has_its_order(
     assert [node["Index Name"] for node in plan if "Index Name" in node] == [index]
 
 
-async def test_the_next_page_reads_no_more_than_two_pages(filled: Filled) -> None:
+async def test_a_page_after_a_cursor_reads_at_most_two_pages_of_rows(filled: Filled) -> None:
     statement = Statements(EPISODE, RowMapping("episode", EPISODE.model)).select((("agent_id", "{} = {}"),), after=True)
     middle = await filled.row("SELECT recorded_at, id FROM convostore.episode ORDER BY recorded_at DESC, id OFFSET 150")
     await filled.connection.execute("SET plan_cache_mode = force_custom_plan")
@@ -126,7 +126,7 @@ async def test_the_next_page_reads_no_more_than_two_pages(filled: Filled) -> Non
     assert sum(node["Actual Rows"] for node in scans) <= 20
 
 
-async def test_text_search_reads_what_the_agent_has_and_not_what_others_have(filled: Filled) -> None:
+async def test_text_search_reads_the_agents_episodes_and_no_others(filled: Filled) -> None:
     # All episodes of all tenants hold the word; those of one agent are found among them.
     stranger = uuid4()
     buffers = {}
@@ -148,7 +148,7 @@ async def test_text_search_reads_what_the_agent_has_and_not_what_others_have(fil
     assert buffers["mine"] < pages / 4 + 60
 
 
-async def test_the_function_of_text_search_scans_the_index_of_words_alone(filled: Filled) -> None:
+async def test_the_text_search_function_scans_the_gin_index_alone(filled: Filled) -> None:
     counted = (
         "SELECT relname, coalesce(idx_scan, 0) AS scans FROM pg_stat_xact_user_tables WHERE relname = 'episode' "
         "UNION ALL SELECT 'sequential', seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'episode'"
@@ -167,10 +167,10 @@ async def test_the_function_of_text_search_scans_the_index_of_words_alone(filled
 
 @pytest.mark.parametrize("depth", [1, 4])
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_a_walk_reads_the_edges_it_passes_and_no_others(filled: Filled, depth: int, mode: str) -> None:
+async def test_a_traversal_reads_its_edges_and_no_others(filled: Filled, depth: int, mode: str) -> None:
     await filled.connection.execute(f"SET plan_cache_mode = {mode}")
     (start,) = await filled.row("SELECT id FROM convostore.entity WHERE name = 'entity 100'")
-    query = queries("memory").walk(
+    query = queries("memory").traverse(
         tenant_id=filled.tenant,
         entity_ids=[start],
         relation_types=None,

@@ -182,7 +182,7 @@ async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(serve
     assert {re.sub(r"_\d.*", "", name) for name in empty} == {"alembic_version", "audit_retention", "audit_body"}
 
 
-def test_every_statement_that_is_written_somewhere_is_looked_at() -> None:
+def test_every_module_that_generates_sql_is_tested() -> None:
     package = files("convostore.postgres")
     sources = {file.name: file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py")}
     writing = re.compile(r"\b(FROM|INTO|UPDATE) (\{|convostore\.)")

@@ -30,7 +30,7 @@ async def store(engines: Embedded) -> AsyncIterator[PostgresProfileStore]:
         yield PostgresProfileStore(pool, timeout=100)
 
 
-async def test_of_fifty_who_meet_a_customer_first_one_creates_the_profile(store: PostgresProfileStore) -> None:
+async def test_fifty_concurrent_get_or_creates_create_one_profile(store: PostgresProfileStore) -> None:
     tenant = uuid4()
     found = await asyncio.gather(*(store.get_or_create(tenant, Channel.SMS, "1") for _ in range(WORKERS)))
     assert len({profile.id for profile in found}) == 1
@@ -52,7 +52,7 @@ async def at_once(
 
 
 @pytest.mark.parametrize("kind", ["field", "asset"])
-async def test_of_two_who_use_one_id_at_once_one_does(
+async def test_one_of_two_concurrent_writes_of_an_item_id_succeeds(
     engines: Embedded, store: PostgresProfileStore, kind: str
 ) -> None:
     tenant, field, asset = uuid4(), make_field(), make_asset()
@@ -74,7 +74,9 @@ async def test_of_two_who_use_one_id_at_once_one_does(
         assert items == ([] if result is refused else [field if kind == "field" else asset])
 
 
-async def test_of_two_who_save_one_new_profile_at_once_one_does(engines: Embedded, store: PostgresProfileStore) -> None:
+async def test_one_of_two_concurrent_saves_of_a_new_profile_succeeds(
+    engines: Embedded, store: PostgresProfileStore
+) -> None:
     tenant = uuid4()
     one, two = (make_profile(tenant, id=UUID(int=1), fields={name: make_field(name)}) for name in ("one", "two"))
     # A row that is not there in the end: both wait for what becomes of it.

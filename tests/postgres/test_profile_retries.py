@@ -64,7 +64,7 @@ WRITES: dict[str, Callable[[PostgresProfileStore, CustomerProfile], Awaitable[An
 
 
 @pytest.mark.parametrize("write", WRITES)
-async def test_a_write_whose_answer_is_lost_is_done_once(store: Lossy, write: str) -> None:
+async def test_a_write_whose_reply_is_lost_is_applied_once(store: Lossy, write: str) -> None:
     profile = full_profile(uuid4())
     await store.save_profile(profile)
     store.meanwhile = nothing
@@ -73,7 +73,7 @@ async def test_a_write_whose_answer_is_lost_is_done_once(store: Lossy, write: st
     assert store.meanwhile is None
 
 
-async def test_a_profile_that_is_created_or_saved_without_an_answer_is_stamped_as_it_is_stored(store: Lossy) -> None:
+async def test_a_retried_write_sets_the_store_managed_fields_as_stored(store: Lossy) -> None:
     profile = make_profile(uuid4())
     for revision in (1, 2):
         store.meanwhile = nothing
@@ -86,7 +86,7 @@ async def test_a_profile_that_is_created_or_saved_without_an_answer_is_stamped_a
     assert len(await store.list_profiles(profile.tenant_id)) == 2
 
 
-async def test_a_save_that_another_followed_before_it_was_repeated_is_a_conflict(store: Lossy) -> None:
+async def test_a_retried_save_after_a_later_one_is_a_conflict(store: Lossy) -> None:
     profile = make_profile(uuid4())
     await store.save_profile(profile)
 
@@ -100,7 +100,7 @@ async def test_a_save_that_another_followed_before_it_was_repeated_is_a_conflict
     assert (await reread(store, profile)).verification_level is VerificationLevel.KYC_COMPLETE
 
 
-async def test_a_level_is_not_set_again_over_what_another_decided_meanwhile(store: Lossy) -> None:
+async def test_a_retry_does_not_overwrite_a_later_verification_level(store: Lossy) -> None:
     profile = make_profile(uuid4())
     await store.save_profile(profile)
 

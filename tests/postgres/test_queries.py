@@ -144,7 +144,7 @@ def test_a_search_binds_every_table_to_the_tenant(entity: str, filters: tuple[st
         assert (unbound(text), unnamed(text)) == ([], [])
 
 
-def test_there_are_statements_to_look_at() -> None:
+def test_there_are_statements_to_test() -> None:
     assert len(NAMED) >= 23
     assert len(GENERATED) >= 120
 

@@ -53,7 +53,7 @@ async def test_any_text_can_be_stored_and_found_by_itself_or_not_at_all(pool: Po
 
 
 @pytest.mark.parametrize("word", ["a", "ab", "wort"])
-async def test_the_longest_queries_and_texts_are_taken(pool: Pool, word: str) -> None:
+async def test_the_longest_queries_and_texts_are_accepted(pool: Pool, word: str) -> None:
     store, tenant, agent = PostgresMemoryStore(pool, timeout=60), uuid4(), uuid4()
     many = " ".join(f"{word}{number}" for number in range(1_000_000 // (len(word) + 7)))
     episode = make_episode(tenant, agent, content=many)
@@ -77,7 +77,7 @@ async def test_words_are_read_in_the_language_of_the_episode(pool: Pool) -> None
         assert await search(query, tenant, agent, language="english") == []
 
 
-async def test_what_looks_like_the_scope_of_another_tenant_finds_nothing_of_it(
+async def test_a_query_that_contains_a_scope_lexeme_finds_nothing_of_another_tenant(
     pool: Pool, admin: asyncpg.Connection
 ) -> None:
     store, tenant, agent = PostgresMemoryStore(pool), uuid4(), uuid4()

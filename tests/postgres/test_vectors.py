@@ -140,7 +140,7 @@ async def test_long_vectors_are_found_by_an_index(filled: str) -> None:
     assert "Seq Scan" not in text
 
 
-async def test_a_search_by_words_and_meaning_reads_what_each_of_them_reads(filled: str) -> None:
+async def test_a_hybrid_search_reads_the_indexes_of_both_searches(filled: str) -> None:
     exact = VectorStatements(EPISODES).nearest(("agent_id",), covered=True)
     search = Search(exact, (None,) * (FIXED + 1), numbered(("agent_id",)))
     text = await plan(filled, fused(search), AGENT, "tea", "simple", False, 10, 0)
@@ -230,7 +230,7 @@ async def test_approximate_searches_find_what_is_there(indexed: tuple[PostgresMe
     assert hits >= 0.99 * wanted
 
 
-async def test_what_an_index_cannot_find_is_found_all_the_same(
+async def test_a_search_is_exact_when_the_index_returns_too_few(
     indexed: tuple[PostgresMemoryStore, list[Episode]],
 ) -> None:
     store, episodes = indexed
@@ -243,7 +243,7 @@ async def test_what_an_index_cannot_find_is_found_all_the_same(
     assert [score for _, score in found] == [-1.0] * 5
 
 
-async def test_searches_beside_inserts_and_deletes_find_all_that_stays(
+async def test_searches_return_every_row_that_concurrent_writes_leave_alone(
     indexed: tuple[PostgresMemoryStore, list[Episode]],
 ) -> None:
     store, episodes = indexed
@@ -271,7 +271,9 @@ async def test_searches_beside_inserts_and_deletes_find_all_that_stays(
         await asyncio.gather(*tasks)
 
 
-async def test_a_tenant_moves_to_another_model_while_it_is_searched_and_goes_on_after_a_stop(server: Embedded) -> None:
+async def test_reembedding_runs_beside_searches_and_resumes_after_an_interruption(
+    server: Embedded,
+) -> None:
     tenant, agent = uuid4(), uuid4()
     old, new = HashingEmbedder(16), HashingEmbedder(24)
     async with await create_pool(server.postgres_dsn) as pool:

@@ -116,7 +116,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         max_depth: int = 2,
         as_of: datetime | None = None,
     ) -> list[Relationship]:
-        query = queries("memory").walk(
+        query = queries("memory").traverse(
             tenant_id=tenant_id,
             entity_ids=entity_ids,
             relation_types=relationship_types,
@@ -136,7 +136,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         max_depth: int = 1,
         as_of: datetime | None = None,
     ) -> Neighbourhood:
-        query = queries("memory").walk(
+        query = queries("memory").traverse(
             tenant_id=tenant_id,
             entity_ids=entity_ids,
             relation_types=relationship_types,

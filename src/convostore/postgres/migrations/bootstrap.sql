@@ -1,4 +1,4 @@
--- What must be there before the first migration: roles, schema, extension. Any number of processes may run this at once.
+-- Prerequisites of the first migration: roles, schema, extension. Idempotent, also when several processes run it at once.
 
 DO $$
 DECLARE
@@ -14,7 +14,7 @@ BEGIN
 END
 $$;
 
--- Without inheritance: a policy for a role also holds for those who inherit from it, and the one of this role is `true`.
+-- WITH INHERIT FALSE: a policy TO a role also applies to roles that inherit from it, and this role's policy is `true`.
 GRANT convostore_search TO convostore_owner WITH INHERIT FALSE;
 
 GRANT convostore_owner, convostore_app, convostore_maintenance TO CURRENT_USER;

@@ -1,22 +1,22 @@
--- Audit: what is recorded, the records with their bodies, and what tells of records that are not there.
+-- The audit trail: appending, records with their bodies, heads and body keys for verification, partitions.
 
 -- name: record
--- Add items to the ends of their chains, all or none, unless they are there; return how many were added.
+-- Append items to their chains in one transaction, skipping those that exist; return how many were appended.
 SELECT convostore.record_audit(
     :tenant_id, :kind, :recorded_at, :record_ids, :session_ids, :turn_numbers, :turn_ids, :event_types, :timestamps,
     :contents)
 WHERE {{bind_tenant}}
 
 -- name: create_months
--- Make the partitions of the month of a moment, and of some months after it, that are not there; count them.
+-- Create the missing partitions for the month of a moment and some months ahead; return how many.
 SELECT convostore.create_audit_months(:moment, :months_ahead)
 
 -- name: drop_months
--- Drop the partitions of the months that were over at a moment; return these months.
+-- Drop the partitions of months that ended before a moment; return these months.
 SELECT convostore.drop_audit_months(:before)
 
 -- name: body
--- The body of one turn or event, from the one partition that its record names.
+-- The body of one turn or event, read from the partition of its record's month.
 WITH {{bound}}
 SELECT r.tenant_id, r.record_id, b.content
 FROM convostore.audit_record AS r
@@ -28,7 +28,7 @@ CROSS JOIN LATERAL (
 WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.kind = :kind AND r.record_id = :record_id
 
 -- name: turns_of_session
--- The bodies of a session's turns by number, after one of them; OFFSET 0, so that each is looked for in its partition.
+-- The bodies of a session's turns by number, after a cursor; OFFSET 0 forces one lookup per body, in its partition.
 WITH {{bound}}
 SELECT r.tenant_id, r.record_id, b.content
 FROM convostore.audit_record AS r
@@ -42,7 +42,7 @@ ORDER BY r.turn_number
 LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: records
--- Records with their bodies: of the tenant's own chain after one, then of sessions after one and up to a session.
+-- Records with their bodies, after a cursor: the chain without session first, then sessions up to a last one.
 WITH {{bound}}
 SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.event_type, b."timestamp",
        convostore.audit_body_dropped(r.recorded_at) AS dropped
@@ -69,7 +69,7 @@ LEFT JOIN LATERAL (
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
 -- name: heads
--- What is noted of chains from one to another, and the last record that each has.
+-- The heads of a range of chains, each with the highest sequence among its records.
 WITH {{bound}}
 SELECT h.tenant_id, nullif(h.chain, '')::uuid AS session_id, h.sequence,
        coalesce(CASE h.chain
@@ -86,7 +86,7 @@ ORDER BY h.chain
 LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: bodies
--- Where bodies are kept after one of them, and whether each has its record.
+-- The keys of bodies after a cursor, and whether each has its record.
 WITH {{bound}}
 SELECT b.tenant_id, b.kind, b.record_id, b.recorded_at, b.session_id,
        (SELECT r.record_id FROM convostore.audit_record AS r

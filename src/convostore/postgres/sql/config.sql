@@ -1,7 +1,7 @@
--- Configuration beyond what follows from one declaration: what concerns an agent together with what it owns.
+-- Configuration beyond single tables: an agent together with the rows that it owns.
 
 -- name: delete_agent
--- Soft-delete an agent and what it owns, all marked with one write id; return whether it was there.
+-- Soft-delete an agent and what it owns, all with one write id; return whether it existed.
 WITH {{bound}},
 agent AS (
     UPDATE convostore.agent AS t SET deleted_at = :deleted_at, write_id = :write_id
@@ -46,7 +46,7 @@ agent AS (
 TABLE found
 
 -- name: get_agent_config
--- An agent and what it owns, each part an array of rows; `known` only makes the driver load the type of arrays of uuid.
+-- An agent and what it owns, as arrays of rows; `known` makes the driver load the type uuid[], which the rows contain.
 WITH {{bound}}
 SELECT {{columns of agent}},
 {{each owned by agent}}

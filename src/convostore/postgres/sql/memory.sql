@@ -1,7 +1,7 @@
--- Memory: searches, the graph, and what is forgotten together.
+-- Memory: text search, entities by vector, graph traversal, and deletes of several tables.
 
 -- name: text_search_episodes
--- An agent's episodes of one language that match a web search query, best first.
+-- An agent's episodes of one language that match a websearch query, by rank.
 SELECT {{columns of episode}}
 FROM convostore.matching_episodes(
     :tenant_id, :agent_id, :query, :language, :prefix, :customer_profile_id, :session_id, :group_id, :content_type,
@@ -12,7 +12,7 @@ ORDER BY m.rank DESC, t.id
 LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: nearest_entities
--- An agent's entities nearest to a vector with their scores, best first; only those of its dimension are compared.
+-- An agent's entities nearest to a vector, with scores; vectors of other dimensions are skipped.
 SELECT {{columns of entity}}, t.score
 FROM (
     SELECT t.*, convostore.similarity(t.embedding, :embedding) AS score
@@ -27,18 +27,18 @@ WHERE t.score >= :min_score::double precision
 ORDER BY t.score DESC, t.id
 LIMIT :limit OFFSET :offset
 
--- name: walk
--- The relationships within reach of entities along valid edges both ways, nearest first; on request their ends too.
+-- name: traverse
+-- Breadth-first traversal along valid edges in both directions, by depth; on request with the entities reached.
 WITH RECURSIVE {{bound}},
-walk (depth, edges, frontier, behind) AS (
+level (depth, edges, frontier, previous) AS (
     SELECT 0, '{}'::uuid[], ARRAY(SELECT DISTINCT unnest(:entity_ids::uuid[])), '{}'::uuid[] WHERE (TABLE bound)
     UNION ALL
-    SELECT walk.depth + 1, step.edges, step.frontier, walk.frontier
-    FROM walk
+    SELECT level.depth + 1, step.edges, step.frontier, level.frontier
+    FROM level
     CROSS JOIN LATERAL (
-        WITH touching AS MATERIALIZED (
+        WITH incident AS MATERIALIZED (
             SELECT edge.id, edge.other
-            FROM unnest(walk.frontier) AS start (id)
+            FROM unnest(level.frontier) AS start (id)
             CROSS JOIN LATERAL (
                 SELECT r.id, r.to_entity_id AS other
                 FROM convostore.relationship AS r
@@ -53,30 +53,31 @@ walk (depth, edges, frontier, behind) AS (
                   AND (:relation_types::text[] IS NULL OR r.relation_type = ANY (:relation_types))
             ) AS edge
         )
-        -- Breadth first, an edge from here leads one level back, stays, or leads one on: nothing else can be known yet.
-        SELECT ARRAY(SELECT id FROM touching EXCEPT SELECT unnest(walk.edges)) AS edges,
-               ARRAY(SELECT other FROM touching EXCEPT SELECT unnest(walk.frontier || walk.behind)) AS frontier
+        -- In breadth-first order an edge leads to the previous, the same or the next level, so only two are excluded.
+        SELECT ARRAY(SELECT id FROM incident EXCEPT SELECT unnest(level.edges)) AS edges,
+               ARRAY(SELECT other FROM incident EXCEPT SELECT unnest(level.frontier || level.previous)) AS frontier
     ) AS step
-    WHERE walk.depth < :max_depth::integer AND walk.frontier <> '{}'
+    WHERE level.depth < :max_depth::integer AND level.frontier <> '{}'
 )
--- OFFSET 0 keeps the planner, which cannot know how many there will be, from reading the whole table to join it.
-SELECT walk.depth, found.recorded_at, found.id, found.item AS relationship, NULL::record AS entity
-FROM walk
+-- OFFSET 0 forces index lookups: the planner cannot estimate the arrays and would hash the whole table.
+SELECT level.depth, found.recorded_at, found.id, found.item AS relationship, NULL::record AS entity
+FROM level
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of relationship}}) AS item FROM convostore.relationship AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (walk.edges) OFFSET 0
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (level.edges) OFFSET 0
 ) AS found
 UNION ALL
-SELECT walk.depth, found.recorded_at, found.id, NULL, found.item
-FROM walk
+SELECT level.depth, found.recorded_at, found.id, NULL, found.item
+FROM level
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of entity}}) AS item FROM convostore.entity AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (walk.frontier) AND :with_entities::boolean OFFSET 0
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (level.frontier) AND :with_entities::boolean
+    OFFSET 0
 ) AS found
 ORDER BY 1, 2, 3
 
 -- name: invalidate_relationship
--- End a relationship at a moment, if it has not ended by then; return whether it is there.
+-- Set the end of a relationship's validity, unless it ended earlier; return whether it exists.
 WITH {{bound}},
 ended AS (
     UPDATE convostore.relationship AS t
@@ -90,7 +91,7 @@ SELECT EXISTS (
 )
 
 -- name: delete_entity
--- Delete an entity and the relationships that touch it; return how many entities that were.
+-- Delete an entity and its incident relationships; return the number of entities deleted.
 WITH {{bound}},
 edges AS (
     DELETE FROM convostore.relationship AS t
@@ -105,7 +106,7 @@ entities AS (
 SELECT count(*) FROM entities
 
 -- name: delete_by_group
--- Delete a group's episodes, entities and relationships, and the relationships that touch its entities; count them.
+-- Delete a group's episodes, entities and relationships, and those incident to its entities; return their number.
 WITH {{bound}},
 episodes AS (
     DELETE FROM convostore.episode AS t
@@ -117,18 +118,18 @@ entities AS (
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.group_id = :group_id
     RETURNING t.id
 ),
-gone AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
+deleted AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
 edges AS (
     DELETE FROM convostore.relationship AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id
-      AND (t.group_id = :group_id OR t.from_entity_id = ANY ((TABLE gone)::uuid[])
-           OR t.to_entity_id = ANY ((TABLE gone)::uuid[]))
+      AND (t.group_id = :group_id OR t.from_entity_id = ANY ((TABLE deleted)::uuid[])
+           OR t.to_entity_id = ANY ((TABLE deleted)::uuid[]))
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)
 
 -- name: delete_by_customer
--- Delete a customer's episodes and entities, and the relationships that touch those entities; count them.
+-- Delete a customer's episodes, entities and relationships incident to these; return their number.
 WITH {{bound}},
 episodes AS (
     DELETE FROM convostore.episode AS t
@@ -140,11 +141,11 @@ entities AS (
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.customer_profile_id = :customer_profile_id
     RETURNING t.id
 ),
-gone AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
+deleted AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
 edges AS (
     DELETE FROM convostore.relationship AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id
-      AND (t.from_entity_id = ANY ((TABLE gone)::uuid[]) OR t.to_entity_id = ANY ((TABLE gone)::uuid[]))
+      AND (t.from_entity_id = ANY ((TABLE deleted)::uuid[]) OR t.to_entity_id = ANY ((TABLE deleted)::uuid[]))
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)

@@ -1,14 +1,14 @@
--- Customer profiles. They are read as JSON documents, and written as rows that PostgreSQL makes of JSON.
+-- Customer profiles: read as JSON documents, written as rows populated from JSON.
 
 -- name: profiles_by_id
--- The profiles with these very ids, deleted or not, as documents; past items only those with these ids.
+-- The profiles with these ids, also deleted ones, as documents; of superseded items only those with these ids.
 WITH {{bound}}
 SELECT p.tenant_id, p.write_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
 FROM convostore.profile AS p
 WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (:profile_ids::uuid[])
 
 -- name: final_profile
--- The profile that an id or a customer id leads to in the end, deleted or not, as a document.
+-- The profile at the end of the chain of merges from an id or a customer id, also a deleted one, as a document.
 WITH RECURSIVE {{bound}},
 chain AS (
     SELECT p.tenant_id, p.id, p.merged_into
@@ -29,7 +29,7 @@ FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = c
 WHERE (TABLE bound) AND chain.merged_into IS NULL
 
 -- name: linked_profile
--- The living profile that has a channel identity, as a document.
+-- The profile with a channel identity that is not deleted, as a document.
 WITH {{bound}}
 SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
 FROM convostore.channel_identity AS c
@@ -38,7 +38,7 @@ WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.
   AND c.living
 
 -- name: list_profiles
--- A tenant's living profiles, newest first, as documents.
+-- A page of a tenant's profiles that are not deleted, newest first, as documents.
 WITH {{bound}},
 page AS (
     SELECT p.*
@@ -55,7 +55,7 @@ FROM page
 ORDER BY page.created_at DESC, page.id
 
 -- name: profiles_by_field
--- The living profiles whose active field of a name has a value, newest first, as documents.
+-- The profiles whose active field of a name has a value, newest first, as documents.
 WITH {{bound}},
 page AS (
     SELECT p.*
@@ -72,7 +72,7 @@ FROM page
 ORDER BY page.created_at DESC, page.id
 
 -- name: newest_merge
--- What the newest merge into a profile can be undone with.
+-- The newest merge into a profile, as stored for undoing it.
 SELECT g.tenant_id, g.document
 FROM convostore.profile_merge AS g
 WHERE {{bind_tenant}} AND g.tenant_id = :tenant_id AND g.target_id = :profile_id
@@ -80,24 +80,24 @@ ORDER BY g.revision DESC
 LIMIT 1
 
 -- name: expire_fields
--- Let active fields of living profiles expire whose time has come; return how many did.
+-- Expire active fields whose `expires_at` has passed, of profiles that are not deleted; return their number.
 WITH {{bound}},
-stale AS MATERIALIZED (
+expiring AS MATERIALIZED (
     SELECT DISTINCT f.profile_id
     FROM convostore.profile_field AS f
     WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.status = 'active' AND f.expires_at <= :at
 ),
-held AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT p.id
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM stale)
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM expiring)
       AND p.deleted_at IS NULL
     ORDER BY p.id
     FOR UPDATE
 ),
 expired AS (
     UPDATE convostore.profile_field AS f SET status = 'expired'
-    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.profile_id IN (SELECT id FROM held)
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.profile_id IN (SELECT id FROM locked)
       AND f.status = 'active' AND f.expires_at <= :at
     RETURNING f.profile_id
 ),
@@ -109,23 +109,23 @@ touched AS (
 SELECT count(*) FROM expired
 
 -- name: purge_profiles
--- Remove the profiles deleted before a moment, and those merged into them, with all their children; return the ids.
+-- Delete profiles soft-deleted before a moment and those merged into them, with their children; return their ids.
 WITH RECURSIVE {{bound}},
-doomed AS (
+purged AS (
     SELECT p.tenant_id, p.id
     FROM convostore.profile AS p
     WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at < :before AND p.merged_into IS NULL
     UNION ALL
     SELECT p.tenant_id, p.id
-    FROM doomed JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.merged_into = doomed.id
+    FROM purged JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.merged_into = purged.id
     WHERE (TABLE bound)
 )
 DELETE FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT doomed.id FROM doomed)
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT purged.id FROM purged)
 RETURNING p.tenant_id, p.id
 
 -- name: apply_profile_change
--- Write the rows of a change if every profile is as expected; say `applied` or `changed`.
+-- Compare-and-set: write the rows of a change if every profile is as expected; return `applied` or `changed`.
 WITH
 {{bound}},
 expected AS MATERIALIZED (
@@ -134,7 +134,7 @@ expected AS MATERIALIZED (
 new_profile AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile, :profiles::json)),
 new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, :fields::json)),
 new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_asset, :assets::json)),
-held AS MATERIALIZED (
+locked AS MATERIALIZED (
     SELECT p.id, p.revision, p.deleted_at
     FROM convostore.profile AS p
     WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT id FROM expected)
@@ -144,16 +144,16 @@ held AS MATERIALIZED (
 verdict AS MATERIALIZED (
     SELECT CASE
         WHEN EXISTS (
-            SELECT FROM expected AS e LEFT JOIN held AS h ON h.id = e.id
+            SELECT FROM expected AS e LEFT JOIN locked AS h ON h.id = e.id
             WHERE e.revision <> coalesce(h.revision, 0) OR e.deleted_at IS DISTINCT FROM h.deleted_at
         ) THEN 'changed'
         ELSE 'applied'
     END AS verdict
 ),
-go AS MATERIALIZED (SELECT verdict = 'applied' AS go FROM verdict),
+applies AS MATERIALIZED (SELECT verdict = 'applied' AS applies FROM verdict),
 written_profile AS (
     INSERT INTO convostore.profile AS p
-    SELECT n.* FROM new_profile AS n WHERE (TABLE bound) AND (TABLE go)
+    SELECT n.* FROM new_profile AS n WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         customer_id = excluded.customer_id, consents = excluded.consents,
         verification_level = excluded.verification_level, merged_into = excluded.merged_into,
@@ -168,7 +168,7 @@ written_profile AS (
 unlinked_identity AS (
     DELETE FROM convostore.channel_identity AS c
     USING json_populate_recordset(NULL::convostore.channel_identity, :unlinked::json) AS u
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = u.profile_id
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = u.profile_id
       AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
     RETURNING c.profile_id
 ),
@@ -176,21 +176,21 @@ moved_identity AS (
     UPDATE convostore.channel_identity AS c SET profile_id = m.new_profile_id, position = m.position
     FROM json_to_recordset(:moved::json)
         AS m (profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = m.profile_id
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = m.profile_id
       AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
     RETURNING c.profile_id
 ),
 released_identity AS (
     UPDATE convostore.channel_identity AS c SET living = n.deleted_at IS NULL
     FROM new_profile AS n
-    WHERE (TABLE bound) AND (TABLE go) AND c.tenant_id = :tenant_id AND c.profile_id = n.id
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = n.id
       AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
     RETURNING c.profile_id
 ),
 written_identity AS (
     INSERT INTO convostore.channel_identity AS c
     SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, :linked::json) AS n
-    WHERE (TABLE bound) AND (TABLE go)
+    WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, profile_id, channel, channel_user_id) DO UPDATE SET
         verified = excluded.verified, verified_at = excluded.verified_at, "primary" = excluded."primary",
         linked_at = excluded.linked_at, position = excluded.position
@@ -198,7 +198,7 @@ written_identity AS (
 ),
 written_field AS (
     INSERT INTO convostore.profile_field AS f
-    SELECT n.* FROM new_field AS n WHERE (TABLE bound) AND (TABLE go)
+    SELECT n.* FROM new_field AS n WHERE (TABLE bound) AND (TABLE applies)
     ORDER BY n.status = 'active', n.profile_id <> :unmerged_id::uuid
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
@@ -217,7 +217,7 @@ written_field AS (
 ),
 written_asset AS (
     INSERT INTO convostore.profile_asset AS a
-    SELECT n.* FROM new_asset AS n WHERE (TABLE bound) AND (TABLE go)
+    SELECT n.* FROM new_asset AS n WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, position = excluded.position, name = excluded.name, asset_type =
         excluded.asset_type, storage_provider = excluded.storage_provider, storage_path = excluded.storage_path,
@@ -234,15 +234,15 @@ written_asset AS (
     END
     RETURNING a.id
 ),
-kept_merge AS (
+stored_merge AS (
     INSERT INTO convostore.profile_merge AS g
     SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, :merge::json) AS n
-    WHERE (TABLE bound) AND (TABLE go) AND :merge::json IS NOT NULL
+    WHERE (TABLE bound) AND (TABLE applies) AND :merge::json IS NOT NULL
     RETURNING g.source_id
 ),
-undone_merge AS (
+deleted_merge AS (
     DELETE FROM convostore.profile_merge AS g
-    WHERE (TABLE bound) AND (TABLE go) AND g.tenant_id = :tenant_id AND g.source_id = :unmerged_id
+    WHERE (TABLE bound) AND (TABLE applies) AND g.tenant_id = :tenant_id AND g.source_id = :unmerged_id
     RETURNING g.source_id
 )
 TABLE verdict

@@ -1,14 +1,14 @@
--- Sessions beyond what follows from the declaration. A call without a tenant first learns whose the session is.
+-- Sessions: calls by id, which look up the tenant if it is not given, locks, sweeps, and the generation of hot copies.
 
 -- name: get_session
--- The session with this id, of whichever tenant, or only of the one given.
+-- The session with an id, of any tenant or only of the one given.
 WITH {{bound to holder}}
 SELECT {{columns of session}}
 FROM convostore.session AS t
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: get_session_and_generation
--- The session with this id, of whichever tenant or of the one given, with the generation of its tenant's hot copies.
+-- The session with an id, as `get_session`, with the generation of its tenant's hot copies.
 WITH {{bound to holder}}
 SELECT {{columns of session}}, coalesce((
     SELECT e.generation FROM convostore.copy_generation AS e
@@ -17,17 +17,17 @@ FROM convostore.session AS t
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: generation_of_copies
--- The generation of a tenant's hot copies; those of an earlier one are invalid.
+-- The generation of a tenant's hot copies; copies of earlier generations are invalid.
 SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = :tenant_id
 
 -- name: invalidate_copies
--- Begin the next generation of a tenant's hot copies.
+-- Increment the generation of a tenant's hot copies.
 INSERT INTO convostore.copy_generation AS e (tenant_id, generation) SELECT :tenant_id::uuid, 1 WHERE {{bind_tenant}}
 ON CONFLICT (tenant_id) DO UPDATE SET generation = e.generation + 1
 RETURNING e.generation
 
 -- name: delete_session
--- Delete the session with this id, of whichever tenant or of the one given; on request begin the next generation.
+-- Delete the session with an id, as `get_session`; on request increment the generation of hot copies.
 WITH {{bound to holder}},
 deleted AS (
     DELETE FROM convostore.session AS t
@@ -42,9 +42,9 @@ invalidated AS (
 SELECT tenant_id FROM deleted
 
 -- name: acquire_lock
--- Acquire a session's lock for an owner; the token is NULL while another holds it, and there is no row if no session.
+-- Acquire a session's lock; the token is NULL if another owner holds it, and there is no row if there is no session.
 WITH {{bound to holder}},
-given AS (
+acquired AS (
     UPDATE convostore.session AS t
     SET fence = coalesce(t.fence, 0)
             + CASE WHEN t.lock_owner = :owner AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
@@ -53,12 +53,12 @@ given AS (
       AND (t.lock_owner IS NULL OR t.lock_owner = :owner OR t.locked_until <= clock_timestamp())
     RETURNING t.fence
 )
-SELECT (SELECT fence FROM given) AS token
+SELECT (SELECT fence FROM acquired) AS token
 FROM convostore.session AS t
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
 -- name: release_lock
--- Free the lock of a session if this owner has it.
+-- Release a session's lock if this owner holds it.
 WITH {{bound to holder}}
 UPDATE convostore.session AS t SET lock_owner = NULL, locked_until = NULL
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
@@ -66,11 +66,11 @@ WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session
 RETURNING t.tenant_id
 
 -- name: old_sessions
--- The oldest sessions whose last activity was before a moment, up to a limit, by tenant.
+-- The oldest sessions whose last activity was before a moment, up to a limit, grouped by tenant.
 SELECT tenant_id, session_ids FROM convostore.old_sessions(:before, :limit)
 
 -- name: delete_old_sessions
--- Delete those of a tenant's sessions whose last activity was before a moment, unless another transaction has them.
+-- Delete a tenant's sessions with these ids and an old last activity, skipping rows that another transaction locks.
 DELETE FROM convostore.session AS t
 WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.session_id = ANY (ARRAY(
     SELECT s.session_id
@@ -89,7 +89,7 @@ ORDER BY (t.status = 'closed'), t.last_activity_at DESC, t.session_id
 LIMIT 1
 
 -- name: sessions_at_step
--- The active sessions whose last visit was to a step, in a scope, most recently active first.
+-- The active sessions whose current step has a content hash, within a scope, most recently active first.
 SELECT {{columns of session}}
 FROM convostore.session AS t
 WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.status = 'active' AND t.active_scenario_id = :scenario_id

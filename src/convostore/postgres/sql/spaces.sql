@@ -1,7 +1,7 @@
--- Spaces: the vectors of one tenant with one number of dimensions.
+-- Spaces (a tenant's vectors of one number of dimensions): HNSW indexes, and the migration to another model.
 
 -- name: indexes
--- The complete indexes whose names begin so, each with the schema of pgvector.
+-- The valid indexes whose names have a prefix, each with the schema of pgvector.
 SELECT c.relname AS name, n.nspname AS schema
 FROM pg_catalog.pg_index AS i
 JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
@@ -10,7 +10,7 @@ JOIN pg_catalog.pg_namespace AS n ON n.oid = o.opcnamespace
 WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_with(c.relname, :prefix)
 
 -- name: episodes_to_embed
--- A tenant's episodes that have an embedding but none of a model, by id.
+-- A tenant's episodes that have an embedding but none by a model, by id.
 WITH {{bound}}
 SELECT {{columns of episode}}
 FROM convostore.episode AS t
@@ -24,7 +24,7 @@ ORDER BY t.id
 LIMIT :limit
 
 -- name: add_embeddings
--- Store embeddings of a model beside the episodes' own; return how many there are of those given.
+-- Upsert embeddings by another model beside the episodes' own; return how many are stored.
 WITH {{bound}},
 stored AS (
     INSERT INTO convostore.episode_embedding AS b (
@@ -46,7 +46,7 @@ stored AS (
 SELECT count(*) FROM stored
 
 -- name: switch_embeddings
--- Make the embeddings of a model the episodes' own, unless one lacks it; return how many, or NULL if one does.
+-- Move the embeddings by a model into the episodes if none is missing; return their number, or NULL if one is.
 WITH {{bound}},
 complete AS MATERIALIZED (
     SELECT NOT EXISTS (
@@ -58,15 +58,15 @@ complete AS MATERIALIZED (
               WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.id = t.id AND b.embedding_model = :embedding_model)
     ) AS complete
 ),
-taken AS (
+moved AS (
     DELETE FROM convostore.episode_embedding AS b
     WHERE (TABLE bound) AND (TABLE complete) AND b.tenant_id = :tenant_id AND b.embedding_model = :embedding_model
     RETURNING b.id, b.embedding
 ),
 switched AS (
-    UPDATE convostore.episode AS t SET embedding = taken.embedding, embedding_model = :embedding_model
-    FROM taken
-    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = :tenant_id AND t.id = taken.id
+    UPDATE convostore.episode AS t SET embedding = moved.embedding, embedding_model = :embedding_model
+    FROM moved
+    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = :tenant_id AND t.id = moved.id
     RETURNING t.id
 )
 SELECT CASE WHEN complete THEN (SELECT count(*) FROM switched) END FROM complete

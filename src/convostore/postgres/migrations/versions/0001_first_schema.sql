@@ -6,16 +6,16 @@
 
 -- Tenants
 
--- STABLE, or Citus refuses it in UPDATE; without SET, which would undo the setting at the end of the call.
+-- STABLE, because Citus refuses VOLATILE functions in UPDATE; no SET clause, which would restore the setting on return.
 CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
 BEGIN
-    -- One expression: PERFORM would run a query.
+    -- A simple expression: PERFORM would run a query.
     RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL;
 END
 $$;
 
--- Protects a table of tenants' rows: row-level security for everybody, both policies, and the grants. Every migration calls
--- it for every table that it creates; without it nobody may read the table.
+-- Enables and forces row-level security on a table, creates its policies and grants its privileges. Every migration calls it
+-- for every table with a tenant_id that it creates; a table without it cannot be read by any role of the stores.
 CREATE PROCEDURE convostore.protect(relation regclass, changeable boolean DEFAULT true) LANGUAGE plpgsql
 SET search_path = pg_catalog AS $$
 BEGIN
@@ -294,7 +294,7 @@ CREATE INDEX episode_customer_profile_id_idx
     ON convostore.episode (tenant_id, customer_profile_id, agent_id, recorded_at DESC, id)
     WHERE customer_profile_id IS NOT NULL;
 
--- What a search ranks by, once: up to 1,280 dimensions the direction itself fits into an index entry.
+-- Covering indexes for exact vector search; up to 1,280 dimensions a halfvec fits into a B-tree entry of 2,704 bytes.
 CREATE INDEX episode_direction_idx
     ON convostore.episode (tenant_id, agent_id, dimensions, customer_profile_id, occurred_at, id)
     INCLUDE (model_hash, content_type, valid_from, valid_to, direction)
@@ -314,7 +314,7 @@ CALL convostore.protect('convostore.episode');
 
 CREATE FUNCTION convostore.text_scope(tenant uuid, agent uuid, customer uuid) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
--- A lexeme that no text has, because it begins with a space. Two scopes with one lexeme would cost time, not isolation.
+-- A lexeme that to_tsvector never produces: it starts with a space. A hash collision of two scopes costs time, not isolation.
 RETURN ' ' || left(encode(sha256(uuid_send(tenant) || uuid_send(agent) || coalesce(uuid_send(customer), '')), 'hex'), 16);
 
 CREATE FUNCTION convostore.words_of(tenant uuid, agent uuid, customer uuid, language text, content text) RETURNS tsvector
@@ -332,7 +332,7 @@ BEGIN
         NEW.words := convostore.words_of(
             NEW.tenant_id, NEW.agent_id, NEW.customer_profile_id, NEW.language, left(NEW.content, 250000));
     EXCEPTION WHEN program_limit_exceeded THEN
-        -- A tsvector holds at most 1 MiB: text that is all different words is searched by its beginning.
+        -- A tsvector is limited to 1 MiB: of text with too many distinct words only the beginning is indexed.
         NEW.words := convostore.words_of(
             NEW.tenant_id, NEW.agent_id, NEW.customer_profile_id, NEW.language, left(NEW.content, 50000));
     END;
@@ -344,7 +344,7 @@ CREATE TRIGGER episode_words
     BEFORE INSERT OR UPDATE OF tenant_id, agent_id, customer_profile_id, content, language ON convostore.episode
     FOR EACH ROW EXECUTE FUNCTION convostore.set_episode_words();
 
--- Every search reads the list of pending entries, whoever added them: 256 kB of it, not 4 MB.
+-- Every search scans the pending list, whichever tenant's entries it holds: at most 256 kB, not 4 MB.
 CREATE INDEX episode_words_idx ON convostore.episode USING gin (words) WITH (gin_pending_list_limit = 256);
 
 CREATE FUNCTION convostore.matching_episodes(
@@ -354,11 +354,11 @@ CREATE FUNCTION convostore.matching_episodes(
 RETURNS TABLE (id uuid, rank real)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog SET enable_seqscan = off
 BEGIN ATOMIC
-    -- IS TRUE keeps the columns' own indexes out: a word and the scope meet in the index of words, whose cost is the
-    -- smaller of the two, where an index by agent would read all that the agent remembers.
+    -- IS TRUE rules out the B-trees: the GIN index intersects word and scope lexeme at the cost of the rarer one, while an
+    -- index on agent_id would read every episode of the agent.
     SELECT e.id, ts_rank(e.words, q.words) AS rank
     FROM (
-        -- The last word is open where it ends the query unless it is excluded, alone (!) or in a phrase, which is in brackets.
+        -- Prefix match of the last lexeme, unless it is negated (!) or ends a phrase, which is in parentheses.
         SELECT CASE WHEN prefix AND w.words::text ~ '(^| )''[^ ]*$' THEN (w.words::text || ':*')::tsquery ELSE w.words END
         FROM websearch_to_tsquery(language::regconfig, query) AS w (words)
     ) AS q (words)
@@ -504,7 +504,7 @@ BEGIN
 END
 $$;
 
--- Refuses every UPDATE, DELETE and TRUNCATE of a table, to every role and in replicas too.
+-- Refuses UPDATE, DELETE and TRUNCATE of a table to every role, also with session_replication_role = replica.
 CREATE PROCEDURE convostore.make_append_only(relation regclass) LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     EXECUTE format('CREATE OR REPLACE TRIGGER is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON %s '
@@ -558,8 +558,8 @@ CREATE TABLE convostore.audit_body (
     CONSTRAINT audit_body_pkey PRIMARY KEY (tenant_id, kind, record_id, recorded_at)
 ) PARTITION BY RANGE (recorded_at);
 
--- One for each kind: a month that is new has no statistics, and one that begins with (tenant_id, kind) would be taken for
--- the primary key.
+-- Partial, one per kind: without statistics of a new partition the planner would prefer an index on (tenant_id, kind, …) to
+-- the primary key for lookups by key.
 CREATE INDEX audit_body_turn_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'turn';
 
 CREATE INDEX audit_body_event_idx ON convostore.audit_body (tenant_id, "timestamp" DESC, record_id) WHERE kind = 'event';
@@ -608,7 +608,7 @@ BEGIN
     LOOP
         name := 'audit_body_' || to_char(start, 'YYYY_MM');
         CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
-        -- Saves go on under this lock. Whoever waited for it may find that another call made the month.
+        -- Does not conflict with inserts. After waiting for it, the partition may have been created by another call.
         LOCK TABLE convostore.audit_body IN SHARE UPDATE EXCLUSIVE MODE;
         CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
         EXECUTE format('CREATE TABLE IF NOT EXISTS convostore.%I (LIKE convostore.audit_body)', name);
@@ -654,7 +654,7 @@ DECLARE
 BEGIN
     SELECT h.* INTO head FROM convostore.audit_head AS h WHERE h.tenant_id = tenant AND h.chain = of_chain FOR UPDATE;
     IF NOT FOUND THEN
-        -- The head is derived: one that got lost is found again in the records.
+        -- The head is derived data: a missing one is restored from the records.
         INSERT INTO convostore.audit_head AS h (tenant_id, chain, sequence, hash)
         SELECT tenant, of_chain, last.sequence, last.hash
         FROM (
@@ -689,13 +689,13 @@ DECLARE
     sequences bigint[] := '{}';
     places bigint[] := '{}';
 BEGIN
-    -- Chain by chain in one order: two calls that lengthen the same chains cannot wait for each other both ways.
+    -- Heads are locked in the order of their chains, so that concurrent calls cannot deadlock.
     FOR item IN
         SELECT DISTINCT coalesce(s.id::text, '') COLLATE "C" AS chain FROM unnest(session_ids) AS s (id) ORDER BY 1
     LOOP
         heads := heads || convostore.lock_audit_head(tenant, item.chain);
     END LOOP;
-    -- What was stored is read after the locks, when nobody else lengthens these chains.
+    -- Records are read under the locks, so that no concurrent call appends to these chains.
     FOR item IN
         SELECT given.*, coalesce(given.stored, first_value(given.digest) OVER same) AS expected,
                given.stored IS NULL AND row_number() OVER same = 1 AS is_new
@@ -741,7 +741,7 @@ BEGIN
     FROM unnest(places) AS n (place)
     JOIN unnest(record_ids, session_ids, turn_ids, event_types, times, contents) WITH ORDINALITY
         AS g (record_id, session_id, turn_id, event_type, at, content, place) ON g.place = n.place;
-    -- One by one: without statistics a join might read all heads of the tenant.
+    -- A loop: without statistics the planner might join all heads of the tenant.
     FOREACH head IN ARRAY heads LOOP
         UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
         WHERE h.tenant_id = tenant AND h.chain = head.chain AND h.sequence < head.sequence;
@@ -780,12 +780,12 @@ CREATE TABLE convostore.session (
     fence bigint,
     lock_owner uuid,
     locked_until timestamptz,
-    -- An index on the expression itself would not be used: below row-level security only leakproof functions may be.
+    -- Generated, because an index on the expression is not usable below row-level security: `->>` is not leakproof.
     step_content_hash text GENERATED ALWAYS AS (step_history -> -1 ->> 'step_content_hash') STORED,
     CONSTRAINT session_pkey PRIMARY KEY (tenant_id, session_id)
 );
 
--- For sweeps, across tenants. No statement of a tenant compares this expression, so none gets a plan with this index.
+-- For sweeps, across tenants. An expression that no tenant's statement compares, so that none is planned with this index.
 CREATE INDEX session_last_activity_at_idx ON convostore.session ((last_activity_at AT TIME ZONE 'UTC'));
 
 CREATE UNIQUE INDEX session_session_id_key ON convostore.session (session_id);
@@ -970,7 +970,7 @@ CREATE INDEX profile_merge_target_id_idx ON convostore.profile_merge (tenant_id,
 
 CALL convostore.protect('convostore.profile_merge');
 
--- What was written after a statement began is met by its ON CONFLICT, and can only be refused by an error.
+-- Raises from ON CONFLICT DO UPDATE, which sees rows newer than the statement's snapshot; WHERE could only skip them.
 CREATE FUNCTION convostore.refuse(condition text, key text) RETURNS boolean LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
     RAISE EXCEPTION USING ERRCODE = condition, CONSTRAINT = key, MESSAGE = 'another call was first';
@@ -1051,7 +1051,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    -- A partition goes with its table, and a function of SQL with the tables that it reads.
+    -- CASCADE also drops partitions, and functions with a SQL body that depends on the table.
     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'convostore' AND tablename <> 'alembic_version' LOOP
         EXECUTE format('DROP TABLE IF EXISTS convostore.%I CASCADE', name);
     END LOOP;
