@@ -1,4 +1,4 @@
-"""A cluster for the tests that leave it as it is, and ways to one that a test may hurt."""
+"""A cluster that tests share and leave in order, and a service under sentinels of a test's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.processes import private_directory
 
 @pytest.fixture(scope="session")
 async def cluster() -> AsyncIterator[Cluster]:
-    """Three primaries with a replica each, which every test leaves well."""
+    """Three primaries with a replica each, which every test leaves healthy."""
     with private_directory() as path:
         async with running_cluster(path) as cluster:
             yield cluster
@@ -30,7 +30,7 @@ async def service() -> AsyncIterator[tuple[str, list[Node]]]:
 
 @pytest.fixture
 def dropped_connections() -> Iterator[None]:
-    """Collect what the driver drops without closing it: connections to nodes that go while a topology is asked for."""
+    """Collect connections that the driver drops unclosed, to nodes that leave while it asks for the topology."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)

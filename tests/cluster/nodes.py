@@ -21,7 +21,7 @@ from convostore.embedded.binaries import valkey_server
 
 SLOTS = 16_384
 NODE_TIMEOUT = 1_000
-"""Milliseconds after which a node that does not answer is taken for dead."""
+"""The cluster-node-timeout, in milliseconds."""
 
 _SET_PARENT_DEATH_SIGNAL = 1
 
@@ -67,13 +67,13 @@ class Node:
             return await asked.execute_command(*words)
 
     async def info(self, section: str) -> dict[str, Any]:
-        """Return what the node tells of itself."""
+        """Return a section of INFO."""
         async with self.client as client:
             found: dict[str, Any] = await client.info(section)
             return found
 
     async def digest(self, key: str) -> bytes | None:
-        """Return a key's value as the server would write it to disk."""
+        """Return a key's value as DUMP serialises it."""
         async with Redis(port=self.port, protocol=2) as client:
             return await client.dump(key)
 
@@ -84,7 +84,7 @@ class Node:
 
 @dataclass
 class Cluster:
-    """Six nodes; the first three were the primaries in the beginning."""
+    """Six nodes, of which the first three began as primaries."""
 
     nodes: list[Node]
 
@@ -104,8 +104,8 @@ class Cluster:
                 return node
         raise LookupError(f"{primary} has no replica")
 
-    async def is_well(self) -> bool:
-        """Return whether every living node sees all slots served by three primaries with a replica in step each."""
+    async def is_healthy(self) -> bool:
+        """Return whether every living node sees three primaries that serve all slots, each with a replica in step."""
         living = [node for node in self.nodes if node.process]
         for node in living:
             state = await node.ask("CLUSTER", "INFO")
@@ -120,7 +120,7 @@ class Cluster:
 
 
 async def eventually(condition: Callable[[], Coroutine[Any, Any, object]], what: str, timeout: float = 30.0) -> None:
-    """Poll a condition on real state until it holds; what fails meanwhile counts as not yet."""
+    """Poll a condition on real state until it holds; an error counts as false."""
     try:
         async with asyncio.timeout(timeout):
             while True:
@@ -135,7 +135,7 @@ async def eventually(condition: Callable[[], Coroutine[Any, Any, object]], what:
 
 
 def free_ports(number: int) -> list[int]:
-    """Return ports that are free, also those 10,000 above, on which the nodes of a cluster talk to each other."""
+    """Return free ports, whose cluster bus ports (10,000 above) are free as well."""
     found: list[int] = []
     while len(found) < number:
         with socket.socket() as first, socket.socket() as second:
@@ -184,7 +184,7 @@ async def running_cluster(directory: Path) -> AsyncIterator[Cluster]:
             await eventually(knows, "the replica knows its primary")
             await replica.ask("CLUSTER", "REPLICATE", primary_id)
         cluster = Cluster(nodes)
-        await eventually(cluster.is_well, "the cluster is well")
+        await eventually(cluster.is_healthy, "the cluster is healthy")
         yield cluster
     finally:
         for node in nodes:
@@ -193,7 +193,7 @@ async def running_cluster(directory: Path) -> AsyncIterator[Cluster]:
 
 @asynccontextmanager
 async def running_service(directory: Path) -> AsyncIterator[tuple[str, list[Node]]]:
-    """Start a primary, its replica and three sentinels that watch them; yield the URL and the two servers."""
+    """Start a primary, its replica and three sentinels; yield the URL and the two servers."""
     first, second, *watching = free_ports(5)
     primary = Node(directory / "primary", (), first)
     replica = Node(
@@ -224,8 +224,8 @@ async def running_service(directory: Path) -> AsyncIterator[tuple[str, list[Node
             node.start()
 
         async def watched() -> bool:
-            told = [await node.ask("SENTINEL", "MASTER", "convostore") for node in sentinels]
-            facts = [dict(zip(answer[::2], answer[1::2], strict=True)) for answer in told]
+            replies = [await node.ask("SENTINEL", "MASTER", "convostore") for node in sentinels]
+            facts = [dict(zip(reply[::2], reply[1::2], strict=True)) for reply in replies]
             in_step = (await replica.info("replication"))["master_link_status"] == "up"
             return in_step and all((fact["num-slaves"], fact["num-other-sentinels"]) == ("1", "2") for fact in facts)
 

@@ -62,7 +62,7 @@ async def session_apart(cluster: Cluster) -> tuple[Session, Node]:
             return session, other
 
 
-async def test_a_thousand_calls_at_once_wait_for_few_connections(cluster: Cluster, client: RedisCluster) -> None:
+async def test_a_thousand_concurrent_calls_wait_for_few_connections(cluster: Cluster, client: RedisCluster) -> None:
     stores = [RedisSessionStore(client, timeout=30.0) for _ in range(2)]
     tenant, agent = uuid4(), uuid4()
     sessions = [make_session(tenant, agent_id=agent) for _ in range(1_000)]
@@ -73,7 +73,7 @@ async def test_a_thousand_calls_at_once_wait_for_few_connections(cluster: Cluste
     assert 2 <= max(await connections_named(NAME, cluster)) <= 3
 
 
-async def test_calls_that_are_given_up_leave_no_answer_behind(store: RedisSessionStore) -> None:
+async def test_cancelled_calls_leave_no_reply_behind(store: RedisSessionStore) -> None:
     sessions = [make_session(uuid4()) for _ in range(40)]
     await asyncio.gather(*map(store.save, sessions))
     for _ in range(15):
@@ -90,7 +90,7 @@ async def test_calls_that_are_given_up_leave_no_answer_behind(store: RedisSessio
     assert await asyncio.gather(*(store.get(session.session_id) for session in sessions)) == sessions
 
 
-async def test_a_list_takes_two_trips_to_each_node(
+async def test_a_list_takes_two_round_trips_to_each_node(
     cluster: Cluster, store: RedisSessionStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant, agent = uuid4(), uuid4()
@@ -107,7 +107,9 @@ async def test_a_list_takes_two_trips_to_each_node(
     assert trips == {node.port: 2 for node in await cluster.primaries()}
 
 
-async def test_scripts_that_nodes_forgot_are_loaded_again(cluster: Cluster, store: RedisSessionStore) -> None:
+async def test_scripts_are_loaded_again_on_each_node_after_script_flush(
+    cluster: Cluster, store: RedisSessionStore
+) -> None:
     sessions = [make_session(uuid4()) for _ in range(10)]
     for _ in range(2):
         await asyncio.gather(*map(store.save, sessions))
@@ -116,7 +118,9 @@ async def test_scripts_that_nodes_forgot_are_loaded_again(cluster: Cluster, stor
     assert all(await asyncio.gather(*(store.delete(session.session_id) for session in sessions)))
 
 
-async def test_a_session_whose_pointer_is_refused_is_not_saved(cluster: Cluster, store: RedisSessionStore) -> None:
+async def test_a_session_whose_channel_pointer_is_refused_is_not_saved(
+    cluster: Cluster, store: RedisSessionStore
+) -> None:
     session, other = await session_apart(cluster)
     await other.ask("CONFIG", "SET", "min-replicas-to-write", 5)
     try:
@@ -128,7 +132,7 @@ async def test_a_session_whose_pointer_is_refused_is_not_saved(cluster: Cluster,
     assert await store.get(session.session_id) is None
 
 
-async def test_a_deletion_whose_pointer_cannot_be_removed_is_not_reported_as_undone(
+async def test_a_deletion_whose_channel_pointer_stays_has_an_unknown_outcome(
     cluster: Cluster, store: RedisSessionStore
 ) -> None:
     session, other = await session_apart(cluster)
@@ -144,7 +148,7 @@ async def test_a_deletion_whose_pointer_cannot_be_removed_is_not_reported_as_und
     assert await store.get_by_channel(session.tenant_id, session.channel, session.user_channel_id) is None
 
 
-async def test_one_primary_that_may_drop_sessions_is_enough_to_refuse(cluster: Cluster, client: RedisCluster) -> None:
+async def test_one_primary_that_may_evict_sessions_is_enough_to_refuse(cluster: Cluster, client: RedisCluster) -> None:
     await check_eviction(client)
     store, session = RedisSessionStore(client), make_session(uuid4())
     primary = (await cluster.primaries())[-1]
@@ -159,7 +163,7 @@ async def test_one_primary_that_may_drop_sessions_is_enough_to_refuse(cluster: C
     assert await store.get(session.session_id) is None
 
 
-async def test_a_client_of_the_users_own_will_do(cluster: Cluster) -> None:
+async def test_a_client_of_the_users_own_can_be_used(cluster: Cluster) -> None:
     host = cluster.nodes[0]
     async with RedisCluster(host="127.0.0.1", port=host.port, decode_responses=True) as client:
         store, session = RedisSessionStore(client), make_session(uuid4())
@@ -167,7 +171,7 @@ async def test_a_client_of_the_users_own_will_do(cluster: Cluster) -> None:
         assert await store.list_by_agent(session.tenant_id, session.agent_id) == [session]
 
 
-async def test_a_cluster_that_is_not_there_is_a_connection_error() -> None:
+async def test_an_absent_cluster_is_a_retryable_connection_error() -> None:
     async with create_client("redis+cluster://127.0.0.1:1,127.0.0.1:2") as client:
         with pytest.raises(ConnectionError) as gone:
             await RedisSessionStore(client).save(make_session(uuid4()))
@@ -175,7 +179,7 @@ async def test_a_cluster_that_is_not_there_is_a_connection_error() -> None:
         assert await RedisSessionStore(client).health_check() is False
 
 
-async def test_a_client_that_was_closed_opens_nothing_again(cluster: Cluster) -> None:
+async def test_a_closed_client_opens_no_connection(cluster: Cluster) -> None:
     async with create_client(f"{cluster.url}?client_name=closed") as client:
         store = RedisSessionStore(client)
         assert await store.health_check()

@@ -122,7 +122,9 @@ async def test_a_node_reuses_connections_and_refuses_more_than_its_maximum(topol
 
 
 @pytest.mark.parametrize("fault", ["closed by the server", "a reply is left", "marked for reconnect"])
-async def test_a_node_replaces_a_socket_that_is_not_as_new(cluster: Cluster, topology: Topology, fault: str) -> None:
+async def test_a_node_replaces_a_socket_with_a_reply_left_or_closed_or_marked(
+    cluster: Cluster, topology: Topology, fault: str
+) -> None:
     node = primary_of(topology)
     (server,) = (each for each in cluster.nodes if each.port == node.port)
     connection = topology.acquire(node)
@@ -143,7 +145,7 @@ async def test_a_node_replaces_a_socket_that_is_not_as_new(cluster: Cluster, top
 
 
 @pytest.mark.parametrize("why", ["the client was closed", "the node has left"])
-async def test_a_connection_that_nobody_else_would_close_is_closed_on_release(
+async def test_release_closes_connections_of_a_closed_client_and_of_a_node_that_left(
     client: RedisCluster, topology: Topology, why: str
 ) -> None:
     node = primary_of(topology)

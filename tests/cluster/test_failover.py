@@ -1,4 +1,4 @@
-"""Failovers of a cluster and of a service under sentinels, planned and not, while sessions are saved."""
+"""Planned and unplanned failovers, of a cluster and under sentinels, while sessions are saved."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ async def is_primary(node: Node) -> bool:
 
 
 async def fail_over(cluster: Cluster, primary: Node) -> Node:
-    """Let a replica take its primary's place, in agreement, and return it."""
+    """Perform a planned failover, and return the new primary."""
     replica = await cluster.replica_of(primary)
     await replica.ask("CLUSTER", "FAILOVER")
     await eventually(lambda: is_primary(replica), "the replica is the primary")
-    await eventually(cluster.is_well, "the cluster is well")
+    await eventually(cluster.is_healthy, "the cluster is healthy")
     return replica
 
 
 async def check_consistency(nodes: list[Node]) -> None:
-    """Compare every index of every primary with what the sessions ask for."""
+    """Compare the indexes of all primaries with those that follow from the stored sessions."""
     values: dict[str, bytes] = {}
     found: Keys = {}
     for node in nodes:
@@ -61,7 +61,7 @@ async def test_a_planned_failover_loses_nothing(cluster: Cluster, engines: Embed
         assert await work.lost(*stores) == []
 
 
-async def test_who_was_idle_during_a_failover_is_sent_on(cluster: Cluster) -> None:
+async def test_a_client_that_was_idle_during_a_failover_follows_redirections(cluster: Cluster) -> None:
     async with create_client(cluster.url) as client:
         store, tenant, agent = RedisSessionStore(client), uuid4(), uuid4()
         sessions = [make_session(tenant, agent_id=agent) for _ in range(20)]
@@ -73,7 +73,7 @@ async def test_who_was_idle_during_a_failover_is_sent_on(cluster: Cluster) -> No
             await store.save(session)
 
 
-async def test_after_a_killed_primary_the_others_go_on(cluster: Cluster, engines: Embedded) -> None:
+async def test_after_a_crash_of_a_primary_its_replica_takes_over(cluster: Cluster, engines: Embedded) -> None:
     async with opened(cluster.url, engines) as stores:
         async with histories_checked(cluster.url, engines), working(stores) as work:
             victim = (await cluster.primaries())[0]
@@ -82,12 +82,12 @@ async def test_after_a_killed_primary_the_others_go_on(cluster: Cluster, engines
             await eventually(lambda: is_primary(replica), "the replica is the primary")
             await work.more(30)
             victim.start()
-            await eventually(cluster.is_well, "the cluster is well")
+            await eventually(cluster.is_healthy, "the cluster is healthy")
         assert await work.lost(stores.tiered) == []
     await check_consistency(await cluster.primaries())
 
 
-async def test_a_primary_that_falls_silent_is_left_for_its_replica(cluster: Cluster, engines: Embedded) -> None:
+async def test_a_frozen_primary_is_left_for_its_replica(cluster: Cluster, engines: Embedded) -> None:
     victim = (await cluster.primaries())[0]
     replica = await cluster.replica_of(victim)
     assert victim.process is not None
@@ -108,10 +108,10 @@ async def test_a_primary_that_falls_silent_is_left_for_its_replica(cluster: Clus
             finally:
                 os.kill(victim.process.pid, signal.SIGCONT)
         assert await work.lost(stores.tiered) == []
-    await eventually(cluster.is_well, "the cluster is well")
+    await eventually(cluster.is_healthy, "the cluster is healthy")
 
 
-async def test_under_sentinels_the_replica_of_a_killed_primary_takes_over(
+async def test_under_sentinels_the_replica_of_a_crashed_primary_takes_over(
     service: tuple[str, list[Node]], engines: Embedded
 ) -> None:
     url, (primary, replica) = service

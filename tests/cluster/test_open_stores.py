@@ -1,4 +1,4 @@
-"""Everything opened on a cluster by its URL alone, and what the doctor says of it."""
+"""`open_stores` and `convostore doctor` with the URL of a cluster."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_stores_are_opened_on_a_cluster(cluster: Cluster, engines: Embedde
         assert stores.sessions.hot_failures == 0  # type: ignore[attr-defined]
 
 
-async def test_the_doctor_looks_at_every_primary(cluster: Cluster, engines: Embedded) -> None:
+async def test_the_doctor_checks_every_primary(cluster: Cluster, engines: Embedded) -> None:
     said = io.StringIO()
     given = {"postgres_url": engines.postgres_dsn, "redis_url": cluster.url}
     assert await run(Console(file=said, width=200), given)
@@ -31,7 +31,7 @@ async def test_the_doctor_looks_at_every_primary(cluster: Cluster, engines: Embe
     assert "✓ eviction" in said.getvalue()
 
 
-async def test_the_doctor_says_when_a_cluster_cannot_be_reached(engines: Embedded) -> None:
+async def test_the_doctor_reports_an_unreachable_cluster(engines: Embedded) -> None:
     said = io.StringIO()
     given = {"postgres_url": engines.postgres_dsn, "redis_url": "redis+cluster://127.0.0.1:1"}
     assert not await run(Console(file=said, width=200), given)

@@ -1,4 +1,4 @@
-"""Slots that move to another primary while sessions are saved: at once, as Valkey 9 can, and key by key, as all can."""
+"""Slots migrate while sessions are saved: at once, as Valkey 9 can, and key by key, as all servers can."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ pytestmark = pytest.mark.usefixtures("dropped_connections")
 
 
 async def slots_of(node: Node, work: Work) -> list[int]:
-    """Return some slots of a primary that hold what is worked on."""
+    """Return some slots of a primary that hold sessions in use."""
     worked_on = {key_slot(keys.bucket(session_id).encode()) for session_id in work.acknowledged}
     held = [slot for slot in sorted(worked_on) if await node.ask("CLUSTER", "COUNTKEYSINSLOT", slot)]
     return held[:SLOTS_THAT_MOVE]
 
 
 async def move_at_once(source: Node, target: Node, slots: list[int], work: Work) -> None:
-    """Move slots in one piece each."""
+    """Migrate slots at once."""
     target_id = await target.ask("CLUSTER", "MYID")
     for slot in slots:
         await source.ask("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", target_id)
@@ -45,10 +45,10 @@ async def move_at_once(source: Node, target: Node, slots: list[int], work: Work)
 
 
 async def move_key_by_key(cluster: Cluster, source: Node, target: Node, slots: list[int], work: Work) -> None:
-    """Move slots as `redis-cli --cluster reshard` does, and let sessions be saved between two keys."""
+    """Migrate slots as `redis-cli --cluster reshard` does, with saves between two keys."""
     for slot in slots:
         await begin_to_move(source, target, slot)
-        # Sessions first: what asks for them is then sent to where their indexes are still to come.
+        # Sessions first: their calls are then redirected to a node that still lacks the indexes.
         names = await source.ask("CLUSTER", "GETKEYSINSLOT", slot, 1_000)
         for name in sorted(names, key=lambda name: ":session:" not in name):
             await source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", name)
@@ -57,20 +57,20 @@ async def move_key_by_key(cluster: Cluster, source: Node, target: Node, slots: l
 
 
 async def begin_to_move(source: Node, target: Node, slot: int) -> None:
-    """Begin to move a slot key by key."""
+    """Begin to migrate a slot key by key."""
     await target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", await source.ask("CLUSTER", "MYID"))
     await source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", await target.ask("CLUSTER", "MYID"))
 
 
 async def end_move(cluster: Cluster, source: Node, target: Node, slot: int) -> None:
-    """Give a slot to the primary to which its keys have moved."""
+    """Assign a slot to the primary to which its keys have migrated."""
     target_id = await target.ask("CLUSTER", "MYID")
     for node in (target, source, *await cluster.primaries()):
         await node.ask("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 @pytest.mark.parametrize("way", ["at once", "key by key"])
-async def test_slots_move_under_load_and_nothing_is_lost(cluster: Cluster, engines: Embedded, way: str) -> None:
+async def test_slots_migrate_under_load_without_loss(cluster: Cluster, engines: Embedded, way: str) -> None:
     async with opened(cluster.url, engines) as stores:
         async with histories_checked(cluster.url, engines), working(stores) as work:
             source, target, _ = await cluster.primaries()
@@ -82,11 +82,11 @@ async def test_slots_move_under_load_and_nothing_is_lost(cluster: Cluster, engin
                 await move_key_by_key(cluster, source, target, slots, work)
             await work.more(30)
         assert await work.lost(*stores) == []
-    await eventually(cluster.is_well, "the cluster is well")
+    await eventually(cluster.is_healthy, "the cluster is healthy")
     await check_consistency(await cluster.primaries())
 
 
-async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: Cluster) -> None:
+async def test_a_script_on_a_slot_that_migrates_is_refused_before_it_changes_anything(cluster: Cluster) -> None:
     async with create_client(cluster.url) as client:
         store = RedisSessionStore(client, timeout=1.0)
         session = make_session(uuid4(), customer_profile_id=uuid4())
@@ -113,11 +113,11 @@ async def test_what_touches_a_slot_that_is_half_moved_is_refused_whole(cluster: 
         await end_move(cluster, source, target, slot)
         await store.save(session)
         assert await store.delete(session.session_id)
-    await eventually(cluster.is_well, "the cluster is well")
+    await eventually(cluster.is_healthy, "the cluster is healthy")
     await check_consistency(await cluster.primaries())
 
 
-async def test_copies_and_guards_of_a_slot_that_moved_are_invalid(cluster: Cluster) -> None:
+async def test_copies_and_guards_of_a_migrated_slot_are_invalid(cluster: Cluster) -> None:
     async with create_client(cluster.url) as client:
         hot = HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=30.0)
         copied = make_session(uuid4(), revision=1)
@@ -146,4 +146,4 @@ async def test_copies_and_guards_of_a_slot_that_moved_are_invalid(cluster: Clust
             assert found is not None
             assert found.session == session
         assert hot.breaker.failures == 0
-    await eventually(cluster.is_well, "the cluster is well")
+    await eventually(cluster.is_healthy, "the cluster is healthy")

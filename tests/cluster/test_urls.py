@@ -1,4 +1,4 @@
-"""URLs of clusters and of sentinels: what they lead to, and what is refused before anything is connected."""
+"""URLs of clusters and sentinels: the clients that they give, and which are refused before a connection is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convostore.settings import load_settings
 
 
 def nodes_of(client: Any) -> list[tuple[str, int]]:
-    """Return the hosts that a cluster's client begins with."""
+    """Return the startup nodes of a cluster's client."""
     return [(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()]
 
 
@@ -28,7 +28,7 @@ async def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
         assert not issubclass(given["connection_class"], SSLConnection)
 
 
-async def test_a_cluster_may_be_reached_by_tls() -> None:
+async def test_rediss_connects_to_a_cluster_by_tls() -> None:
     async with create_client("rediss+cluster://10.0.0.1:7000/0?ssl_ca_certs=own.pem", max_connections=3) as client:
         given = client.connection_kwargs
         assert issubclass(given["connection_class"], SSLConnection)
@@ -69,13 +69,13 @@ async def test_sentinels_name_the_primary_of_a_service(tls: bool) -> None:
         "http://10.0.0.1",
     ],
 )
-async def test_other_urls_are_refused_without_being_repeated(url: str) -> None:
+async def test_other_urls_are_refused_and_not_repeated_in_the_error(url: str) -> None:
     with pytest.raises(ValidationError, match="redis_url") as refused:
         create_client(url)
     assert "10.0.0.1" not in str(refused.value)
 
 
 @pytest.mark.parametrize("scheme", ["redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"])
-def test_settings_take_them(scheme: str) -> None:
+def test_settings_accept_them(scheme: str) -> None:
     given = load_settings({"redis_url": f"{scheme}://10.0.0.1/service"}).redis_url
     assert given is not None

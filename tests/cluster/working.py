@@ -1,4 +1,4 @@
-"""Workers that keep saving sessions while the servers change places, and what must be true of what they did."""
+"""Workers that save sessions during failovers and resharding, and checks of what was acknowledged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def opened(url: str, engines: Embedded) -> AsyncIterator[Stores]:
 
 @dataclass
 class Work:
-    """What workers saved: the last of each session that was acknowledged, and the calls that failed."""
+    """What workers saved: the last acknowledged revision of each session, and the calls that failed."""
 
     stores: Stores
     tenant: UUID = field(default_factory=uuid4)
@@ -54,7 +54,7 @@ class Work:
     progress: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def go_on(self, store: SessionStore) -> None:
-        """Save one session again and again, reading it before each time."""
+        """Read and save one session repeatedly."""
         session_id = uuid4()
         while True:
             try:
@@ -80,7 +80,7 @@ class Work:
                 await self.progress.wait()
 
     async def lost(self, *stores: SessionStore) -> list[UUID]:
-        """Return the sessions that are older than what a store acknowledged, or not there."""
+        """Return the sessions that are missing or older than their last acknowledged revision."""
         lost = []
         for session_id, (store, last) in self.acknowledged.items():
             if store in stores:
@@ -92,7 +92,7 @@ class Work:
 
 @asynccontextmanager
 async def working(stores: Stores) -> AsyncIterator[Work]:
-    """Let workers save to both stores during the block."""
+    """Run workers on both stores during the block."""
     work = Work(stores)
     tasks = [asyncio.create_task(work.go_on(store)) for store in stores for _ in range(WORKERS)]
     try:
@@ -109,10 +109,10 @@ async def working(stores: Stores) -> AsyncIterator[Work]:
 
 @asynccontextmanager
 async def histories_checked(url: str, engines: Embedded) -> AsyncIterator[None]:
-    """Let several processes' worth of tiered stores share sessions during the block, and check every history.
+    """Run several tiered stores on the same sessions during the block, and check every history.
 
-    If no call of the hot tier failed, each history must be linearizable. Otherwise the writes must be, and no read may
-    see what was replaced longer than a lease before.
+    If no call of the hot tier failed, each history must be linearizable. Otherwise the writes must be, and reads may be
+    stale for at most a lease.
     """
     async with AsyncExitStack() as stack:
         stores = []

@@ -1,4 +1,4 @@
-"""What tests ask of a whole database, and the library never may: in scripts that say so, for MONITOR to tell apart."""
+"""Commands on a whole database, which only tests may send: in scripts with a mark that the recorder recognises."""
 
 from __future__ import annotations
 

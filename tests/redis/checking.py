@@ -1,4 +1,4 @@
-"""A checker of the whole database: whether every key is what the stored sessions ask for, and none is there besides."""
+"""A checker of a whole database: its keys are exactly those that follow from the stored sessions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from convostore.redis import codec, keys
 from tests.redis.administration import all_keys
 
 Keys: TypeAlias = dict[str, dict[str, float | None]]
-"""Members by key, with their scores; None in a set without scores."""
+"""Members by key, with their scores; None in an unsorted set."""
 
 
 def expected_of(values: dict[str, bytes]) -> Keys:
-    """Return the indexes and pointers that belong to stored values."""
+    """Return the indexes and channel pointers that follow from stored values."""
     expected: Keys = defaultdict(dict)
     for key, value in values.items():
-        session = codec.Codec().decoded(value, None)
+        session = codec.Codec().decode(value, None)
         assert isinstance(session, Session)
         assert key == keys.value_key(session.session_id)
         member, prefix = str(session.session_id), keys.bucket(session.session_id)
@@ -30,7 +30,7 @@ def expected_of(values: dict[str, bytes]) -> Keys:
 
 
 async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
-    """Return the values of a database, and its indexes and pointers as they are."""
+    """Return the values of a database, and its actual indexes and channel pointers."""
     values: dict[str, bytes] = {}
     found: Keys = {}
     for name in await all_keys(client):
@@ -50,7 +50,7 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
 
 
 async def check_lock(client: Any, key: str) -> None:
-    """Check the key of a lock or a fence: its session is there, a lock ends and has a token, a token never does."""
+    """Check the key of a lock or a fencing token: its session exists; a lock expires, its token does not."""
     prefix, kind, session_id = key.rsplit(":", 2)
     assert await client.exists(f"{prefix}:session:{session_id}"), key
     assert int(await client.get(f"{prefix}:fence:{session_id}")) > 0, key
@@ -63,17 +63,17 @@ def entries(keys: Keys) -> set[tuple[str, str, float | None]]:
 
 
 def without_pointers(keys: Keys) -> Keys:
-    """Return the keys that share a slot with a session: all but the pointers of channel identities."""
+    """Return the keys that share a slot with a session: all but the channel pointers."""
     return {key: members for key, members in keys.items() if not key.endswith((":open", ":closed"))}
 
 
 async def check(client: Any, *, settled: bool = True) -> int:
-    """Compare every key of a database with what its sessions ask for; return how many sessions there are.
+    """Compare every key of a database with those that follow from its sessions; return how many sessions there are.
 
     Args:
         client: of the database.
-        settled: whether calls came one after the other. If not, a pointer may be left over, which a read looks through,
-            or have the score of another save; but none may be missing.
+        settled: whether calls were sequential. If not, a channel pointer may be stale, which reads verify, or have the
+            score of another save; but none may be missing.
     """
     values, found = await contents(client)
     expected = expected_of(values)

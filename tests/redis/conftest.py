@@ -1,4 +1,4 @@
-"""Valkey for the tests: a database of their own on the shared server, and a server of a test's own to hurt."""
+"""Valkey for the tests: an empty database on the shared server, and a server of a test's own for fault injection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server is told, by MONITOR: every command of every client, and those that scripts run."""
+"""The commands that a server receives, by MONITOR: those of every client, and those that scripts run."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parsed(line: bytes) -> tuple[bytes, Command]:
 
 
 class Monitor:
-    """Reads what a server is told in one of its databases."""
+    """Reads the commands that a server receives in one database."""
 
     def __init__(self, reader: asyncio.StreamReader, client: Redis, database: int) -> None:
         self._reader = reader
@@ -44,7 +44,7 @@ class Monitor:
         self._database = str(database).encode()
 
     async def seen(self) -> list[Command]:
-        """Return the commands since the last call of this."""
+        """Return the commands since the previous call."""
         await self._client.echo("until here")
         commands: list[Command] = []
         while True:

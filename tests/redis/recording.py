@@ -1,4 +1,4 @@
-"""Listens to a server by MONITOR as long as it is used, and notes what nobody may tell it."""
+"""Records the commands that a server receives, by MONITOR, and fails if there is one that the library must not send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from tests.redis.administration import MARK
 
 UNBOUNDED = {"SCAN", "KEYS", "RANDOMKEY", "DBSIZE", "FLUSHDB", "FLUSHALL", "SORT", "SORT_RO", "SAVE", "SWAPDB"}
-"""Commands that concern a whole database, so that they cost more with every tenant."""
+"""Commands on a whole database, whose cost grows with the number of tenants."""
 
 TRANSACTIONS = {"MULTI", "EXEC", "WATCH"}
 """Commands that tie a connection to one node of a cluster."""
@@ -26,11 +26,11 @@ _LAST = b'"ECHO" "nothing is said after this"'
 
 
 class Recorder(Thread):
-    """Reads what a server is told, until it is told that nothing follows.
+    """Reads the commands that a server receives, up to a marker.
 
     Attributes:
-        seen: how many commands there were, those of scripts included.
-        faults: how the commands begin that should not have been sent.
+        seen: how many commands there were, including those that scripts ran.
+        faults: the beginnings of forbidden commands.
     """
 
     def __init__(self, path: str) -> None:
@@ -45,7 +45,7 @@ class Recorder(Thread):
         assert self._lines.readline() == b"+OK\r\n"
 
     def run(self) -> None:
-        # Lines are many, and whoever reads them shares a processor with the tests: no more is parsed than is looked at.
+        # This thread shares a processor with the tests, so it parses no more than it checks.
         tests_own, slots = False, set[int]()
         for line in self._lines:
             if _LAST in line:
@@ -62,7 +62,7 @@ class Recorder(Thread):
                 self.faults.append(line.decode(errors="replace")[:200])
 
     def finish(self) -> None:
-        """Wait until everything was read that the server was told."""
+        """Wait until every command that the server received was read."""
         with _connected(self._path) as connection:
             connection.sendall(_LAST + b"\r\n")
             assert connection.recv(100)
@@ -74,14 +74,14 @@ class Recorder(Thread):
 
 @contextmanager
 def recording(path: str) -> Iterator[Recorder]:
-    """Record what the server at a Unix socket is told during a block, and fail at its end if there were faults."""
+    """Record the commands to the server at a Unix socket during a block; fail at its end if one was forbidden."""
     recorder = Recorder(path)
     recorder.start()
     yield recorder
     recorder.finish()
     assert recorder.faults == [], (
-        "A server was told what concerns a whole database, or several slots of a cluster, at once. If it was a test "
-        "that did so, let it use tests/redis/administration.py."
+        "A command on a whole database, or on several slots of a cluster, was sent. If a test sent it, let it use "
+        "tests/redis/administration.py."
     )
 
 

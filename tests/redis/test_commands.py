@@ -1,4 +1,4 @@
-"""What the store tells the server: nothing unbounded, nothing that a cluster refuses, and as often as promised."""
+"""The commands that the store sends: none unbounded, none that a cluster refuses, and no more than documented."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCRIPTS = {
 }
 
 DIRECT = {"GET", "ZADD", "ZRANGE", "ZREVRANGEBYSCORE", "GETRANGE", "SMEMBERS", "EVALSHA", "EVAL", "PING", "INFO"}
-"""All that the store says itself."""
+"""All commands that the store sends itself."""
 
 SCRIPTED = {
     "EXISTS",
@@ -45,15 +45,15 @@ SCRIPTED = {
     "SADD",
     "SREM",
 }
-"""All that its scripts say."""
+"""All commands that its scripts run."""
 
 CONNECTING = {"CLIENT", "SELECT", "HELLO", "AUTH"}
-"""What the driver says of its own when it connects."""
+"""Commands that the driver sends when it connects."""
 
 
 @pytest.fixture
 async def monitor(engines: Embedded, client: Redis) -> AsyncIterator[Monitor]:
-    """Watches the test's database."""
+    """Monitors the test's database."""
     async with monitoring(client, engines.redis_url.removeprefix("unix://"), 9) as opened:
         yield opened
 
@@ -72,13 +72,13 @@ def look_at(commands: list[Command]) -> None:
                 slot = key_slot(command.arguments[2].encode())
 
 
-class TestTheContractIsKeptWithPlainCommands(SessionStoreContract):
-    """The whole contract of sessions, while somebody listens."""
+class TestTheContractUsesAllowedCommandsOnly(SessionStoreContract):
+    """The contract suite of sessions, monitored."""
 
     @pytest.fixture
     async def store(self, engines: Embedded, client: Redis, monitor: Monitor) -> AsyncIterator[SessionStore]:
-        async with create_client(f"{engines.redis_url}?db=9") as listened_to:
-            yield RedisSessionStore(listened_to)
+        async with create_client(f"{engines.redis_url}?db=9") as monitored:
+            yield RedisSessionStore(monitored)
             look_at(await monitor.seen())
 
 
@@ -113,7 +113,7 @@ def kinds(store: RedisSessionStore, session: Session) -> dict[str, Callable[[], 
 
 @pytest.fixture
 async def session(store: RedisSessionStore) -> Session:
-    """A stored session that stands in every index, after each script was loaded."""
+    """A stored session that is in every index; each script is loaded."""
     session = full_session(uuid4())
     session.status = SessionStatus.ACTIVE
     session.step_history.append(make_visit(step_content_hash="here"))
@@ -132,7 +132,7 @@ async def commands_of(monitor: Monitor, call: Callable[[], Awaitable[Any]]) -> l
     return [command.name for command in await monitor.seen() if not command.by_script]
 
 
-async def test_a_call_sends_no_more_than_it_must(store: RedisSessionStore, session: Session, monitor: Monitor) -> None:
+async def test_each_call_sends_these_commands(store: RedisSessionStore, session: Session, monitor: Monitor) -> None:
     sent = {name: await commands_of(monitor, call) for name, call in kinds(store, session).items()}
     assert sent == {
         "get": ["GET"],
@@ -149,7 +149,7 @@ async def test_a_call_sends_no_more_than_it_must(store: RedisSessionStore, sessi
     }
 
 
-async def test_a_session_and_its_indexes_share_a_slot_and_its_pointers_share_another(
+async def test_a_session_and_its_indexes_share_a_slot_and_its_channel_pointers_another(
     client: Redis, session: Session
 ) -> None:
     slots: dict[str, set[int]] = {"session": set(), "pointer": set()}
@@ -158,7 +158,7 @@ async def test_a_session_and_its_indexes_share_a_slot_and_its_pointers_share_ano
     assert [len(found) for found in slots.values()] == [1, 1]
 
 
-async def test_free_text_stands_in_keys_only_as_a_hash(client: Redis, session: Session) -> None:
+async def test_keys_contain_free_text_only_as_a_hash(client: Redis, session: Session) -> None:
     for key in await all_keys(client):
         assert re.fullmatch(rb"[a-z0-9:{}-]+", key), key
         assert len(key) < 200

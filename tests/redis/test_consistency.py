@@ -19,6 +19,7 @@ from convostore.errors import ConflictError, NotFoundError
 from convostore.models import Channel, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.redis import RedisSessionStore
+from convostore.redis.commands import Commands
 from convostore.testing.factories import full_session, make_session, make_visit
 from tests.redis.administration import all_keys
 from tests.redis.checking import check, contents
@@ -27,7 +28,7 @@ TENANTS, AGENTS, CUSTOMERS, SCENARIOS, IDS = ([UUID(int=base + n) for n in range
 
 
 def changed(session: Session, random: Random) -> Session:
-    """Return a session with one of the things changed that it is found by."""
+    """Return a session with one indexed field changed."""
     match random.randrange(6):
         case 0:
             session.agent_id = random.choice(AGENTS)
@@ -45,29 +46,29 @@ def changed(session: Session, random: Random) -> Session:
     return session
 
 
-class Player:
-    """Does random things to a few sessions, as one of several workers would."""
+class Worker:
+    """Performs random operations on a few sessions, as one of several workers."""
 
     def __init__(self, store: RedisSessionStore, seed: int) -> None:
         self._store = store
         self._random = Random(seed)
 
-    async def play(self) -> str:
-        """Do one thing; return what, and how it ended."""
-        deeds: list[Callable[[UUID], Awaitable[Any]]] = [
+    async def step(self) -> str:
+        """Perform one operation; return its name and result."""
+        operations: list[Callable[[UUID], Awaitable[Any]]] = [
             *([self._save] * 6),
             self._save_as_new,
-            self._save_as_somebody_else,
+            self._save_as_another_tenant,
             self._store.delete,
             *([self._store.demote_to_persistent, self._store.promote_to_hot] * 2),
-            self._take_turns,
+            self._lock_and_release,
         ]
-        deed = self._random.choice(deeds)
+        operation = self._random.choice(operations)
         try:
-            done = await deed(self._random.choice(IDS))
+            done = await operation(self._random.choice(IDS))
         except ConflictError:
-            return f"{deed.__name__} refused"
-        return f"{deed.__name__} {bool(done)}"
+            return f"{operation.__name__} refused"
+        return f"{operation.__name__} {bool(done)}"
 
     async def _save(self, session_id: UUID) -> object:
         session = await self._store.get(session_id)
@@ -82,13 +83,13 @@ class Player:
         session = make_session(tenant, session_id=session_id, agent_id=AGENTS[0], user_channel_id="x")
         return await self._store.save(changed(session, self._random))
 
-    async def _save_as_somebody_else(self, session_id: UUID) -> object:
+    async def _save_as_another_tenant(self, session_id: UUID) -> object:
         session = make_session(TENANTS[IDS.index(session_id) - 1], session_id=session_id, user_channel_id="x")
         if await self._store.get(session_id) is None:
             return None
         return await self._store.save(changed(session, self._random), overwrite=True)
 
-    async def _take_turns(self, session_id: UUID) -> object:
+    async def _lock_and_release(self, session_id: UUID) -> object:
         owner = uuid4()
         try:
             token = await self._store.acquire_lock(session_id, owner, ttl=60)
@@ -99,13 +100,13 @@ class Player:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
+async def test_after_every_operation_the_indexes_are_those_of_the_stored_sessions(
     client: Redis, store: RedisSessionStore, seed: int
 ) -> None:
-    player, seen, most = Player(store, seed), set(), 0
+    worker, seen, most = Worker(store, seed), set(), 0
     for _ in range(300):
-        seen.add(await player.play())
-        await store.aclose()  # Waits for promotions of what was read.
+        seen.add(await worker.step())
+        await store.aclose()  # Waits for promotions after reads.
         most = max(most, await check(client))
     assert most == len(IDS)
     assert seen >= {
@@ -113,38 +114,38 @@ async def test_after_every_operation_every_key_is_what_the_sessions_ask_for(
         "_save refused",
         "_save_as_new True",
         "_save_as_new refused",
-        "_save_as_somebody_else refused",
+        "_save_as_another_tenant refused",
         "delete True",
         "delete False",
         "demote_to_persistent True",
         "demote_to_persistent False",
         "promote_to_hot True",
         "promote_to_hot False",
-        "_take_turns True",
-        "_take_turns False",
+        "_lock_and_release True",
+        "_lock_and_release False",
     }
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_after_operations_at_once_no_session_is_missing_where_it_is_looked_for(
+async def test_after_concurrent_operations_no_session_is_missing_in_an_index(
     client: Redis, store: RedisSessionStore, seed: int
 ) -> None:
-    players = [Player(store, 100 * seed + number) for number in range(8)]
+    workers = [Worker(store, 100 * seed + number) for number in range(8)]
     for _ in range(25):
-        await asyncio.gather(*(player.play() for player in players))
-        await store.aclose()  # Waits for promotions of what was read.
+        await asyncio.gather(*(worker.step() for worker in workers))
+        await store.aclose()  # Waits for promotions after reads.
         await check(client, settled=False)
 
 
 async def after(turns: int, call: Coroutine[Any, Any, object]) -> object:
-    """Make a call some turns of the event loop later."""
+    """Make a call after some iterations of the event loop."""
     for _ in range(turns):
         await asyncio.sleep(0)
     return await call
 
 
 async def race(client: Redis, rounds: int) -> Counter[str]:
-    """Let saves of three sessions race their demotion, promotion and deletion; check all after each round; count."""
+    """Run saves concurrently with demotion, promotion and deletion; check after each round; count the outcomes."""
     random, ended = Random(rounds), Counter[str]()
     ahead = RedisSessionStore(client, hot_ttl=timedelta(seconds=1), clock=lambda: now() + timedelta(hours=1))
     store = RedisSessionStore(client)
@@ -186,7 +187,7 @@ async def race(client: Redis, rounds: int) -> Counter[str]:
 
 
 @pytest.mark.slow
-async def test_saves_that_race_demotion_promotion_and_deletion_leave_everything_consistent(client: Redis) -> None:
+async def test_saves_concurrent_with_demotion_promotion_and_deletion_leave_consistent_indexes(client: Redis) -> None:
     ended = await race(client, rounds=80)
     assert min(ended[name] for name in ("saved", "refused", "demoted", "promoted", "deleted")) > 0
 
@@ -209,7 +210,7 @@ async def test_saves_that_race_demotion_promotion_and_deletion_leave_everything_
     ],
     ids=lambda change: "+".join(change),
 )
-async def test_a_change_leaves_no_stale_entry(
+async def test_a_change_leaves_no_stale_index_entry(
     client: Redis, store: RedisSessionStore, change: dict[str, Any], demoted: bool
 ) -> None:
     session = full_session(TENANTS[0]).model_copy(
@@ -232,21 +233,21 @@ async def test_a_change_leaves_no_stale_entry(
     assert set(await all_keys(client)) != set(before)
 
 
-async def test_nothing_is_left_of_sessions_that_are_deleted(client: Redis, store: RedisSessionStore) -> None:
-    player = Player(store, 7)
+async def test_deleted_sessions_leave_no_keys(client: Redis, store: RedisSessionStore) -> None:
+    worker = Worker(store, 7)
     for _ in range(50):
-        await player.play()
+        await worker.step()
     for session_id in IDS:
         await store.delete(session_id)
     assert await contents(client) == ({}, {})
 
 
-async def by_another_worker(call: Coroutine[Any, Any, UUID]) -> None:
-    """Make a call as if it did not happen within another one."""
-    await asyncio.create_task(call, context=Context())
+async def in_another_call(save: Coroutine[Any, Any, UUID]) -> None:
+    """Make a call outside the context of the running one."""
+    await asyncio.create_task(save, context=Context())
 
 
-async def test_a_save_that_is_refused_after_another_one_leaves_the_others_pointer(
+async def test_a_refused_save_leaves_a_pointer_that_another_save_has_written(
     client: Redis, store: RedisSessionStore
 ) -> None:
     session = make_session(TENANTS[0], user_channel_id="before")
@@ -254,38 +255,40 @@ async def test_a_save_that_is_refused_after_another_one_leaves_the_others_pointe
     winner, loser = (session.model_copy(update={"user_channel_id": "after"}) for _ in range(2))
     loser.revision = 0
 
-    class Late(RedisSessionStore):
-        """A store in which another save comes between the refusal of a save and the removal of its pointer."""
+    class Interrupted(Commands):
+        """Commands with another save between the refusal and the removal of its pointer."""
 
-        async def _mend_pointer(self, *arguments: Any) -> None:
-            await by_another_worker(store.save(winner))
-            await super()._mend_pointer(*arguments)
+        async def repair_pointer(self, *arguments: Any) -> None:
+            await in_another_call(store.save(winner))
+            await super().repair_pointer(*arguments)
 
+    interrupted = RedisSessionStore(client)
+    interrupted._commands = Interrupted(client)
     with pytest.raises(ConflictError):
-        await Late(client).save(loser)
+        await interrupted.save(loser)
     assert await store.get_by_channel(TENANTS[0], session.channel, "after") == winner
     assert await store.get_by_channel(TENANTS[0], session.channel, "before") is None
     await check(client)
 
 
-async def test_a_session_that_comes_back_to_a_channel_meanwhile_keeps_its_pointer(
-    client: Redis, store: RedisSessionStore
-) -> None:
+async def test_a_session_that_returns_to_a_channel_keeps_its_pointer(client: Redis, store: RedisSessionStore) -> None:
     session = make_session(TENANTS[0], user_channel_id="here")
     await store.save(session)
     away = session.model_copy(update={"user_channel_id": "there"})
 
-    class Late(RedisSessionStore):
-        """A store in which another save comes between a save and the removal of the pointer it replaced."""
+    class Interrupted(Commands):
+        """Commands with another save between a save and the removal of the pointer that it replaced."""
 
-        async def _mend_pointer(self, *arguments: Any) -> None:
+        async def repair_pointer(self, *arguments: Any) -> None:
             back = await store.get(session.session_id)
             assert back is not None
             back.user_channel_id = "here"
-            await by_another_worker(store.save(back))
-            await super()._mend_pointer(*arguments)
+            await in_another_call(store.save(back))
+            await super().repair_pointer(*arguments)
 
-    await Late(client).save(away)
+    interrupted = RedisSessionStore(client)
+    interrupted._commands = Interrupted(client)
+    await interrupted.save(away)
     found = await store.get_by_channel(TENANTS[0], session.channel, "here")
     assert found is not None
     assert found.revision == 3

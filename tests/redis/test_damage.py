@@ -1,4 +1,4 @@
-"""Valkey is filled up, robbed of its scripts and handed garbage."""
+"""A full server, lost scripts, corrupt values and keys of a wrong type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def each_call(store: RedisSessionStore, session: Session) -> dict[str, Callable[
     }
 
 
-async def test_scripts_that_the_server_forgot_are_loaded_again(own_client: Redis) -> None:
+async def test_scripts_are_loaded_again_after_script_flush(own_client: Redis) -> None:
     store, session = RedisSessionStore(own_client), full_session(uuid4())
     await store.save(session)
     for name, call in each_call(store, session).items():
@@ -42,7 +42,7 @@ async def test_scripts_that_the_server_forgot_are_loaded_again(own_client: Redis
 
 
 @pytest.mark.parametrize("garbage", [b"garbage", b"1|2|3", b"\xff\x00\n\x00", b"1|x|y|z|1|1|c|open\npgarbage"])
-async def test_garbage_in_the_place_of_a_session_is_a_store_error(
+async def test_garbage_in_place_of_a_value_is_a_store_error(
     client: Redis, store: RedisSessionStore, garbage: bytes
 ) -> None:
     session = make_session(uuid4())
@@ -61,7 +61,7 @@ async def test_garbage_in_the_place_of_a_session_is_a_store_error(
     assert await client.get(keys.value_key(session.session_id)) == garbage
 
 
-async def test_a_value_whose_payload_is_damaged_is_a_store_error(client: Redis, store: RedisSessionStore) -> None:
+async def test_a_truncated_payload_is_a_store_error(client: Redis, store: RedisSessionStore) -> None:
     session = make_session(uuid4())
     await store.save(session)
     for move in (store.promote_to_hot, store.demote_to_persistent):
@@ -91,7 +91,7 @@ async def test_a_key_of_another_type_is_a_store_error(client: Redis, store: Redi
         assert (type(wrong.value), wrong.value.code, wrong.value.retryable) == (StoreError, "WRONGTYPE", False)
 
 
-async def test_a_full_server_refuses_saves_and_keeps_what_it_has(own_client: Redis) -> None:
+async def test_a_full_server_refuses_saves_and_serves_reads(own_client: Redis) -> None:
     store, session = RedisSessionStore(own_client), full_session(uuid4())
     await store.save(session)
     stored = session.model_copy(deep=True)
@@ -110,7 +110,7 @@ async def test_a_full_server_refuses_saves_and_keeps_what_it_has(own_client: Red
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-lfu", "allkeys-random"])
-async def test_a_server_that_may_drop_sessions_is_refused(own_client: Redis, policy: str) -> None:
+async def test_a_server_that_may_evict_sessions_is_refused(own_client: Redis, policy: str) -> None:
     await check_eviction(own_client)
     await own_client.config_set("maxmemory-policy", policy)
     with pytest.raises(ValidationError, match=policy):

@@ -1,4 +1,4 @@
-"""Dictionaries for demoted sessions: they save memory, may be replaced, and none that is missing goes unnoticed."""
+"""Dictionaries of demoted sessions: they save memory, can be replaced, and a missing one is an error."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ async def test_a_dictionary_makes_demoted_sessions_smaller(client: Redis, old: b
     assert sizes[1] < 0.8 * sizes[0]
 
 
-async def test_sessions_are_read_with_whichever_dictionary_they_were_demoted(
-    client: Redis, old: bytes, new: bytes
-) -> None:
+async def test_values_of_several_dictionaries_are_read_side_by_side(client: Redis, old: bytes, new: bytes) -> None:
     sessions = [await demoted(RedisSessionStore(client, dictionaries=given)) for given in ([], [old], [new])]
     store = RedisSessionStore(client, dictionaries=[new, old])
     for session in sessions:
@@ -68,7 +66,7 @@ async def test_sessions_are_read_with_whichever_dictionary_they_were_demoted(
         assert await RedisSessionStore(client, dictionaries=[new]).get(session.session_id) == session
 
 
-async def test_a_dictionary_that_is_missing_is_named(client: Redis, old: bytes, new: bytes) -> None:
+async def test_a_missing_dictionary_is_named_in_the_error(client: Redis, old: bytes, new: bytes) -> None:
     session = await demoted(RedisSessionStore(client, dictionaries=[old]))
     number = int.from_bytes(old[4:8], "little")
     before = await client.get(keys.value_key(session.session_id))
@@ -107,13 +105,13 @@ async def test_a_damaged_value_is_recognised_by_its_checksum(client: Redis, old:
         await store.get(session.session_id)
 
 
-async def test_many_calls_at_once_share_a_dictionary(client: Redis, old: bytes) -> None:
+async def test_concurrent_calls_share_a_dictionary(client: Redis, old: bytes) -> None:
     store = RedisSessionStore(client, dictionaries=[old])
     sessions = await asyncio.gather(*(demoted(store) for _ in range(100)))
     assert await asyncio.gather(*(store.get(session.session_id) for session in sessions)) == sessions
 
 
-def test_the_same_samples_give_the_same_dictionary() -> None:
+def test_equal_samples_give_equal_dictionaries() -> None:
     samples = [full_session(uuid4()) for _ in range(100)]
     assert train_dictionary(samples) == train_dictionary(samples)
 
@@ -130,7 +128,7 @@ def test_too_few_samples_are_refused(samples: int) -> None:
         train_dictionary([make_session(uuid4()) for _ in range(samples)])
 
 
-async def test_what_is_not_a_trained_dictionary_is_refused(client: Redis, old: bytes) -> None:
+async def test_anything_but_a_trained_dictionary_is_refused(client: Redis, old: bytes) -> None:
     for wrong in ([b""], [b"text"], [old[:100]], [old, b"text"], [old, old]):
         with pytest.raises(ValidationError, match="dictionaries"):
             RedisSessionStore(client, dictionaries=wrong)

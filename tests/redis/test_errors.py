@@ -51,7 +51,7 @@ async def get(connection: Connection) -> object:
 @pytest.mark.parametrize(
     ("url", "code"), [("unix:///nowhere", "connection"), ("redis+cluster://127.0.0.1:1", "cluster")]
 )
-async def test_whichever_way_a_server_is_reached_its_absence_is_a_store_error(
+async def test_an_unreachable_server_is_a_store_error_in_every_call_of_servers(
     url: str, code: str, call: Callable[[Servers], Awaitable[object]]
 ) -> None:
     async with create_client(url) as client:
@@ -77,7 +77,7 @@ async def test_a_refusal_was_not_applied_and_may_succeed_later(client: Redis, pr
 
 
 @pytest.mark.parametrize("prefix", ["ERR", "NOPERM", "WRONGTYPE", "CROSSSLOT"])
-async def test_another_error_reply_keeps_its_prefix_and_is_not_repeated(client: Redis, prefix: str) -> None:
+async def test_another_error_reply_keeps_its_prefix_and_is_not_retryable(client: Redis, prefix: str) -> None:
     (error,) = await servers_of(client).send([refused(prefix)])
     assert type(error) is StoreError
     assert (error.code, error.outcome, error.retryable) == (prefix, "unknown", False)

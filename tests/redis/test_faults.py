@@ -1,4 +1,4 @@
-"""Valkey is killed, frozen and gone for good."""
+"""Valkey is killed, frozen or absent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pid_of(own: Embedded) -> int:
     return own.valkey_pid
 
 
-async def test_a_killed_server_comes_back_with_every_acknowledged_save(own: Embedded, own_client: Redis) -> None:
+async def test_after_a_kill_and_restart_every_acknowledged_save_is_there(own: Embedded, own_client: Redis) -> None:
     store, tenant = RedisSessionStore(own_client), uuid4()
     sessions = [full_session(tenant) for _ in range(50)]
     for number, session in enumerate(sessions):
@@ -43,7 +43,7 @@ async def test_a_killed_server_comes_back_with_every_acknowledged_save(own: Embe
     assert await check(own_client) == 40
 
 
-async def test_a_home_that_is_opened_again_has_what_was_saved(area: Path) -> None:
+async def test_saves_survive_closing_and_opening_the_home(area: Path) -> None:
     session = full_session(uuid4())
     for _ in range(2):
         async with open_embedded(area / "home", postgres=False) as engines, create_client(engines.redis_url) as client:
@@ -53,9 +53,7 @@ async def test_a_home_that_is_opened_again_has_what_was_saved(area: Path) -> Non
     assert session.revision == 2
 
 
-async def test_a_save_that_a_kill_interrupts_is_there_or_not_and_never_in_part(
-    own: Embedded, own_client: Redis
-) -> None:
+async def test_a_save_that_a_kill_interrupts_is_atomic(own: Embedded, own_client: Redis) -> None:
     store, sessions = RedisSessionStore(own_client), [make_session(uuid4()) for _ in range(64)]
     calls = [asyncio.create_task(store.save(session)) for session in sessions]
     await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
@@ -72,7 +70,7 @@ async def test_a_save_that_a_kill_interrupts_is_there_or_not_and_never_in_part(
     await check(own_client, settled=False)
 
 
-async def test_a_server_that_is_gone_is_a_connection_error(area: Path) -> None:
+async def test_an_absent_server_is_a_retryable_connection_error(area: Path) -> None:
     async with open_embedded(ephemeral=True, postgres=False) as engines:
         url = engines.redis_url
     async with create_client(url) as client:
@@ -86,7 +84,7 @@ async def test_a_server_that_is_gone_is_a_connection_error(area: Path) -> None:
             await check_eviction(client)
 
 
-async def test_a_frozen_server_fails_calls_at_their_deadline_and_serves_them_when_it_thaws(
+async def test_a_frozen_server_fails_calls_at_their_deadline_and_serves_later_ones_when_it_resumes(
     own: Embedded, own_client: Redis
 ) -> None:
     store, first, second = RedisSessionStore(own_client), make_session(uuid4()), make_session(uuid4())
@@ -107,7 +105,7 @@ async def test_a_frozen_server_fails_calls_at_their_deadline_and_serves_them_whe
             assert (error.code, error.retryable) == ("timeout", True)
     finally:
         os.kill(pid_of(own), signal.SIGCONT)
-    # No answer of a call that was given up reaches another one.
+    # The replies to expired calls reach no other call.
     assert await asyncio.gather(*(store.get(read.session_id) for _ in range(20))) == [read] * 20
     assert (await store.get(first.session_id)) is not None
     await check(own_client, settled=False)

@@ -1,4 +1,4 @@
-"""Where keys lie on a cluster: the buckets are spread evenly over however many primaries there are."""
+"""The distribution of keys on a cluster: any number of primaries hold equal numbers of buckets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convostore.redis import keys
 
 
 @pytest.mark.parametrize("primaries", range(1, 17))
-def test_primaries_get_equal_numbers_of_buckets_give_or_take_one(primaries: int) -> None:
+def test_primaries_hold_equal_numbers_of_buckets_give_or_take_one(primaries: int) -> None:
     slots = [key_slot(bucket.encode()) for bucket in keys.BUCKETS]
     buckets = Counter(slot * primaries // REDIS_CLUSTER_HASH_SLOTS for slot in slots)
     assert len(buckets) == primaries
@@ -29,7 +29,7 @@ def test_tags_are_the_first_words_that_hash_to_the_middles_of_equal_ranges() -> 
     assert tuple(slots[256 * number + 128] for number in range(64)) == keys.TAGS
 
 
-def test_sessions_fall_into_all_buckets_alike() -> None:
+def test_sessions_are_distributed_uniformly_over_buckets() -> None:
     sessions = Counter(keys.bucket(uuid4()) for _ in range(64_000))
     assert set(sessions) == set(keys.BUCKETS)
     # 1,000 on average; eight standard deviations of a Poisson variable.

@@ -1,4 +1,4 @@
-"""The recorder that listens to the whole suite hears what it is there for."""
+"""The recorder that monitors the whole suite detects forbidden commands."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ ONE, OTHER = (f"{bucket}key" for bucket in keys.BUCKETS[:2])
         ("EVAL", f"redis.call('GET', KEYS[1]) return redis.call('GET', '{OTHER}')", "1", ONE),
     ],
 )
-async def test_a_fault_is_noted(own: Embedded, own_client: Redis, command: tuple[str, ...]) -> None:
+async def test_a_forbidden_command_fails_the_recording(
+    own: Embedded, own_client: Redis, command: tuple[str, ...]
+) -> None:
     with pytest.raises(AssertionError, match="tests/redis/administration"), recording(path_of(own)):
         await own_client.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
-async def test_a_store_and_tests_that_say_who_they_are_make_no_fault(own: Embedded, own_client: Redis) -> None:
+async def test_a_store_and_marked_commands_of_tests_pass(own: Embedded, own_client: Redis) -> None:
     with recording(path_of(own)) as recorder:
         await RedisSessionStore(own_client).save(make_session(uuid4()))
         assert len(await administration.all_keys(own_client)) == 4

@@ -18,7 +18,7 @@ from convostore.redis import RedisSessionStore, create_client
 from convostore.tiered import TieredSessionStore
 
 DATABASE = 6
-"""Of the shared Valkey, for tests of which each empties it or uses keys of its own."""
+"""Of the shared Valkey; tests flush it or use keys of their own."""
 
 Worker: TypeAlias = Callable[[], Awaitable[SessionStore]]
 
@@ -32,7 +32,7 @@ def store_on(
     timeout: float = 60.0,
     **options: Any,
 ) -> SessionStore:
-    """Return a store of one of the three kinds, whose deadline no busy machine makes it miss."""
+    """Return a store of one of the three kinds, with a deadline that holds on a busy machine."""
     if kind == "redis":
         return RedisSessionStore(client, max_age=max_age, timeout=timeout, **options)
     persistent = PostgresSessionStore(pool, max_age=max_age, timeout=timeout)

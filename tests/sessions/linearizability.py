@@ -1,7 +1,7 @@
-"""A checker of histories: whether operations that overlapped can be put into one order that explains every answer.
+"""A linearizability checker: whether concurrent operations have a sequential order that explains every result.
 
-Wing and Gong, "Testing and verifying concurrent objects", 1993, with Lowe's memory of configurations that were tried
-("Testing for linearizability", 2017).
+Wing and Gong, "Testing and verifying concurrent objects", 1993, with Lowe's memoization of configurations ("Testing for
+linearizability", 2017).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ State: TypeAlias = "tuple[int, int] | None"
 
 @dataclass(frozen=True)
 class Operation:
-    """What was asked between two moments, and answered.
+    """An operation of a history.
 
     Attributes:
         kind: "get", "save" or "delete".
-        start: when it was asked.
-        end: when it was answered; infinite if the answer was lost, and then it may have happened later or never.
+        start: when it was invoked.
+        end: when it returned; infinite if its outcome is unknown: it may take effect later or never.
         expected: the revision that a save expected.
         content: what a save wrote.
         answer: what a get saw; of a save that was refused, the current revision; of a delete, whether it was there.
@@ -39,7 +39,7 @@ class Operation:
 
 
 def after(state: State, operation: Operation) -> tuple[bool, State]:
-    """Return whether an operation can have been answered so in a state, and the state after it."""
+    """Return whether an operation can have its result in a state, and the state after it."""
     revision = state[0] if state else 0
     if operation.kind == "get":
         return operation.answer == state, state
@@ -52,21 +52,21 @@ def after(state: State, operation: Operation) -> tuple[bool, State]:
 
 
 def linearizable(history: Sequence[Operation], initial: State = None) -> bool:
-    """Return whether a history of one session has an order that explains it."""
+    """Return whether a history of one session is linearizable."""
     operations = sorted(history, key=lambda operation: operation.start)
-    answered = sum(1 << n for n, operation in enumerate(operations) if not math.isinf(operation.end))
+    returned = sum(1 << n for n, operation in enumerate(operations) if not math.isinf(operation.end))
     tried: set[tuple[int, State]] = set()
     stack = [(0, initial)]
     while stack:
         done, state = stack.pop()
-        if done & answered == answered:
+        if done & returned == returned:
             return True
         if (done, state) in tried:
             continue
         tried.add((done, state))
-        first_answer = min(op.end for n, op in enumerate(operations) if not done >> n & 1)
+        first_end = min(op.end for n, op in enumerate(operations) if not done >> n & 1)
         for n, operation in enumerate(operations):
-            if operation.start > first_answer:
+            if operation.start > first_end:
                 break
             if not done >> n & 1:
                 fits, following = after(state, operation)

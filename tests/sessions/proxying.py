@@ -1,4 +1,4 @@
-"""A TCP proxy that can be pointed elsewhere, cut, and made to swallow what it is sent."""
+"""A TCP proxy that can be redirected, cut, and made to swallow data."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Passes connections on to a port of this machine.
+    """Forwards connections to a port of this machine.
 
     Attributes:
-        port: where it listens.
-        target: where it leads to; None refuses connections.
-        swallowing: whether it keeps what it is sent to itself.
+        port: the port on which it listens.
+        target: the port to which it forwards; None refuses connections.
+        swallowing: whether it reads data and forwards none.
     """
 
     def __init__(self, target: int) -> None:
@@ -24,13 +24,13 @@ class Proxy:
         self._open: set[asyncio.StreamWriter] = set()
 
     def lead_to(self, target: int | None) -> None:
-        """Close all connections; lead new ones elsewhere, or nowhere."""
+        """Close all connections; forward new ones to another port, or refuse them."""
         self.target = target
         for writer in self._open:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Pass one connection on."""
+        """Forward one connection."""
         both = [writer]
         self._open.add(writer)
         try:

@@ -1,4 +1,4 @@
-"""Histories of several processes on one session, while the hot tier loses what it holds or goes away."""
+"""Histories of several processes on the same sessions, while the hot tier loses data or is unreachable."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def open_stores_on(engines: Embedded) -> AsyncIterator[Open]:
 
 
 async def work(store: TieredSessionStore, sessions: list[UUID], tenant: UUID, histories: Histories) -> None:
-    """Read, save and delete sessions at random, and note what was asked and answered."""
+    """Read, save and delete sessions at random, and record the history."""
     known = dict.fromkeys(sessions, 0)
     for _ in range(OPERATIONS):
         session_id = random.choice(sessions)
@@ -74,7 +74,7 @@ async def work(store: TieredSessionStore, sessions: list[UUID], tenant: UUID, hi
                 operation = Operation(kind, start, time.monotonic(), expected=expected, content=content)
         except ConflictError as conflict:
             known[session_id] = conflict.current_revision or 0
-            # An attempt whose answer was lost may have been applied, and replaced before the one that was refused.
+            # An earlier attempt with an unknown outcome may have been applied and overwritten before this conflict.
             if conflict.outcome == "unknown":
                 histories[session_id].append(Operation(kind, start, math.inf, expected=expected, content=content))
             end, answer_ = time.monotonic(), conflict.current_revision
@@ -86,7 +86,7 @@ async def work(store: TieredSessionStore, sessions: list[UUID], tenant: UUID, hi
 
 
 async def histories_of(stores: list[TieredSessionStore], sessions: int) -> Histories:
-    """Let several workers of each store work on a few sessions at once."""
+    """Run several workers per store on a few sessions; return their histories."""
     histories: Histories = {uuid4(): [] for _ in range(sessions)}
     tenant = uuid4()
     await asyncio.gather(*(work(store, list(histories), tenant, histories) for store in stores for _ in range(WORKERS)))
@@ -94,14 +94,14 @@ async def histories_of(stores: list[TieredSessionStore], sessions: int) -> Histo
 
 
 async def disturb(times: int, disturbance: Callable[[], Awaitable[object]]) -> None:
-    """Do something bad to the hot tier again and again."""
+    """Inject a fault into the hot tier repeatedly."""
     for _ in range(times):
         await disturbance()
         await asyncio.sleep(random.uniform(0, 0.02))
 
 
 async def lose_nothing() -> None:
-    """The hot tier is left alone."""
+    """Inject no fault."""
 
 
 @pytest.mark.parametrize("disturbance", ["none", "flushed", "evicted"])
@@ -109,7 +109,7 @@ async def test_while_the_hot_tier_is_reachable_every_history_is_linearizable(
     engines: Embedded, open_stores_on: Open, disturbance: str
 ) -> None:
     url = f"{engines.redis_url}?db=7"
-    # On a busy machine, an answer that takes longer than usual is no reason to call the hot tier unreachable.
+    # A slow reply on a busy machine must not count as an unreachable hot tier.
     stores = await open_stores_on(url, hot_timeout=10.0, timeout=100.0)
     async with create_client(url) as client:
 
@@ -133,7 +133,7 @@ async def test_while_the_hot_tier_is_reachable_every_history_is_linearizable(
     assert all(store.hot_failures == 0 for store in stores)
 
 
-async def test_a_killed_hot_tier_loses_no_acknowledged_save_and_nobody_reads_older_than_a_lease(
+async def test_a_killed_hot_tier_loses_no_acknowledged_save_and_reads_are_stale_for_at_most_a_lease(
     area: Path, open_stores_on: Open
 ) -> None:
     async with open_embedded(area / "home", postgres=False) as engines:
@@ -158,13 +158,13 @@ async def test_a_killed_hot_tier_loses_no_acknowledged_save_and_nobody_reads_old
 
 
 def final(session: object) -> Operation:
-    """Return a read at the end of all."""
+    """Return a final read."""
     answer = None if session is None else (session.revision, session.turn_count)  # type: ignore[attr-defined]
     return Operation("get", time.monotonic(), time.monotonic(), answer=answer)
 
 
 def check_bound(history: list[Operation]) -> None:
-    """Check that no read saw a revision that was replaced longer than a lease before it was asked."""
+    """Check that no read returned a revision that was overwritten more than a lease before the read began."""
     saves = [op for op in history if op.kind == "save" and not op.refused and not math.isinf(op.end)]
     for read in (op for op in history if op.kind == "get" and isinstance(op.answer, tuple)):
         for save in saves:

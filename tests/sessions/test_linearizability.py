@@ -1,4 +1,4 @@
-"""The checker itself: it accepts what can be explained and refuses what cannot."""
+"""The linearizability checker itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def get(start: float, end: float, answer: State) -> Operation:
         [save(0, 1, 0), Operation("delete", 2, 3, answer=True), get(4, 5, None), save(6, 7, 0)],
     ],
 )
-def test_what_can_be_explained_is_accepted(history: list[Operation]) -> None:
+def test_linearizable_histories_are_accepted(history: list[Operation]) -> None:
     assert linearizable(history)
 
 
@@ -52,5 +52,5 @@ def test_what_can_be_explained_is_accepted(history: list[Operation]) -> None:
         [save(0, 1, 0), Operation("delete", 2, 3, answer=True), get(4, 5, (1, 0))],
     ],
 )
-def test_what_cannot_be_explained_is_refused(history: list[Operation]) -> None:
+def test_other_histories_are_rejected(history: list[Operation]) -> None:
     assert not linearizable(history)

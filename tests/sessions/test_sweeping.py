@@ -1,4 +1,4 @@
-"""Sweeping: what is idle moves to the persistent tier, what is old goes, and nothing else changes."""
+"""Sweeps demote idle sessions, delete old ones, and change nothing else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Make = Callable[..., SessionStore]
 
 
 class Clock:
-    """The time, and a hand to move it with."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -70,7 +70,7 @@ def two_tiers(store: SessionStore) -> bool:
     return not isinstance(store, PostgresSessionStore)
 
 
-async def test_what_is_idle_is_demoted_and_unchanged(store: SessionStore, clock: Clock) -> None:
+async def test_idle_sessions_are_demoted_and_unchanged(store: SessionStore, clock: Clock) -> None:
     tenant, agent = uuid4(), uuid4()
     idle = [full_session(tenant).model_copy(update={"agent_id": agent}) for _ in range(5)]
     for session in idle:
@@ -86,7 +86,7 @@ async def test_what_is_idle_is_demoted_and_unchanged(store: SessionStore, clock:
     assert await store.list_by_agent(tenant, agent) == [busy, *reversed(idle)]
 
 
-async def test_what_is_old_is_deleted_from_both_tiers_and_every_list(store: SessionStore, clock: Clock) -> None:
+async def test_old_sessions_are_deleted_from_both_tiers_and_every_list(store: SessionStore, clock: Clock) -> None:
     tenants = [uuid4(), uuid4(), uuid4()]
     old = [full_session(tenant) for tenant in tenants]
     for session in old:
@@ -105,7 +105,7 @@ async def test_what_is_old_is_deleted_from_both_tiers_and_every_list(store: Sess
     assert await store.list_by_agent(tenants[0], old[0].agent_id) == [kept]
 
 
-async def test_a_sweep_is_bounded_and_goes_on_where_it_was(store: SessionStore, clock: Clock) -> None:
+async def test_a_sweep_is_bounded_and_the_next_one_continues(store: SessionStore, clock: Clock) -> None:
     sessions = [make_session(uuid4()) for _ in range(30)]
     await asyncio.gather(*map(store.save, sessions))
     clock.ahead = 11 * HOUR
@@ -116,7 +116,7 @@ async def test_a_sweep_is_bounded_and_goes_on_where_it_was(store: SessionStore, 
     assert sum(deleted) == 30
 
 
-async def test_several_sweeps_at_once_do_everything_once(store: SessionStore, clock: Clock) -> None:
+async def test_concurrent_sweeps_move_each_session_once(store: SessionStore, clock: Clock) -> None:
     sessions = [make_session(uuid4()) for _ in range(60)]
     await asyncio.gather(*map(store.save, sessions))
     clock.ahead = 2 * HOUR
@@ -155,7 +155,7 @@ class Failing(InMemorySessionStore):
         return await super().sweep(limit=limit)
 
 
-async def test_a_sweep_for_ever_outlives_failures(clock: Clock) -> None:
+async def test_a_sweeper_outlives_failures(clock: Clock) -> None:
     store, session = Failing(hot_ttl=HOUR, clock=clock), make_session(uuid4())
     await store.save(session)
     clock.ahead = 2 * HOUR
@@ -166,7 +166,7 @@ async def test_a_sweep_for_ever_outlives_failures(clock: Clock) -> None:
         sweeping.cancel()
 
 
-async def test_stores_that_are_opened_sweep(engines: Embedded) -> None:
+async def test_open_stores_starts_a_sweeper(engines: Embedded) -> None:
     given: dict[str, Any] = {"postgres_url": engines.postgres_dsn, "redis_url": f"{engines.redis_url}?db=8"}
     async with open_stores(**given, hot_ttl=0.001, sweep_every=0.01) as stores:
         session = make_session(uuid4())

@@ -1,4 +1,4 @@
-"""Work that goes on after a call has returned: bounded, outside the call's context, and waited for at the end."""
+"""Background tasks: bounded in number, outside the context of the call that starts them, awaited on close."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _AT_ONCE = 64
 
 
 class Background:
-    """Tasks whose failures nobody waits for: what they do is an improvement, or is done again later."""
+    """Tasks whose failures are ignored, because they are an optimisation or are repeated later."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Start a piece of work; drop it if too much is going on already."""
+        """Start a task, or drop it if too many are running."""
         if len(self._tasks) >= _AT_ONCE:
             work.close()
             return
@@ -26,7 +26,7 @@ class Background:
         task.add_done_callback(self._finished)
 
     async def drain(self) -> None:
-        """Wait until nothing is going on."""
+        """Wait until no task is running."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 

@@ -1,10 +1,10 @@
-"""How a session stands in its value: a header that scripts read, a byte for the codec, and a payload that they do not.
+"""The value of a session: a header for scripts, a byte that names the codec, and the payload.
 
     1|<revision>|<tenant>|<write id>|<created µs>|<score>|<channel key>|<open or closed>|<index>|<index>…⏎p<JSON>
 
-The header holds what a script needs to compare a revision and to take a session out of its indexes. It changes with
-every save; moving between tiers changes only what follows it. Scripts never decode the JSON: Lua would make `{}` of
-`[]`. Behind `z` instead of `p` stands one zstd frame, which has a checksum and names its dictionary (RFC 8878).
+From the header a script compares the revision and finds the index entries to remove. A save changes the header, a move
+between tiers only what follows it. Scripts never decode the JSON: Lua would turn `[]` into `{}`. After `z` instead of
+`p` the payload is one zstd frame, with a checksum and the id of its dictionary (RFC 8878).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from convostore.domain.revisions import set_managed
 from convostore.errors import StoreError, ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
-from convostore.redis.dictionaries import LEVEL, loaded
+from convostore.redis.dictionaries import LEVEL, load_dictionary
 
 PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ _STORE_MANAGED = set(Session.store_managed)
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of a stored session without its payload."""
+    """What is known of a stored session without decoding its payload."""
 
     revision: int
     tenant_id: UUID
@@ -42,62 +42,61 @@ class Header:
 
     @property
     def score(self) -> int:
-        """Its score in sorted sets."""
+        """The session's score in sorted sets."""
         return -microseconds(self.last_activity_at)
 
     @property
     def pointer(self) -> str:
-        """The key of its channel identity in which it stands."""
+        """The key of the set that contains its channel pointer."""
         return f"{self.channel}{self.state}"
 
     @classmethod
     def of(cls, value: bytes) -> Self:
-        """Read the header of a value."""
-        return cls.parsed(value.partition(b"\n")[0])
+        """Parse the header of a value."""
+        return cls.parse(value.partition(b"\n")[0])
 
     @classmethod
-    def parsed(cls, line: bytes) -> Self:
-        """Read a header line."""
+    def parse(cls, line: bytes) -> Self:
+        """Parse a header line."""
         _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
         return cls(int(revision), UUID(tenant), moment(int(created)), moment(-int(score)), channel, state)
 
 
 def payload(session: Session) -> bytes:
-    """Return what a session's value holds behind the header, plain."""
+    """Return the codec and payload of a hot session."""
     return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STORE_MANAGED)
 
 
 class Codec:
-    """Reads values, and moves them between tiers.
+    """Decodes values, and encodes them for the other tier.
 
     Args:
-        dictionaries: from `train_dictionary`, newest first. The first is compressed with; all are decompressed with.
+        dictionaries: from `train_dictionary`, newest first: the first compresses, all decompress.
 
     Raises:
-        ValidationError: something is not a trained dictionary, or two have one id.
+        ValidationError: one is not a trained dictionary, or two have the same id.
     """
 
     def __init__(self, dictionaries: Sequence[bytes] = ()) -> None:
-        trained = {each.dict_id(): each for each in map(loaded, dictionaries)}
+        trained = {each.dict_id(): each for each in map(load_dictionary, dictionaries)}
         if len(trained) < len(dictionaries):
-            raise ValidationError("dictionaries: two have one id")
+            raise ValidationError("dictionaries: two have the same id")
         newest = next(iter(trained.values()), None)
         self._compressor = zstandard.ZstdCompressor(level=LEVEL, dict_data=newest, write_checksum=True)
         self._decompressors = {name: zstandard.ZstdDecompressor(each) for name, each in trained.items()}
         self._decompressors[0] = zstandard.ZstdDecompressor()
 
-    def decoded(self, value: bytes, tenant_id: UUID | None) -> Session | None:
+    def decode(self, value: bytes, tenant_id: UUID | None) -> Session | None:
         """Return the session in a value, or None if it is not this tenant's.
 
         Raises:
-            StoreError: the value needs a dictionary that is not there, or its header and payload name different
-                tenants, which must never happen.
+            StoreError: the value's dictionary is missing, or its header and payload name different tenants.
         """
         line, _, rest = value.partition(b"\n")
-        header = Header.parsed(line)
+        header = Header.parse(line)
         if tenant_id not in (None, header.tenant_id):
             return None
-        document = rest[1:] if rest[:1] == PLAIN else self._decompressed(rest[1:])
+        document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest[1:])
         session = Session.model_validate_json(document)
         if session.tenant_id != header.tenant_id:
             raise StoreError("session: header and payload name different tenants")
@@ -109,25 +108,25 @@ class Codec:
         )
         return session
 
-    def moved(self, value: bytes, codec: bytes) -> tuple[Any, ...] | None:
-        """Return what the script that moves a session needs to know, or None if the value has this codec already.
+    def move(self, value: bytes, codec: bytes) -> tuple[Any, ...] | None:
+        """Return the arguments of move.lua, or None if the value has this codec already.
 
         Args:
             value: the value that was read.
             codec: `COMPRESSED` to demote, `PLAIN` to promote.
 
         Raises:
-            StoreError: the value needs a dictionary that is not there.
+            StoreError: the value's dictionary is missing.
         """
         line, _, rest = value.partition(b"\n")
         if rest[:1] == codec:
             return None
         demoting = codec == COMPRESSED
-        payload = self._compressor.compress(rest[1:]) if demoting else self._decompressed(rest[1:])
-        score = Header.parsed(line).score
+        payload = self._compressor.compress(rest[1:]) if demoting else self._decompress(rest[1:])
+        score = Header.parse(line).score
         return (line, rest[:1], codec + payload, score, *(("hot", "cold") if demoting else ("cold", "hot")))
 
-    def _decompressed(self, frame: bytes) -> bytes:
+    def _decompress(self, frame: bytes) -> bytes:
         needed = zstandard.get_frame_parameters(frame).dict_id
         if needed not in self._decompressors:
             raise StoreError(f"session: is compressed with dictionary {needed}, which this store was not given")
@@ -140,20 +139,20 @@ def is_demoted(value: bytes) -> bool:
 
 
 def microseconds(moment: datetime) -> int:
-    """Return the microseconds from 1970 to a moment."""
+    """Return the microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def state_of(session: Session) -> str:
-    """Return which of its channel identity's two keys a session stands in."""
+    """Return which of its channel identity's two sets contains a session: `open` or `closed`."""
     return "closed" if session.status is SessionStatus.CLOSED else "open"
 
 
 def header_tail(session: Session) -> str:
-    """Return the part of the header that the session's fields give."""
+    """Return the part of the header that follows from the session's own fields."""
     return "|".join((keys.channel_of(session), state_of(session), *keys.indexes_of(session)))
 
 
 def moment(value: int) -> datetime:
-    """Return the moment so many microseconds after 1970."""
+    """Return the time that is so many microseconds after 1970."""
     return _EPOCH + value * _MICROSECOND

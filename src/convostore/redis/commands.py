@@ -15,12 +15,12 @@ from convostore.redis.driver import Client
 from convostore.redis.scripts import script
 from convostore.redis.servers import servers_of
 
-Call = tuple[str, str, tuple[Any, ...]]
+ScriptCall = tuple[str, str, tuple[Any, ...]]
 """A script's name, its key and its arguments."""
 
 
 class Commands:
-    """Sends commands together and runs scripts, on a client that somebody else opens and closes."""
+    """Sends pipelines and runs scripts, on a client that it neither opens nor closes."""
 
     def __init__(self, client: Client) -> None:
         self._servers = servers_of(client)
@@ -28,7 +28,7 @@ class Commands:
         self._checked = False
 
     async def ping(self) -> None:
-        """Hear from every server that holds keys."""
+        """PING every server that holds keys."""
 
         async def ping(connection: Connection) -> None:
             await connection.execute("PING")
@@ -36,13 +36,13 @@ class Commands:
         await self._servers.everywhere(ping)
 
     async def send(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands to the servers that hold their keys, in one round trip, and return what each answered.
+        """Send commands in one round trip, each to the server that holds its key; return their replies.
 
         Raises:
-            ConnectionError: a command could not be run; if others were, the outcome is unknown.
+            ConnectionError: a command was not run; if others were, the outcome is unknown.
             StoreError: a command was refused.
         """
-        return _without_errors(await self._answers(commands))
+        return _without_errors(await self._replies(commands))
 
     async def value(self, session_id: UUID) -> bytes | None:
         """Return a session's value."""
@@ -51,46 +51,45 @@ class Commands:
         return found
 
     async def values(self, session_ids: Iterable[UUID]) -> list[bytes]:
-        """Return the values of those sessions that are there, in one round trip."""
-        answers = await self.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
-        return [value for value in answers if value]
+        """Return the values of those sessions that exist, in one round trip."""
+        replies = await self.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
+        return [value for value in replies if value]
 
     async def run(self, name: str, session_id: UUID, *arguments: Any, after: Command | None = None) -> Any:
-        """Run a script on a session, after another command: in the same trip if one server runs both in order."""
+        """Run a script on a session after another command, in one round trip if one server runs both in order."""
         call = on(name, session_id, *arguments)
         if after is not None and not self._servers.in_order:
             await self.send([after])
             after = None
         return (await self._run([call], after=[] if after is None else [after]))[-1]
 
-    async def mend(self, pointer: str, session_id: UUID, score: int, instead: int | None) -> None:
-        """Remove a session's pointer or give it another score, unless another save has touched it meanwhile.
+    async def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
+        """Run scripts in one round trip; return their results."""
+        return await self._run(list(calls))
+
+    async def repair_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
+        """Remove a session's channel pointer, or restore its score, unless a later save has changed the score.
 
         Raises:
-            StoreError: it failed; as something was done before, the outcome is unknown.
+            StoreError: it failed. The session itself was written before, so the outcome is unknown.
         """
         try:
-            await self.run_all([("mend", pointer, (str(session_id), score, "" if instead is None else instead))])
+            await self.run_all([("repair_pointer", key, (str(session_id), score, "" if instead is None else instead))])
         except StoreError as error:
             error.outcome = "unknown"
             raise
 
-    async def run_all(self, calls: Iterable[Call]) -> list[Any]:
-        """Run scripts in one round trip and return what each returned; load those that a server does not know."""
-        return await self._run(list(calls))
+    async def _run(self, calls: list[ScriptCall], *, after: Sequence[Command] = ()) -> list[Any]:
+        by_hash = [script(name).by_hash(key, *arguments) for name, key, arguments in calls]
+        replies = await self._replies([*after, *by_hash])
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, StoreError) and reply.code == "NOSCRIPT"]
+        unloaded = [calls[at - len(after)] for at in unknown]
+        by_text = [script(name).by_text(key, *arguments) for name, key, arguments in unloaded]
+        for at, reply in zip(unknown, await self._replies(by_text), strict=True):
+            replies[at] = reply
+        return _without_errors(replies)
 
-    async def _run(self, calls: list[Call], *, after: Sequence[Command] = ()) -> list[Any]:
-        known = [script(name).by_hash(key, *arguments) for name, key, arguments in calls]
-        answers = await self._answers([*after, *known])
-        first = len(after)
-        forgotten = [at for at, answer in enumerate(answers) if _is_unknown_script(answer)]
-        loading = [calls[at - first] for at in forgotten]
-        loaded = await self._answers([script(name).by_text(key, *arguments) for name, key, arguments in loading])
-        for at, answer in zip(forgotten, loaded, strict=True):
-            answers[at] = answer
-        return _without_errors(answers)
-
-    async def _answers(self, commands: Sequence[Command]) -> list[Any]:
+    async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         if not commands:
             return []
         if not self._checked:
@@ -101,20 +100,16 @@ class Commands:
         return await self._servers.send(commands)
 
 
-def _without_errors(answers: list[Any]) -> list[Any]:
-    """Return answers that were given together, or raise the first error among them."""
-    errors = [answer for answer in answers if isinstance(answer, StoreError)]
+def _without_errors(replies: list[Any]) -> list[Any]:
+    """Return the replies of a pipeline, or raise the first error among them."""
+    errors = [reply for reply in replies if isinstance(reply, StoreError)]
     if not errors:
-        return answers
-    if isinstance(errors[0], ConnectionError) and len(errors) < len(answers):
+        return replies
+    if isinstance(errors[0], ConnectionError) and len(errors) < len(replies):
         errors[0].outcome = "unknown"
     raise errors[0]
 
 
-def _is_unknown_script(answer: object) -> bool:
-    return isinstance(answer, StoreError) and answer.code == "NOSCRIPT"
-
-
-def on(name: str, session_id: UUID, *arguments: Any) -> Call:
-    """Return the call of a script on a session: it gets the bucket's prefix and the id before the other arguments."""
+def on(name: str, session_id: UUID, *arguments: Any) -> ScriptCall:
+    """Return the call of a script on a session, with the bucket's prefix and the id as its first arguments."""
     return name, keys.value_key(session_id), (keys.bucket(session_id), str(session_id), *arguments)

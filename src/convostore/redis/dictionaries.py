@@ -1,4 +1,4 @@
-"""Dictionaries of what sessions have in common: zstd refers to them instead of repeating it in every demoted value."""
+"""zstd dictionaries: what sessions have in common, which demoted values then refer to instead of repeating it."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from convostore.errors import ValidationError
 from convostore.models import Session
 
 DICTIONARY_SIZE = 32_768
-"""Bytes: what some 2,000 sessions are enough for. Measured in docs/howto/demoted-sessions.md."""
+"""In bytes; about 2,000 samples fill it. Measured in docs/howto/demoted-sessions.md."""
 
 LEVEL = 3
-"""Of compression: zstd's own default."""
+"""The compression level, zstd's default."""
 
 _SIZES = range(1_024, 1_048_577)
 
 
 def train_dictionary(samples: Iterable[Session], *, size: int = DICTIONARY_SIZE) -> bytes:
-    """Return a dictionary for `RedisSessionStore(client, dictionaries=[…])`, the same for the same samples.
+    """Return a dictionary for `RedisSessionStore(client, dictionaries=[…])`; equal samples give equal dictionaries.
 
-    It holds pieces of the samples, in plain text: treat it as you treat the sessions.
+    It contains parts of the samples in plain text: protect it like the sessions.
 
     Args:
-        samples: sessions as they are when they are demoted, some hundreds or more.
-        size: of the dictionary, 1 KiB to 1 MiB; a hundred times as much in samples is ideal.
+        samples: at least some hundreds of idle sessions.
+        size: of the dictionary, 1 KiB to 1 MiB; ideally a hundredth of the samples.
 
     Raises:
-        ValidationError: the size is out of bounds, or the samples are too few.
+        ValidationError: the size is out of bounds, or there are too few samples.
     """
     if size not in _SIZES:
         raise ValidationError(f"size: must be {_SIZES[0]:,} to {_SIZES[-1]:,} bytes")
@@ -41,11 +41,11 @@ def train_dictionary(samples: Iterable[Session], *, size: int = DICTIONARY_SIZE)
         raise ValidationError(f"samples: {len(documents)} sessions are too few to learn from") from error
 
 
-def loaded(dictionary: bytes) -> zstandard.ZstdCompressionDict:
+def load_dictionary(dictionary: bytes) -> zstandard.ZstdCompressionDict:
     """Return a dictionary ready for use.
 
     Raises:
-        ValidationError: it is not one that was trained; others have no id, by which a value could name it.
+        ValidationError: it is not a trained one; only those have an id, by which a value names its dictionary.
     """
     found = zstandard.ZstdCompressionDict(dictionary)
     try:

@@ -164,7 +164,7 @@ class Topology:
     async def connect(self, node: Node, connection: RawConnection) -> None:
         """Connect; connect again if the server has closed the socket or a reply is left in it.
 
-        Relies on: `disconnect_if_needed` closes a connection that was marked while nobody used it; `can_read` is true
+        Relies on: `disconnect_if_needed` closes a connection that was marked while it was idle; `can_read` is true
         or raises if the next reply would not be that of the next command.
         """
         await node.disconnect_if_needed(connection)
@@ -233,7 +233,7 @@ class ClusterClient(RedisCluster):
 class _SentinelConnection(SentinelManagedConnection):
     """Relies on: `read_response` is all that the driver overrides to replace READONLY by a lost connection."""
 
-    # A READONLY command was not run; after a lost connection nobody knows.
+    # After READONLY the command was not run; after a lost connection its outcome is unknown.
     read_response = Connection.read_response  # type: ignore[assignment]
 
 

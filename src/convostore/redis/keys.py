@@ -1,4 +1,4 @@
-"""The keys. A session's value and index entries share a hash tag, so that one script may touch them all on a cluster.
+"""The keys. A session's value and index entries share a hash tag, and so a slot, in which one script may use them all.
 
     convostore:{aapb}:session:<session>                                 string: header, then payload
     convostore:{aapb}:agent:<tenant>:<agent>:<status>                   sorted set of sessions
@@ -9,8 +9,8 @@
     convostore:{aapb}:fence:<session>                                   string: the last fencing token
     convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of sessions
 
-Scores are the microseconds since 1970 at the last activity, negated: ascending order is most recent first, ties by id.
-They are exact until the year 2255. The bucket is crc32(session id) mod 64; free text stands in keys only as a hash.
+Scores are the microseconds from 1970 to the last activity, negated: ascending order is most recent first, ties by id.
+They are exact until the year 2255. The bucket is crc32(session id) mod 64. Keys contain free text only as a hash.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ TAGS = (
 )
 """The hash tags of the buckets: tag n is the first word of four letters whose slot is 256n + 128.
 
-A cluster has 16,384 slots (crc16 of the tag), which tools split into one range for each primary. With the tags in the
-middle of 64 equal ranges, primaries whose ranges are equal get equal numbers of buckets, give or take one.
+Tools give each primary an equal range of the 16,384 slots. As the tags are in the middles of 64 equal ranges, such
+primaries hold equal numbers of buckets, give or take one.
 """
 
 BUCKETS = tuple(f"convostore:{{{tag}}}:" for tag in TAGS)
-"""What the keys of each bucket start with."""
+"""The prefix of each bucket's keys."""
 
 
 def bucket(session_id: UUID) -> str:
-    """Return what the keys of a session's bucket start with."""
+    """Return the prefix of the keys in a session's bucket."""
     return BUCKETS[crc32(session_id.bytes) % len(BUCKETS)]
 
 
 def prefix_of(key: str) -> str:
-    """Return what all keys of a key's bucket start with."""
+    """Return the prefix of the keys in a key's bucket."""
     return key[: len(BUCKETS[0])]
 
 
@@ -69,12 +69,12 @@ def step_index(tenant_id: UUID, scenario_id: UUID, version: int, step_content_ha
 
 
 def channel_index(tenant_id: UUID, channel: str, user_channel_id: str) -> str:
-    """Return what the two keys of a channel identity start with."""
+    """Return the prefix of the two keys of a channel identity."""
     return f"convostore:{{{_hashed(f'{tenant_id}:{channel}:{user_channel_id}')}}}:"
 
 
 def indexes_of(session: Session) -> list[str]:
-    """Return the indexes within its bucket that a session stands in, sorted sets first; steps are sets."""
+    """Return the indexes of its bucket that contain a session: sorted sets, then the set of its step."""
     found = [agent_index(session.tenant_id, session.agent_id, session.status)]
     if session.customer_profile_id is not None:
         found.append(customer_index(session.tenant_id, session.customer_profile_id))
@@ -98,7 +98,7 @@ def indexes_of(session: Session) -> list[str]:
 
 
 def channel_of(session: Session) -> str:
-    """Return what the two keys of a session's channel identity start with."""
+    """Return the prefix of the two keys of a session's channel identity."""
     return channel_index(session.tenant_id, session.channel, session.user_channel_id)
 
 

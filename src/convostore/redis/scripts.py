@@ -1,4 +1,4 @@
-"""Scripts in files, called by hash and loaded when the server does not know them."""
+"""Lua scripts from files, run by EVALSHA, and by EVAL where the server has not loaded them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Script:
-    """A script and the hash by which EVALSHA calls it."""
+    """A script and its SHA-1, by which EVALSHA names it."""
 
     text: str
     sha: str
 
     def by_hash(self, key: str, *arguments: Any) -> tuple[Any, ...]:
-        """Return the command that runs it where it is known."""
+        """Return the command that runs it once it is loaded."""
         return ("EVALSHA", self.sha, 1, key, *arguments)
 
     def by_text(self, key: str, *arguments: Any) -> tuple[Any, ...]:
@@ -27,7 +27,7 @@ class Script:
 
 @cache
 def load_script(package: str, name: str) -> Script:
-    """Return a script by the package whose `lua/` holds it and its file's name."""
+    """Return the script of a file in a package's `lua/`."""
     text = files(package).joinpath("lua", f"{name}.lua").read_text("utf-8")
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 

@@ -52,7 +52,7 @@ class Servers(ABC):
     """How long, in seconds, a checked server identity may be reused before INFO is asked again."""
 
     @abstractmethod
-    async def located(self, keys: Iterable[str]) -> list[Any]:
+    async def locate(self, keys: Iterable[str]) -> list[Any]:
         """Return the node that holds each key."""
 
     @abstractmethod
@@ -73,7 +73,7 @@ class Servers(ABC):
     @translating
     async def on(self, key: str, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do work on a connection to the server that holds a key; after a redirection, do it again where that leads."""
-        (node,), asking = await self.located([key]), False
+        (node,), asking = await self.locate([key]), False
         for left in reversed(range(_REDIRECTIONS)):
             try:
                 async with self.connection(node, asking=asking) as connection:
@@ -93,7 +93,7 @@ class Servers(ABC):
         Returns:
             The reply of each command, or the `StoreError` that it met.
         """
-        nodes = await self.located([key_of(command) for command in commands])
+        nodes = await self.locate([key_of(command) for command in commands])
         replies: list[Any] = [None] * len(commands)
         due: dict[tuple[Any, bool], list[int]] = {}
         for at, node in enumerate(nodes):
@@ -144,7 +144,7 @@ class OneServer(Servers):
     def __init__(self, client: aio.Redis) -> None:
         self._client = client
 
-    async def located(self, keys: Iterable[str]) -> list[Any]:
+    async def locate(self, keys: Iterable[str]) -> list[Any]:
         return [None for _ in keys]
 
     async def primaries(self) -> list[Any]:
@@ -181,7 +181,7 @@ class Cluster(Servers):
         self._suspect: str | None = None
         self._refreshed_at = -inf
 
-    async def located(self, keys: Iterable[str]) -> list[Any]:
+    async def locate(self, keys: Iterable[str]) -> list[Any]:
         await self._load()
         found = [self._topology.primary_of(key) for key in keys]
         if not all(found):

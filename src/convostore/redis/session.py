@@ -1,4 +1,4 @@
-"""The session store on Redis or Valkey: one script per write, one command per read, two round trips per list."""
+"""The session store on Redis or Valkey: a write is one script, a read one command, a list two round trips."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ from convostore.redis.sweeping import sweep
 
 _STATES = ("open", "closed")
 _CANDIDATES = 16
-"""How many sessions of a channel identity are looked at in one trip: one is wanted, and few entries are stale."""
+"""How many sessions of a channel identity are read per trip: one is wanted, and few pointers are stale."""
 
 
 class RedisSessionStore(SessionStore):
-    """Sessions on Redis or Valkey, all in one place: the tiers differ in whether the value is compressed.
+    """Sessions on Redis or Valkey. Both tiers are keys of one server; in the persistent tier the value is compressed.
 
     Args:
-        client: from `create_client`, or any asyncio client that returns bytes; the store never closes it.
+        client: from `create_client`, or any asyncio client of redis-py; the store never closes it.
         hot_ttl: how long a session may be idle before a sweep demotes it.
         max_age: how long after its last activity a sweep deletes a session; None for never.
-        dictionaries: from `train_dictionary`, newest first: the first compresses demoted sessions, all are read with.
+        dictionaries: from `train_dictionary`, newest first: the first compresses demoted sessions, all decompress.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
 
     Raises:
-        ValidationError: something is not a trained dictionary, or two have one id.
+        ValidationError: one is not a trained dictionary, or two have the same id.
     """
 
     system = "redis"
@@ -72,9 +72,9 @@ class RedisSessionStore(SessionStore):
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         value = await self._commands.value(session_id)
-        session = self._codec.decoded(value, tenant_id) if value else None
+        session = self._codec.decode(value, tenant_id) if value else None
         if session is not None and value is not None and codec.is_demoted(value):
-            self._background.start(self._moved(session_id, value, codec.PLAIN))
+            self._background.start(self._move_read(session_id, value, codec.PLAIN))
         return session
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
@@ -84,15 +84,15 @@ class RedisSessionStore(SessionStore):
             *(session.revision, int(overwrite), str(session.tenant_id), str(current_call().write_id), now),
             *(codec.header_tail(session), codec.payload(session), "" if fence is None else fence),
         )
-        # The pointers live in another slot than the session. They are written before it and checked when they are read,
-        # so that a session which was saved is always found.
+        # The pointers are in another slot than the session. They are written first and verified on read, so a saved
+        # session is always found.
         pointer = ("ZADD", f"{channel}{state}", -now, str(session_id))
         verdict, before, after = await self._commands.run("save", session_id, *arguments, after=pointer)
-        stored = Header.parsed(before) if before else None
+        stored = Header.parse(before) if before else None
         if verdict == b"saved":
-            header = Header.parsed(after)
+            header = Header.parse(after)
             if stored is not None and stored.pointer != header.pointer:
-                await self._mend_pointer(stored.pointer, session_id, stored.score)
+                await self._commands.repair_pointer(stored.pointer, session_id, stored.score)
             set_managed(
                 session,
                 revision=header.revision,
@@ -101,8 +101,8 @@ class RedisSessionStore(SessionStore):
             )
             return session_id
         instead = stored.score if stored is not None and stored.pointer == f"{channel}{state}" else None
-        await self._mend_pointer(f"{channel}{state}", session_id, -now, instead)
-        if verdict == b"taken":
+        await self._commands.repair_pointer(f"{channel}{state}", session_id, -now, instead)
+        if verdict == b"foreign":
             raise session_id_conflict()
         if verdict == b"fenced":
             raise fence_conflict()
@@ -114,8 +114,8 @@ class RedisSessionStore(SessionStore):
         line = await self._commands.run("delete", session_id, str(tenant_id or ""), "")
         if not line:
             return False
-        header = Header.parsed(line)
-        await self._mend_pointer(header.pointer, session_id, header.score)
+        header = Header.parse(line)
+        await self._commands.repair_pointer(header.pointer, session_id, header.score)
         return True
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
@@ -182,13 +182,13 @@ class RedisSessionStore(SessionStore):
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
         milliseconds, tenant = round(ttl * 1_000), str(tenant_id or "")
-        token: int = await self._commands.run("acquire", session_id, str(owner), milliseconds, tenant)
+        token: int = await self._commands.run("acquire_lock", session_id, str(owner), milliseconds, tenant)
         if token < 0:
             raise no_such_session()
         return token or None
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return bool(await self._commands.run("release", session_id, str(owner), str(tenant_id or "")))
+        return bool(await self._commands.run("release_lock", session_id, str(owner), str(tenant_id or "")))
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
@@ -213,29 +213,25 @@ class RedisSessionStore(SessionStore):
         value = await self._commands.value(session_id)
         if not value or tenant_id not in (None, Header.of(value).tenant_id):
             return False
-        return await self._moved(session_id, value, target)
+        return await self._move_read(session_id, value, target)
 
-    async def _moved(self, session_id: UUID, value: bytes, target: bytes) -> bool:
-        """Move a session whose value was read, unless it was changed, moved or deleted since."""
-        move = self._codec.moved(value, target)
+    async def _move_read(self, session_id: UUID, value: bytes, target: bytes) -> bool:
+        """Move a session unless it was saved, moved or deleted since its value was read."""
+        move = self._codec.move(value, target)
         return move is not None and bool(await self._commands.run("move", session_id, *move))
 
     async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:
-        """Return a page of the sessions that stand in sorted indexes of all buckets, most recent first."""
+        """Return a page of the union of indexes over all buckets, most recent first."""
         values, skipped = await page(self._commands, indexes, limit, offset)
         return self._decoded(values, tenant_id)[skipped:][:limit]
 
     async def _load(self, members: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-        """Return the tenant's sessions of these ids that are still there, most recent first."""
+        """Return the tenant's sessions with these ids that exist, most recent first."""
         return self._decoded(await self._commands.values(UUID(member.decode()) for member in members), tenant_id)
 
     def _decoded(self, values: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-        decoded = (self._codec.decoded(value, tenant_id) for value in values)
+        decoded = (self._codec.decode(value, tenant_id) for value in values)
         return sorted((session for session in decoded if session is not None), key=_recency)
-
-    async def _mend_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
-        """Remove a session's pointer or give it another score, unless another save has touched it meanwhile."""
-        await self._commands.mend(key, session_id, score, instead)
 
 
 def _recency(session: Session) -> tuple[float, UUID]:

@@ -1,17 +1,18 @@
 #!lua
--- Delete a session: its value and its entries in every index of its bucket.
+-- Delete a session: its value, its entries in the indexes of its bucket, its lock.
 --
 -- KEYS[1]  the value's key; the index keys share its hash tag
 -- ARGV[1]  prefix of the bucket's keys
 -- ARGV[2]  session id
 -- ARGV[3]  tenant whose session it must be, or ""
--- ARGV[4]  the header it must have, or ""
+-- ARGV[4]  the header that must be stored (compare-and-delete), or ""
 --
 -- Returns the header that was stored, or "" if there was no such session.
 
--- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
-local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
-if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
+-- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
+-- the script is refused before it changes anything.
+local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local stored = redis.call('GETRANGE', KEYS[1], 0, 1023)
 if stored == '' then return '' end

@@ -1,5 +1,5 @@
 #!lua
--- Move a session to the other tier: replace what follows its header, if the header is still the one that was read.
+-- Compare-and-set of a session's tier: replace codec and payload, if header and codec are those that were read.
 --
 -- KEYS[1]  the value's key; the index key shares its hash tag
 -- ARGV[1]  prefix of the bucket's keys
@@ -8,14 +8,15 @@
 -- ARGV[4]  the codec that was read
 -- ARGV[5]  codec and payload to store
 -- ARGV[6]  score: its last activity
--- ARGV[7]  the tier it leaves, "hot" or "cold"
--- ARGV[8]  the tier it goes to
+-- ARGV[7]  source tier, "hot" or "cold"
+-- ARGV[8]  target tier
 --
--- Returns 1 if the session moved, 0 if it was changed, moved or deleted meanwhile.
+-- Returns 1 if the session moved, 0 if it was saved, moved or deleted since it was read.
 
--- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
-local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
-if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
+-- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
+-- the script is refused before it changes anything.
+local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local before = ARGV[3] .. '\n' .. ARGV[4]
 if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end

@@ -1,23 +1,25 @@
 #!lua
--- Save a session: value, indexes and removal of the previous state's entries, if the revision is the expected one.
+-- Save a session with optimistic concurrency: value, new index entries and removal of the previous ones, atomically.
 --
 -- KEYS[1]  the value's key; the index keys share its hash tag: they are the bucket's prefix and a name from a header
 -- ARGV[1]  prefix of the bucket's keys
 -- ARGV[2]  session id
 -- ARGV[3]  expected revision, 0 for a new session
--- ARGV[4]  "1" to overwrite whatever revision is stored
+-- ARGV[4]  "1" to ignore the stored revision
 -- ARGV[5]  tenant
--- ARGV[6]  write id: a repeated save that finds its own succeeds
+-- ARGV[6]  write id, which makes retries idempotent: a save that finds its own write id stored succeeds
 -- ARGV[7]  now, in microseconds
--- ARGV[8]  channel key, state and indexes, as they stand in the header
+-- ARGV[8]  channel key, state and indexes, as in the header
 -- ARGV[9]  codec and payload
--- ARGV[10] fencing token of the lock under which the session was worked on, or ""
+-- ARGV[10] fencing token of the caller's lock, or ""
 --
--- Returns {verdict, header as stored before or "", header as stored now or ""}; verdict is "saved", "stale", "taken" or "fenced".
+-- Returns {verdict, previous header or "", stored header or ""}; the verdict is "saved", "stale" (another revision),
+-- "foreign" (another tenant's id) or "fenced" (a later lock exists).
 
--- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
-local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
-if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
+-- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
+-- the script is refused before it changes anything.
+local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local function split(line)
     local fields = {}
@@ -30,7 +32,7 @@ local line, old = '', nil
 if stored ~= '' then
     line = string.match(stored, '^[^\n]*')
     old = split(line)
-    if old[3] ~= ARGV[5] then return {'taken', '', ''} end
+    if old[3] ~= ARGV[5] then return {'foreign', '', ''} end
     if old[4] == ARGV[6] then return {'saved', line, line} end
     if ARGV[10] ~= '' then
         local fence = redis.call('GET', ARGV[1] .. 'fence:' .. ARGV[2])

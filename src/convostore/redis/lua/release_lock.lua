@@ -1,5 +1,5 @@
 #!lua
--- Free a session's lock if an owner has it.
+-- Release a session's lock if an owner holds it.
 --
 -- KEYS[1]  the session's value; the lock's key shares its hash tag
 -- ARGV[1]  prefix of the bucket's keys
@@ -7,11 +7,12 @@
 -- ARGV[3]  owner
 -- ARGV[4]  tenant whose session it must be, or ""
 --
--- Returns 1 if the owner had it, else 0.
+-- Returns 1 if the owner held it, else 0.
 
--- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
-local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
-if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
+-- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
+-- the script is refused before it changes anything.
+local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
 if ARGV[4] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[4] then return 0 end

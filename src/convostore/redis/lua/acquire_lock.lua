@@ -1,18 +1,19 @@
 #!lua
--- Give a session's lock to an owner, or extend it, unless another owner has it.
+-- Acquire a session's lock for an owner, or renew it, unless another owner holds it.
 --
--- KEYS[1]  the session's value; the keys of lock and fence share its hash tag
+-- KEYS[1]  the session's value; the keys of the lock and of the fencing token share its hash tag
 -- ARGV[1]  prefix of the bucket's keys
 -- ARGV[2]  session id
 -- ARGV[3]  owner
 -- ARGV[4]  time to live, in milliseconds
 -- ARGV[5]  tenant whose session it must be, or ""
 --
--- Returns the fencing token, 0 while another owner has the lock, or -1 if there is no such session.
+-- Returns the fencing token, 0 while another owner holds the lock, or -1 if there is no such session.
 
--- While a slot moves key by key, both nodes refuse several keys of which one is absent; this one always is.
-local all_here = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
-if not all_here then return redis.error_reply('TRYAGAIN the slot is moving') end
+-- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
+-- the script is refused before it changes anything.
+local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
+if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
 if stored == '' then return -1 end

@@ -1,4 +1,4 @@
-"""Sessions that nobody uses for a while move to the persistent tier by themselves, are smaller there, and unchanged."""
+"""A sweeper demotes idle sessions to the persistent tier, where they are smaller and unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def memory_of(client: Redis, sessions: Iterable[Session]) -> int:
     return int(sum(await pipeline.execute()))
 
 
-async def test_idle_sessions_are_demoted_by_a_sweeper_and_read_back_unchanged(client: Redis) -> None:
+async def test_a_sweeper_demotes_idle_sessions_which_are_smaller_and_read_back_unchanged(client: Redis) -> None:
     ahead = timedelta()
     store = RedisSessionStore(client, hot_ttl=HOT_TTL, clock=lambda: now() + ahead, timeout=60)
     sessions = [full_session(uuid4()) for _ in range(300)]

@@ -1,4 +1,4 @@
-"""Workers that share nothing but the servers: who saves first wins, and a thousand calls at once wait their turn."""
+"""Concurrent workers: the first save wins, and a thousand calls queue for the connections of a pool."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from tests.postgres.databases import connected
 from tests.sessions.conftest import Worker, store_on
 
 POOL_SIZE = 10
-"""What `create_client` and `create_pool` open at most if nothing else is asked for."""
+"""The default size of the pools of `create_client` and `create_pool`."""
 
 
-async def test_of_two_workers_that_save_one_session_one_wins_and_the_other_is_told_the_revision(worker: Worker) -> None:
+async def test_of_two_concurrent_saves_one_wins_and_the_other_gets_the_current_revision(worker: Worker) -> None:
     stores = [await worker(), await worker()]
     session = make_session(uuid4())
     await stores[0].save(session)
@@ -40,14 +40,14 @@ async def test_of_two_workers_that_save_one_session_one_wins_and_the_other_is_to
 
 
 class Watch:
-    """Looks at how many connections there are, again and again, and remembers the most."""
+    """Polls the numbers of connections and keeps their maxima."""
 
     def __init__(self, *counts: Callable[[], Awaitable[int]]) -> None:
         self._counts = counts
         self.most = [0] * len(counts)
 
     async def look(self) -> None:
-        """Look once."""
+        """Poll once."""
         self.most = [max(most, await count()) for most, count in zip(self.most, self._counts, strict=True)]
 
     async def __aenter__(self) -> Watch:
@@ -66,7 +66,7 @@ class Watch:
 
 @pytest.fixture
 async def watch(engines: Embedded, own: Embedded) -> AsyncIterator[Watch]:
-    """Watches the connections to the test's own Valkey, and those to PostgreSQL that are named after the test."""
+    """Watches the connections to the test's own Valkey, and the test's connections to PostgreSQL by their name."""
     async with create_client(own.redis_url, max_connections=1) as client, connected(engines.postgres_dsn) as admin:
 
         async def to_valkey() -> int:
@@ -80,14 +80,14 @@ async def watch(engines: Embedded, own: Embedded) -> AsyncIterator[Watch]:
 
 
 @pytest.mark.slow
-async def test_a_thousand_calls_at_once_on_default_pools_all_succeed_within_their_limits(
+async def test_a_thousand_concurrent_calls_succeed_within_the_limits_of_default_pools(
     kind: str, engines: Embedded, own: Embedded, watch: Watch
 ) -> None:
     async with AsyncExitStack() as stack:
         settings = {"application_name": "load"}
         pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn, settings=settings))
         client = await stack.enter_async_context(create_client(own.redis_url))
-        # On a busy machine a thousand calls at once are slow; that is no reason to leave the hot tier alone.
+        # A thousand concurrent calls are slow on a busy machine; the breaker must not open for that.
         patience: dict[str, Any] = {"hot_timeout": 60.0} if kind == "tiered" else {}
         store = store_on(kind, client, pool, **patience)
         tenant, agent, customer = uuid4(), uuid4(), uuid4()

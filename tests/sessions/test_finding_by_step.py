@@ -1,4 +1,4 @@
-"""Finding sessions by their step touches what matches, however many sessions there are besides."""
+"""The cost of `find_sessions_by_step_hash` depends on the matches alone, not on the number of sessions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AGENT = UUID(int=1)
 
 
 def at_step(tenant: UUID, scenario: UUID, step: str) -> Session:
-    """Return a session that stands at a step."""
+    """Return a session whose current step is this one."""
     return make_session(
         tenant,
         agent_id=AGENT,
@@ -38,7 +38,7 @@ def at_step(tenant: UUID, scenario: UUID, step: str) -> Session:
 
 
 async def fill(store: SessionStore, tenant: UUID, scenario: UUID, count: int) -> None:
-    """Store sessions of which ten stand at the step `here`, and the others at ten other steps."""
+    """Store sessions of which ten are at the step `here`, and the others at ten other steps."""
     steps = ["here"] * MATCHING + [f"step {number % 10}" for number in range(count - MATCHING)]
     for start in range(0, count, 500):
         part = steps[start : start + 500]
@@ -46,7 +46,7 @@ async def fill(store: SessionStore, tenant: UUID, scenario: UUID, count: int) ->
 
 
 async def commands_to_find(client: Redis, path: str, count: int) -> Counter[str]:
-    """Return which commands on keys finding ten of so many sessions takes; each names one."""
+    """Return the commands on keys that finding ten of so many sessions takes; each has one key."""
     store, tenant, scenario = RedisSessionStore(client, timeout=60), uuid4(), uuid4()
     await fill(store, tenant, scenario, count)
     async with monitoring(client, path, DATABASE) as monitor:
@@ -54,7 +54,7 @@ async def commands_to_find(client: Redis, path: str, count: int) -> Counter[str]
         return Counter(command.name for command in await monitor.seen() if "convostore:" in command.arguments[0])
 
 
-async def test_on_redis_it_takes_the_same_commands_and_keys(engines: Embedded) -> None:
+async def test_on_redis_the_commands_depend_on_the_matches_alone(engines: Embedded) -> None:
     async with create_client(f"{engines.redis_url}?db={DATABASE}") as client:
         path = engines.redis_url.removeprefix("unix://")
         found = [await commands_to_find(client, path, count) for count in (100, 1_000)]
@@ -62,7 +62,7 @@ async def test_on_redis_it_takes_the_same_commands_and_keys(engines: Embedded) -
 
 
 async def rows_to_find(pool: asyncpg.Pool[Any], dsn: str, count: int) -> int:
-    """Return how many rows are looked at to find ten of so many sessions."""
+    """Return how many rows are scanned to find ten of so many sessions."""
     store, tenant, scenario = PostgresSessionStore(pool, timeout=60), uuid4(), uuid4()
     await fill(store, tenant, scenario, count)
     async with connected(dsn) as admin:
@@ -88,7 +88,7 @@ async def rows_to_find(pool: asyncpg.Pool[Any], dsn: str, count: int) -> int:
 
 
 def rows_scanned(node: dict[str, Any]) -> int:
-    """Return how many rows of the table of sessions a plan has looked at."""
+    """Return how many rows of the session table a plan has scanned."""
     rows = sum(map(rows_scanned, node.get("Plans", [])))
     if node.get("Relation Name") == "session":
         dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
@@ -96,10 +96,10 @@ def rows_scanned(node: dict[str, Any]) -> int:
     return rows
 
 
-async def test_on_postgresql_it_looks_at_the_rows_that_match(engines: Embedded) -> None:
-    # A database of its own, as the statistics of what others left would decide; a small table would be read as a whole.
+async def test_on_postgresql_only_matching_rows_are_scanned(engines: Embedded) -> None:
+    # A database of its own: statistics of other tests' rows would change the plan. A small table would be scanned.
     async with fresh_database(engines.postgres_dsn) as dsn:
         await migrate(dsn)
         async with await create_pool(dsn, settings={"enable_seqscan": "off"}) as pool:
-            looked_at = [await rows_to_find(pool, dsn, count) for count in (100, 1_000)]
-    assert looked_at == [MATCHING] * 2
+            scanned = [await rows_to_find(pool, dsn, count) for count in (100, 1_000)]
+    assert scanned == [MATCHING] * 2

@@ -1,0 +1,18 @@
+#!lua
+-- Compare-and-set of a channel pointer: remove it or restore its score, unless a later save has written its own score.
+--
+-- KEYS[1]  the pointers of the channel identity
+-- ARGV[1]  session id
+-- ARGV[2]  the expected score
+-- ARGV[3]  the score to set, or "" to remove the pointer
+--
+-- Returns 1 if the pointer was changed, 0 if it has another score or is not there.
+
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
+if ARGV[3] == '' then
+    redis.call('ZREM', KEYS[1], ARGV[1])
+else
+    redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+end
+return 1
