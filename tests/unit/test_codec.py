@@ -293,7 +293,7 @@ class TestUnreadableValuesOfAList:
             return AGENT.codec.from_document(texts[number], agents[number].id)
 
         with caplog.at_level(logging.WARNING, "convostore"):
-            assert readable(read, range(3)) == [agents[0], agents[2]]
+            assert list(readable(read, range(3))) == [agents[0], agents[2]]
         (record,) = caplog.records
         assert record.name == "convostore.agent"
         assert record.__dict__["entity_id"] == str(agents[1].id)
@@ -306,7 +306,7 @@ class TestUnreadableValuesOfAList:
             raise StoreError("a row of another tenant was read")
 
         with pytest.raises(StoreError, match="another tenant"):
-            readable(read, [1])
+            list(readable(read, [1]))
 
 
 class TestBytesThatNeverChange:
