@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.data import Vectors
+from convostore.domain.declarations import EPISODE
 from convostore.embedded import open_embedded
 from convostore.models import Episode
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
@@ -76,7 +77,7 @@ def _cpu(pid: int) -> float:
 
 async def main() -> None:
     arguments = _parser().parse_args()
-    given, mapping = episodes(arguments.episodes), RowMapping("episode", Episode)
+    given, mapping = episodes(arguments.episodes), RowMapping(EPISODE)
     rows = [tuple(mapping.parameters(episode)) for episode in given]
     table = Table("round", "COPY s", "add_episodes s", "ratio", "CPU of COPY s", "CPU s", "ratio")
     rounds: list[tuple[Taken, Taken]] = []

@@ -15,7 +15,7 @@ from convostore.redis.keys import channel_of, indexes_of, value_key
 from convostore.testing.factories import make_session, make_visit
 
 
-def _session(tenant: Any) -> Session:
+def typical_session(tenant: Any) -> Session:
     visits = [make_visit(step_name=f"step {n}", turn_number=n, step_content_hash=f"hash {n}") for n in range(4)]
     return make_session(
         tenant,
@@ -40,7 +40,7 @@ async def get(engines: Engines) -> Operation:
 
 async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
     store, client = RedisSessionStore(engines.client), engines.bare_client
-    sessions = spread(_session)
+    sessions = spread(typical_session)
     ids: dict[int, list[Any]] = {}
     for tenants, items in sessions.items():
         for session in items:
@@ -60,7 +60,7 @@ async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -
 
 async def save(engines: Engines) -> Operation:
     store, client = RedisSessionStore(engines.client), engines.bare_client
-    saved, written = spread(_session), spread(_session)
+    saved, written = spread(typical_session), spread(typical_session)
 
     async def bare(session: Session) -> None:
         session.last_activity_at = now()

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
+from convostore.domain.codec import bare
 from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryConfigStore
 from convostore.models.base import Model
 from convostore.postgres import PostgresConfigStore
-from convostore.postgres.annotations import bare
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at, make_scenario
 from tests.postgres.machines import Machine, check, copied

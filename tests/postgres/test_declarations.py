@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from convostore.domain.codec import is_optional
 from convostore.domain.declaration import Declaration, Unique
 from convostore.domain.declarations import DECLARATIONS, SESSION
 from convostore.models import ChannelIdentity, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
-from convostore.postgres.annotations import column_type, is_optional
+from convostore.postgres.annotations import column_type
 from convostore.postgres.vector_statements import EPISODES
 
 PROFILE_TABLES: dict[str, tuple[type[Model], dict[str, tuple[str, bool]], set[str]]] = {

@@ -107,7 +107,7 @@ LISTS = [
 async def test_a_list_is_a_scan_of_the_index_with_its_order(
     filled: Filled, declaration: Declaration[Any], where: dict[str, Any], index: str
 ) -> None:
-    mapping = RowMapping(declaration.name, declaration.model)
+    mapping = RowMapping(declaration)
     shape, values = split({"agent_id": filled.agent, **where})
     # A limit that leaves rows over: otherwise a sort of the few that there are is as good.
     await filled.connection.execute("SET plan_cache_mode = force_generic_plan")
@@ -117,7 +117,7 @@ async def test_a_list_is_a_scan_of_the_index_with_its_order(
 
 
 async def test_a_page_after_a_cursor_reads_at_most_two_pages_of_rows(filled: Filled) -> None:
-    statement = Statements(EPISODE, RowMapping("episode", EPISODE.model)).select((("agent_id", "{} = {}"),), after=True)
+    statement = Statements(EPISODE, RowMapping(EPISODE)).select((("agent_id", "{} = {}"),), after=True)
     middle = await filled.row("SELECT recorded_at, id FROM convostore.episode ORDER BY recorded_at DESC, id OFFSET 150")
     await filled.connection.execute("SET plan_cache_mode = force_custom_plan")
     plan = await filled.plan(statement, filled.tenant, filled.agent, 10, 0, *middle)

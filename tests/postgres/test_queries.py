@@ -14,9 +14,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from convostore.domain.codec import bare
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import DECLARATIONS, SESSION
-from convostore.postgres.annotations import bare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import prepare
@@ -90,7 +90,7 @@ def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
 def generated(entity: str, statement: str) -> list[str]:
     """Return the statements of one kind for an entity, for all that may be filtered by."""
     declaration = next(declaration for declaration in DECLARATIONS if declaration.name == entity)
-    mapping = RowMapping(declaration.name, declaration.model)
+    mapping = RowMapping(declaration)
     statements = (SessionStatements if declaration is SESSION else Statements)(declaration, mapping)
     if declaration is SESSION and statement in ("save_new", "save_next"):
         invalidating = InvalidatingStatements(declaration, mapping)
@@ -107,7 +107,7 @@ def shapes(declaration: Declaration[Any]) -> Iterator[tuple[tuple[str, str], ...
     """What rows can be filtered by: nothing, any one column, the key, a span of any time."""
     yield ()
     yield tuple((column, EQUAL) for column in declaration.key)
-    for column, kind in RowMapping(declaration.name, declaration.model).types.items():
+    for column, kind in RowMapping(declaration).types.items():
         if kind not in ("jsonb", "vector", "text[]", "uuid[]"):
             yield ((column, EQUAL),)
         if bare(declaration.model.model_fields[column].rebuild_annotation()) is datetime:

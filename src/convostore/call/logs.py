@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from convostore.call.call import Call, Proceed
-from convostore.errors import ConnectionError, StoreError
+from convostore.errors import ConflictError, NotFoundError, StoreError, ValidationError
 from convostore.models.base import Model
 
 # An application that sets up no logging hears nothing of ours.
@@ -31,7 +31,7 @@ async def log(call: Call, proceed: Proceed) -> Any:
 def log_failure(error: StoreError, tenant_id: UUID | None, arguments: Mapping[str, Any], seconds: float) -> None:
     """Log a failed call on `convostore.<store>`: errors of the infrastructure as ERROR, of the caller as INFO."""
     entity_id = _entity(arguments)
-    level = logging.ERROR if isinstance(error, ConnectionError) or type(error) is StoreError else logging.INFO
+    level = logging.INFO if isinstance(error, ConflictError | NotFoundError | ValidationError) else logging.ERROR
     logging.getLogger(f"convostore.{error.store}").log(
         level,
         "%s.%s failed: %s",

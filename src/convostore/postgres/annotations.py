@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import types
 from datetime import datetime
-from enum import Enum
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 from uuid import UUID
 
 from pydantic import AwareDatetime
 
+from convostore.domain.codec import bare, is_nested
+
 _SCALARS: dict[Any, str] = {
-    str: "text",
     bool: "boolean",
     int: "bigint",
     float: "double precision",
@@ -19,32 +18,12 @@ _SCALARS: dict[Any, str] = {
     datetime: "timestamptz",
     AwareDatetime: "timestamptz",
 }
-
-
-def bare(annotation: Any) -> Any:
-    """Return a type without its metadata and without None."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    if is_optional(annotation):
-        return bare(next(item for item in get_args(annotation) if item is not types.NoneType))
-    return annotation
-
-
-def is_optional(annotation: Any) -> bool:
-    """Return whether a field may be None, and its column NULL."""
-    while get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
-    return get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(annotation)
+_LISTS = {float: "vector", UUID: "uuid[]", str: "text[]"}
 
 
 def column_type(annotation: Any) -> str:
-    """Return the PostgreSQL type of a field: a scalar type, an array of ids or texts, a vector, or else jsonb."""
+    """Return the PostgreSQL type of a field: jsonb for what is nested, text for enums and literals."""
+    if is_nested(annotation):
+        return "jsonb"
     kind = bare(annotation)
-    if kind in _SCALARS:
-        return _SCALARS[kind]
-    if get_origin(kind) is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
-        return "text"
-    if get_origin(kind) is list:
-        item = bare(get_args(kind)[0])
-        return {float: "vector", UUID: "uuid[]", str: "text[]"}.get(item, "jsonb")
-    return "jsonb"
+    return _LISTS[bare(get_args(kind)[0])] if get_origin(kind) is list else _SCALARS.get(kind, "text")

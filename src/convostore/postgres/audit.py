@@ -18,6 +18,7 @@ from convostore.errors import StoreError, ValidationError
 from convostore.gateway.audit import BodyAuditStore
 from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
+from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.tenancy import BIND_TENANT
@@ -50,11 +51,20 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         offset: int = 0,
         after: TurnRecord | None = None,
     ) -> list[TurnRecord]:
-        number = after.turn_number if after else -1
-        query = queries("audit").turns_of_session(
-            tenant_id=tenant_id, session_id=session_id, after_number=number, limit=limit, offset=offset
+        async def fetch(number: int, offset: int) -> list[asyncpg.Record]:
+            query = queries("audit").turns_of_session(
+                tenant_id=tenant_id, session_id=session_id, after_number=number, limit=limit, offset=offset
+            )
+            return await self._database.fetch(*query)
+
+        return await page(
+            fetch,
+            lambda row: _item(TURN, row, tenant_id),
+            lambda row: row["turn_number"],
+            after=after.turn_number if after else -1,
+            limit=limit,
+            offset=offset,
         )
-        return [_item(TURN, row, tenant_id) for row in await self._database.fetch(*query)]
 
     async def list_records(
         self,
@@ -162,10 +172,19 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         self, kind: RecordType[M], tenant_id: UUID, where: dict[str, Any], *, limit: int, offset: int, after: M | None
     ) -> list[M]:
         filters = {name: value for name, value in where.items() if value is not None}
-        place = (after.__dict__["timestamp"], kind.id_of(after)) if after else ()
-        statement = listing(kind.name, tuple(filters), after=after is not None)
-        rows = await self._database.fetch(statement, tenant_id, limit, offset, *place, *filters.values())
-        return [_item(kind, row, tenant_id) for row in rows]
+
+        async def fetch(last: tuple[Any, ...], offset: int) -> list[asyncpg.Record]:
+            statement = listing(kind.name, tuple(filters), after=bool(last))
+            return await self._database.fetch(statement, tenant_id, limit, offset, *last, *filters.values())
+
+        return await page(
+            fetch,
+            lambda row: _item(kind, row, tenant_id),
+            lambda row: (row["timestamp"], row["record_id"]),
+            after=(after.__dict__["timestamp"], kind.id_of(after)) if after else (),
+            limit=limit,
+            offset=offset,
+        )
 
 
 @cache

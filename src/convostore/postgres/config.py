@@ -11,15 +11,17 @@ import asyncpg
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.domain.codec import maker
 from convostore.domain.declarations import AGENT, AGENT_OWNED
 from convostore.gateway.config import TableConfigStore
 from convostore.models import AgentConfig, Rule
 from convostore.models.fields import now
-from convostore.postgres.decoding import constructed
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vector_statements import RULES
 from convostore.postgres.vectors import VectorSearch
+
+_make_config = maker(AgentConfig)
 
 
 class PostgresConfigStore(PostgresStore, TableConfigStore):
@@ -49,8 +51,10 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         row = await self._database.fetchrow(*queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id))
         if row is None:
             return None
-        parts = {part.plural: self._table(part).mapping.models(row[part.name], tenant_id) for part in AGENT_OWNED}
-        return constructed(AgentConfig, {"agent": self._table(AGENT).mapping.model(row, tenant_id), **parts})
+        parts: dict[str, Any] = {"agent": self._table(AGENT).mapping.model(row, tenant_id)}
+        for part in AGENT_OWNED:
+            parts[part.plural] = list(self._table(part).mapping.models(row[part.name], tenant_id))
+        return _make_config((parts, None, set(parts)))
 
     async def vector_search_rules(
         self,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from convostore.domain.declarations import EPISODE
 from convostore.gateway.memory import RANK_CONSTANT, Filter
-from convostore.postgres.mapping import RowMapping, quoted
+from convostore.postgres.mapping import quoted
 from convostore.postgres.tenancy import BIND_TENANT
 from convostore.postgres.vectors import Search
 
-_COLUMNS = ", ".join(f"t.{quoted(name)}" for name in RowMapping(EPISODE.name, EPISODE.model).columns)
+_COLUMNS = ", ".join(f"t.{quoted(name)}" for name in EPISODE.columns)
 _TYPES = dict(
     zip(Filter._fields, ("uuid", "uuid", "uuid", "text", "timestamptz", "timestamptz", "timestamptz"), strict=True)
 )

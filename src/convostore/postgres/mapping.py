@@ -1,19 +1,19 @@
-"""Maps models to rows and back: one column per field, with types and conversions derived from the model."""
+"""Maps models to rows and back: one column per field, with types derived from the model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 import asyncpg
-from pydantic_core import to_json
 
+from convostore.domain.codec import readable
+from convostore.domain.declaration import Declaration
 from convostore.errors import StoreError
 from convostore.models.base import Model
 from convostore.postgres.annotations import column_type
-from convostore.postgres.decoding import Decoder, constructed, of_enum, of_json
 from convostore.postgres.pool import encode_vector
 
 M = TypeVar("M", bound=Model)
@@ -32,36 +32,20 @@ class RowMapping(Generic[M]):
         types: their PostgreSQL types.
     """
 
-    def __init__(self, name: str, model: type[M]) -> None:
-        self._name = name
-        self._model = model
-        fields = model.model_fields
-        self.columns = tuple(fields)
-        self._fields = set(fields)
-        self.types = {column: column_type(field.annotation) for column, field in fields.items()}
-        self._encoders = {column: _encoder(self.types[column]) for column in fields}
+    def __init__(self, declaration: Declaration[M]) -> None:
+        self._codec = declaration.codec
+        self.columns = declaration.columns
+        self._tenant = self.columns.index("tenant_id")
+        self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
 
     @cached_property
     def selected(self) -> str:
         """The columns as a select list."""
         return ", ".join(map(quoted, self.columns))
 
-    @cached_property
-    def _decoders(self) -> list[tuple[str, Decoder]]:
-        """The columns whose values must be decoded."""
-        types = {name: field.rebuild_annotation() for name, field in self._model.model_fields.items()}
-        decoders = (
-            (name, of_json(kind) if self.types[name] == "jsonb" else of_enum(kind)) for name, kind in types.items()
-        )
-        return [(column, decode) for column, decode in decoders if decode]
-
     def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
         """Return an item's columns, all or these, as arguments for the driver."""
-        values, encoders = item.__dict__, self._encoders
-        return [
-            encode(values[column]) if (encode := encoders[column]) and values[column] is not None else values[column]
-            for column in columns or self.columns
-        ]
+        return self._codec.to_row(item, columns)
 
     def listed(self, column: str) -> str:
         """Return the element type of the array in which `lists` passes a column."""
@@ -77,34 +61,18 @@ class RowMapping(Generic[M]):
         return values
 
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
-        """Return a row as a model; like `models`."""
-        return self.models((row,), tenant_id)[0]
-
-    def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> list[M]:
-        """Return rows as models. A row starts with the columns; further ones are ignored.
+        """Return a row as a model. A row starts with the columns; further ones are ignored.
 
         Raises:
-            StoreError: a row belongs to another tenant, which row-level security rules out.
+            StoreError: the row cannot be read, or belongs to another tenant, which row-level security rules out.
         """
-        model, columns, fields, decoders = self._model, self.columns, self._fields, self._decoders
-        found = []
-        for row in rows:
-            values = dict(zip(columns, row, strict=False))
-            if values["tenant_id"] != tenant_id:
-                raise StoreError(f"{self._name}: a row of another tenant was read")
-            for column, decode in decoders:
-                if (value := values[column]) is not None:
-                    values[column] = decode(value)
-            found.append(constructed(model, values, fields))
-        return found
+        if row[self._tenant] != tenant_id:
+            raise StoreError(f"{self._codec.name}: a row of another tenant was read")
+        return self._codec.from_row(row)
 
-
-def _encoder(column: str) -> Callable[[Any], Any] | None:
-    return _json_text if column == "jsonb" else None
-
-
-def _json_text(value: Any) -> str:
-    return to_json(value).decode()
+    def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> Iterator[M]:
+        """Yield rows as models, without those that cannot be read; see `model`."""
+        return readable(lambda row: self.model(row, tenant_id), rows)
 
 
 def _array_text(values: list[Any]) -> str:

@@ -11,6 +11,7 @@ import asyncpg
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.domain.codec import readable
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.errors import ConflictError
 from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
@@ -46,6 +47,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         query = queries("spaces").episodes_to_embed(
             tenant_id=tenant_id, embedding_model=embedding_model, after_id=after, limit=limit
         )
+        # Unlike other lists this one does not go on without an episode: nobody could switch models without it.
         rows = await self._database.fetch(*query)
         return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
 
@@ -72,8 +74,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         query = queries("memory").text_search_episodes(
             tenant_id=tenant_id, agent_id=agent_id, **words._asdict(), **only._asdict(), limit=limit, offset=offset
         )
-        rows = await self._database.fetch(*query)
-        return [self._table(EPISODE).mapping.model(row, tenant_id) for row in rows]
+        return list(self._table(EPISODE).mapping.models(await self._database.fetch(*query), tenant_id))
 
     async def _by_both(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
@@ -105,7 +106,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         )
         rows = await self._database.fetch(*query)
         mapping = self._table(ENTITY).mapping
-        return [(mapping.model(row, tenant_id), row["score"]) for row in rows]
+        return list(readable(lambda row: (mapping.model(row, tenant_id), row["score"]), rows))
 
     async def traverse_from_entities(
         self,
@@ -125,7 +126,8 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
             with_entities=False,
         )
         mapping = self._table(RELATIONSHIP).mapping
-        return [mapping.model(row["relationship"], tenant_id) for row in await self._database.fetch(*query)]
+        rows = await self._database.fetch(*query)
+        return list(mapping.models((row["relationship"] for row in rows), tenant_id))
 
     async def neighbourhood(
         self,
@@ -147,8 +149,8 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         rows = await self._database.fetch(*query)
         entity, edge = self._table(ENTITY).mapping, self._table(RELATIONSHIP).mapping
         return Neighbourhood.model_construct(
-            entities=[entity.model(row["entity"], tenant_id) for row in rows if row["entity"]],
-            relationships=[edge.model(row["relationship"], tenant_id) for row in rows if row["relationship"]],
+            entities=list(entity.models((row["entity"] for row in rows if row["entity"]), tenant_id)),
+            relationships=list(edge.models((row["relationship"] for row in rows if row["relationship"]), tenant_id)),
         )
 
     async def invalidate_relationship(

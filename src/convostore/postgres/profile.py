@@ -7,19 +7,40 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from convostore.call.call import current_call
-from convostore.domain.profiles import Change, Merge, StoredProfile
+from convostore.domain.codec import Codec, readable
+from convostore.domain.profiles import MERGE, Change, Merge, StoredProfile
 from convostore.errors import StoreError
 from convostore.gateway.profile import BaseProfileStore
-from convostore.models import Channel, CustomerProfile, ProfileAsset, ProfileField, VerificationLevel
-from convostore.postgres.decoding import of_document
+from convostore.models import (
+    Channel,
+    ChannelIdentity,
+    CustomerProfile,
+    ProfileAsset,
+    ProfileField,
+    VerificationLevel,
+)
+from convostore.models.base import FrozenModel
+from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
-_profile, _field, _asset = of_document(CustomerProfile), of_document(ProfileField), of_document(ProfileAsset)
-_CHILDREN = {"channel_identities", "fields", "assets"}
+
+class ProfileDocument(FrozenModel):
+    """What `convostore.profile_document` returns: a profile, and those of its past items that were asked for."""
+
+    profile: CustomerProfile
+    past_fields: list[ProfileField]
+    past_assets: list[ProfileAsset]
+
+
+_DOCUMENT = Codec("profile", ProfileDocument)
+_PROFILE = Codec("profile", CustomerProfile, beside=("channel_identities", "fields", "assets"))
+_IDENTITY = Codec("channel_identity", ChannelIdentity)
+_FIELD = Codec("profile_field", ProfileField)
+_ASSET = Codec("profile_asset", ProfileAsset)
 
 
 class PostgresProfileStore(PostgresStore, BaseProfileStore):
@@ -34,15 +55,26 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         offset: int = 0,
         after: CustomerProfile | None = None,
     ) -> list[CustomerProfile]:
-        query = queries("profile").list_profiles(
-            tenant_id=tenant_id,
-            verification_level=verification_level,
-            after_created_at=after and after.created_at,
-            after_id=after and after.id,
+        async def fetch(position: tuple[datetime | None, UUID | None], offset: int) -> list[Any]:
+            created_at, profile_id = position
+            query = queries("profile").list_profiles(
+                tenant_id=tenant_id,
+                verification_level=verification_level,
+                after_created_at=created_at,
+                after_id=profile_id,
+                limit=limit,
+                offset=offset,
+            )
+            return await self._database.fetch(*query)
+
+        return await page(
+            fetch,
+            lambda row: _stored(row, tenant_id).profile,
+            lambda row: (row["created_at"], row["id"]),
+            after=(after.created_at, after.id) if after else (None, None),
             limit=limit,
             offset=offset,
         )
-        return [_stored(row, tenant_id).profile for row in await self._database.fetch(*query)]
 
     async def find_profiles_by_field(
         self, tenant_id: UUID, field_name: str, value: Any, *, limit: int = 100, offset: int = 0
@@ -50,7 +82,8 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         query = queries("profile").profiles_by_field(
             tenant_id=tenant_id, name=field_name, value=to_json(value).decode(), limit=limit, offset=offset
         )
-        return [_stored(row, tenant_id).profile for row in await self._database.fetch(*query)]
+        rows = await self._database.fetch(*query)
+        return list(readable(lambda row: _stored(row, tenant_id).profile, rows))
 
     async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
         moment = self._clock()
@@ -95,63 +128,52 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
         query = queries("profile").newest_merge(tenant_id=tenant_id, profile_id=profile_id)
         row = await self._database.fetchrow(*query)
-        return Merge.model_validate_json(row["document"]) if row else None
+        return MERGE.from_document(row["document"], f"into {profile_id}") if row else None
 
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
         expected = [
             {"id": profile_id, "revision": revision, "deleted_at": deleted_at}
             for profile_id, (revision, deleted_at) in change.expected.items()
         ]
-        mark = {"write_id": current_call().write_id}
-        profiles = (profile.model_dump(exclude=_CHILDREN) | mark for profile in change.profiles)
-        fields = ({"profile_id": owner, **item.model_dump()} for owner, item in change.fields)
-        assets = ({"profile_id": owner, "position": at, **item.model_dump()} for owner, at, item in change.assets)
-        linked = (
-            {"profile_id": owner, "position": at, "living": True, **identity.model_dump()}
-            for owner, at, identity in change.identities
-        )
-        unlinked = ({"profile_id": owner, **identity.model_dump()} for owner, identity in change.unlinked)
-        moved = (
-            {"profile_id": owner, "new_profile_id": new, "position": at, **identity.model_dump()}
-            for owner, new, at, identity in change.moved
-        )
+        of = {"tenant_id": tenant_id}
+        write_id = current_call().write_id
         query = queries("profile").apply_profile_change(
             tenant_id=tenant_id,
             expected=to_json(expected).decode(),
-            profiles=_rows(tenant_id, profiles),
-            fields=_rows(tenant_id, fields),
-            assets=_rows(tenant_id, assets),
-            linked=_rows(tenant_id, linked),
-            unlinked=_rows(tenant_id, unlinked),
-            moved=_rows(tenant_id, moved),
-            merge=_merge(tenant_id, change),
+            profiles=_listed(_PROFILE.to_document(profile, write_id=write_id) for profile in change.profiles),
+            fields=_listed(_FIELD.to_document(item, **of, profile_id=owner) for owner, item in change.fields),
+            assets=_listed(
+                _ASSET.to_document(item, **of, profile_id=owner, position=at) for owner, at, item in change.assets
+            ),
+            linked=_listed(
+                _IDENTITY.to_document(identity, **of, profile_id=owner, position=at, living=True)
+                for owner, at, identity in change.identities
+            ),
+            unlinked=_listed(
+                _IDENTITY.to_document(identity, **of, profile_id=owner) for owner, identity in change.unlinked
+            ),
+            moved=_listed(
+                _IDENTITY.to_document(identity, **of, profile_id=owner, new_profile_id=new, position=at)
+                for owner, new, at, identity in change.moved
+            ),
+            source_id=change.merge and change.merge.source.id,
+            target_id=change.merge and change.merge.target.id,
+            merge=change.merge and MERGE.to_document(change.merge).decode(),
             unmerged_id=change.undone,
         )
         return bool(await self._database.fetchval(*query) == "applied")
 
 
-def _rows(tenant_id: UUID, rows: Iterable[dict[str, Any]]) -> str:
-    return to_json([{"tenant_id": tenant_id, **row} for row in rows]).decode()
+def _listed(documents: Iterable[bytes]) -> str:
+    return f"[{b','.join(documents).decode()}]"
 
 
 def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
     return None if ids is None else list(ids)
 
 
-def _merge(tenant_id: UUID, change: Change) -> str | None:
-    """Return the row that stores a merge, ordered among those into the same profile by the target's revision."""
-    if change.merge is None:
-        return None
-    source, target = change.merge.source.id, change.merge.target.id
-    revision = next(profile.revision for profile in change.profiles if profile.id == target)
-    row = {"tenant_id": tenant_id, "source_id": source, "target_id": target, "revision": revision}
-    return to_json({**row, "document": change.merge.model_dump()}).decode()
-
-
 def _stored(row: Any, tenant_id: UUID) -> StoredProfile:
     if row["tenant_id"] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
-    document = from_json(row["document"])
-    fields = [_field(item) for item in document.pop("past_fields")]
-    assets = [_asset(item) for item in document.pop("past_assets")]
-    return StoredProfile(_profile(document), fields, assets)
+    document = _DOCUMENT.from_document(row["document"], row["id"])
+    return StoredProfile(document.profile, document.past_fields, document.past_assets)

@@ -106,7 +106,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
             limit=limit,
             offset=offset,
         )
-        return [self._session(row, tenant_id) for row in await self._database.fetch(*query)]
+        return list(self._sessions.mapping.models(await self._database.fetch(*query), tenant_id))
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None

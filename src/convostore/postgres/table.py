@@ -28,6 +28,7 @@ from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.driver import fetch_pipelined
 from convostore.postgres.mapping import RowMapping
+from convostore.postgres.pages import page
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
@@ -49,7 +50,7 @@ class PostgresTable(Table[M]):
         self._declaration = declaration
         self._database = database
         self._clock = clock
-        self.mapping = RowMapping(declaration.name, declaration.model)
+        self.mapping = RowMapping(declaration)
         self._statements = self._make_statements(declaration, self.mapping)
 
     def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:
@@ -57,8 +58,9 @@ class PostgresTable(Table[M]):
         return Statements(declaration, mapping)
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
-        found = await self.find(tenant_id, where, limit=1)
-        return found[0] if found else None
+        shape, values = split(where)
+        row = await self._database.fetchrow(self._statements.select(shape), tenant_id, *values, 1, 0)
+        return self.mapping.model(row, tenant_id) if row else None
 
     async def find(
         self,
@@ -71,11 +73,20 @@ class PostgresTable(Table[M]):
         after: M | None = None,
     ) -> list[M]:
         shape, values = split(where)
-        statement = self._statements.select(shape, order, after=after is not None)
         position = [column.removeprefix("-") for column in self._declaration.position(order)]
-        last = [] if after is None else self.mapping.parameters(after, position)
-        rows = await self._database.fetch(statement, tenant_id, *values, limit, offset, *last)
-        return self.mapping.models(rows, tenant_id)
+
+        async def fetch(last: list[Any], offset: int) -> list[asyncpg.Record]:
+            statement = self._statements.select(shape, order, after=bool(last))
+            return await self._database.fetch(statement, tenant_id, *values, limit, offset, *last)
+
+        return await page(
+            fetch,
+            lambda row: self.mapping.model(row, tenant_id),
+            lambda row: [row[column] for column in position],
+            after=[] if after is None else self.mapping.parameters(after, position),
+            limit=limit,
+            offset=offset,
+        )
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
         shape, values = split(where)

@@ -94,7 +94,7 @@ class VectorStatements:
 
     def __init__(self, searched: Searched[Any]) -> None:
         self._searched = searched
-        self._columns = RowMapping(searched.declaration.name, searched.declaration.model).columns
+        self._columns = RowMapping(searched.declaration).columns
         self.nearest = cache(self._nearest)
         self.approximate = cache(self._approximate)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from convostore.domain.codec import readable
 from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping
@@ -42,7 +43,7 @@ class VectorSearch(Generic[M]):
 
     def __init__(self, searched: Searched[M], database: Database) -> None:
         self._database = database
-        self._mapping = RowMapping(searched.declaration.name, searched.declaration.model)
+        self._mapping = RowMapping(searched.declaration)
         self._statements = VectorStatements(searched)
         self._spaces = Spaces(database) if searched.covered else None
         self._sizes = Sizes()
@@ -89,7 +90,8 @@ class VectorSearch(Generic[M]):
         """Return the models and scores of a search's rows, and cache its count."""
         if search.counted and rows and rows[0]["large"] is not None:
             self._sizes.put(search.counted, large=rows[0]["large"])
-        return [(self._mapping.model(row, search.arguments[0]), row["score"]) for row in rows]
+        tenant_id = search.arguments[0]
+        return list(readable(lambda row: (self._mapping.model(row, tenant_id), row["score"]), rows))
 
 
 def margin(dimensions: int) -> float:

@@ -3,7 +3,7 @@
 from convostore.domain.codec.annotations import bare, is_nested, is_optional
 from convostore.domain.codec.canonical import canonical, plain, plain_value
 from convostore.domain.codec.codec import Codec
-from convostore.domain.codec.instances import instance
+from convostore.domain.codec.instances import maker
 from convostore.domain.codec.unreadable import Unreadable, readable
 
 __all__ = [
@@ -11,9 +11,9 @@ __all__ = [
     "Unreadable",
     "bare",
     "canonical",
-    "instance",
     "is_nested",
     "is_optional",
+    "maker",
     "plain",
     "plain_value",
     "readable",

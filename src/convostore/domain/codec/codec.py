@@ -24,7 +24,7 @@ from pydantic_core import to_json
 
 from convostore.domain.codec.annotations import bare, hints_of, is_nested
 from convostore.domain.codec.canonical import canonical
-from convostore.domain.codec.instances import instance
+from convostore.domain.codec.instances import Parts, maker
 from convostore.domain.codec.schemas import fields_reader, value_reader
 from convostore.domain.codec.unreadable import Unreadable
 from convostore.models.base import Model
@@ -75,12 +75,13 @@ class Codec(Generic[M]):
             Unreadable: it is not JSON of this kind.
         """
         try:
-            values, _, given = self._read_fields(document)
+            parts = self._read_fields(document)
         except pydantic.ValidationError as error:
             raise Unreadable(self.name, key, _field(error)) from error
-        values.update(beside)
-        given.update(beside)
-        return instance(self.model, values, given)
+        if beside:
+            parts[0].update(beside)
+            parts[2].update(beside)
+        return self._make(parts)
 
     def to_row(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
         """Return the values of an item's fields, all or these, each as its column holds it."""
@@ -96,8 +97,7 @@ class Codec(Generic[M]):
 
         Values that are not nested come from the driver, with their types. Raises Unreadable.
         """
-        name, model, columns, readers = self.name, self.model, self.columns, self._column_readers
-        fields = set(columns)
+        columns, readers, make, fields = self.columns, self._column_readers, self._make, set(self.columns)
 
         def read(row: Iterable[Any]) -> M:
             values = dict(zip(columns, row, strict=False))
@@ -108,8 +108,8 @@ class Codec(Generic[M]):
                         values[column] = read_value(value)
             except (TypeError, ValueError) as error:
                 key = ", ".join(str(values[field]) for field in self.key)
-                raise Unreadable(name, key, column) from error
-            return instance(model, values, fields.copy())
+                raise Unreadable(self.name, key, column) from error
+            return make((values, None, fields.copy()))
 
         return read
 
@@ -118,7 +118,11 @@ class Codec(Generic[M]):
         return canonical(item)
 
     @cached_property
-    def _read_fields(self) -> Callable[[str | bytes], tuple[dict[str, Any], None, set[str]]]:
+    def _make(self) -> Callable[[Parts], M]:
+        return maker(self.model)
+
+    @cached_property
+    def _read_fields(self) -> Callable[[str | bytes], Parts]:
         return fields_reader(self.model, self._beside)
 
     @cached_property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel
 
-from convostore.models.base import Model
+M = TypeVar("M", bound=BaseModel)
 
-M = TypeVar("M", bound=Model)
+Parts: TypeAlias = tuple[dict[str, Any], None, set[str]]
+"""The values of all fields, nothing, and the fields that were given: as pydantic-core returns them."""
 
-_new = object.__new__
 # Setting slots by their descriptors takes two thirds of the time that object.__setattr__ does.
 _set_values, _set_given, _set_extra, _set_private = (
     vars(BaseModel)[slot].__set__
@@ -18,11 +19,17 @@ _set_values, _set_given, _set_extra, _set_private = (
 )
 
 
-def instance(model: type[M], values: dict[str, Any], given: set[str]) -> M:
-    """Return a model that holds these values, one for each of its fields, and was given these fields."""
-    item = _new(model)
-    _set_values(item, values)
-    _set_given(item, given)
-    _set_extra(item, None)
-    _set_private(item, None)
-    return item
+def maker(model: type[M]) -> Callable[[Parts], M]:
+    """Return what makes a model of its parts."""
+    new = object.__new__
+
+    def make(parts: Parts) -> M:
+        values, _, given = parts
+        item = new(model)
+        _set_values(item, values)
+        _set_given(item, given)
+        _set_extra(item, None)
+        _set_private(item, None)
+        return item
+
+    return make

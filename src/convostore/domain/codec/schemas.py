@@ -18,7 +18,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreConfig, CoreSchema, SchemaValidator, core_schema
 
 from convostore.domain.codec.annotations import bare, hints_of, is_optional
-from convostore.domain.codec.instances import instance
+from convostore.domain.codec.instances import maker
 from convostore.models.fields import new_id
 
 Reader = Callable[[str | bytes], Any]
@@ -58,7 +58,7 @@ def _of_kind(kind: Any) -> CoreSchema:
         return core_schema.enum_schema(kind, list(kind), sub_type="str")
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         # Not `model_schema`: pydantic-core answers that by the validator which the model has already, bounds and all.
-        return core_schema.no_info_after_validator_function(_maker(kind), _fields(kind))
+        return core_schema.no_info_after_validator_function(maker(kind), _fields(kind))
     raise TypeError(f"there is no stored form of {kind}")
 
 
@@ -81,14 +81,6 @@ def _with_default(field: FieldInfo, schema: CoreSchema) -> CoreSchema:
     if field.default_factory is not None:
         return core_schema.with_default_schema(schema, default_factory=field.default_factory)
     return core_schema.with_default_schema(schema, default=field.default)
-
-
-def _maker(model: type[Any]) -> Callable[[tuple[dict[str, Any], None, set[str]]], Any]:
-    def made(parts: tuple[dict[str, Any], None, set[str]]) -> Any:
-        values, _, given = parts
-        return instance(model, values, given)
-
-    return made
 
 
 def _time(text: Any) -> datetime:

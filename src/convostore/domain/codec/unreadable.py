@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from convostore.call.call import running
@@ -30,15 +30,15 @@ class Unreadable(StoreError):
         self.key = str(key)
 
 
-def readable(read: Callable[[S], T], stored: Iterable[S]) -> list[T]:
-    """Return stored values as they are read; those that cannot be read are logged and left out."""
-    found = []
+def readable(read: Callable[[S], T], stored: Iterable[S]) -> Iterator[T]:
+    """Yield stored values as they are read; those that cannot be read are logged and left out."""
     for value in stored:
         try:
-            found.append(read(value))
+            found = read(value)
         except Unreadable as error:
             _log(error)
-    return found
+        else:
+            yield found
 
 
 def _log(error: Unreadable) -> None:

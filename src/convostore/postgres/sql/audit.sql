@@ -30,7 +30,7 @@ WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.kind = :kind AND r.record
 -- name: turns_of_session
 -- The bodies of a session's turns by number, after a cursor; OFFSET 0 forces one lookup per body, in its partition.
 WITH {{bound}}
-SELECT r.tenant_id, r.record_id, b.content
+SELECT r.tenant_id, r.record_id, r.turn_number, b.content
 FROM convostore.audit_record AS r
 CROSS JOIN LATERAL (
     SELECT t.content FROM convostore.audit_body AS t

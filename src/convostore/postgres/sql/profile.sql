@@ -3,7 +3,7 @@
 -- name: profiles_by_id
 -- The profiles with these ids, also deleted ones, as documents; of superseded items only those with these ids.
 WITH {{bound}}
-SELECT p.tenant_id, p.write_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
+SELECT p.tenant_id, p.id, p.write_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
 FROM convostore.profile AS p
 WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (:profile_ids::uuid[])
 
@@ -24,14 +24,14 @@ chain AS (
     FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.merged_into
     WHERE (TABLE bound)
 )
-SELECT p.tenant_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
+SELECT p.tenant_id, p.id, convostore.profile_document(p, :item_ids::uuid[]) AS document
 FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.id
 WHERE (TABLE bound) AND chain.merged_into IS NULL
 
 -- name: linked_profile
 -- The profile with a channel identity that is not deleted, as a document.
 WITH {{bound}}
-SELECT p.tenant_id, convostore.profile_document(p, '{}') AS document
+SELECT p.tenant_id, p.id, convostore.profile_document(p, '{}') AS document
 FROM convostore.channel_identity AS c
 JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = c.profile_id
 WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.channel_user_id = :channel_user_id
@@ -50,7 +50,7 @@ page AS (
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
 )
-SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
+SELECT page.tenant_id, page.id, page.created_at, convostore.profile_document(page::convostore.profile, '{}') AS document
 FROM page
 ORDER BY page.created_at DESC, page.id
 
@@ -67,7 +67,7 @@ page AS (
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
 )
-SELECT page.tenant_id, convostore.profile_document(page::convostore.profile, '{}') AS document
+SELECT page.tenant_id, page.id, page.created_at, convostore.profile_document(page::convostore.profile, '{}') AS document
 FROM page
 ORDER BY page.created_at DESC, page.id
 
@@ -235,9 +235,10 @@ written_asset AS (
     RETURNING a.id
 ),
 stored_merge AS (
-    INSERT INTO convostore.profile_merge AS g
-    SELECT n.* FROM json_populate_record(NULL::convostore.profile_merge, :merge::json) AS n
-    WHERE (TABLE bound) AND (TABLE applies) AND :merge::json IS NOT NULL
+    INSERT INTO convostore.profile_merge AS g (tenant_id, source_id, target_id, revision, document)
+    SELECT :tenant_id, :source_id::uuid, :target_id::uuid, n.revision, :merge::json
+    FROM new_profile AS n
+    WHERE (TABLE bound) AND (TABLE applies) AND n.id = :target_id::uuid
     RETURNING g.source_id
 ),
 deleted_merge AS (

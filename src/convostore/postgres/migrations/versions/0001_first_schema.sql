@@ -977,30 +977,32 @@ BEGIN
 END
 $$;
 
+-- A profile, the whole of it, and those of its past items that have one of these ids; NULL for all.
 CREATE FUNCTION convostore.profile_document(p convostore.profile, past uuid[]) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN json_build_object(
-    'id', p.id, 'tenant_id', p.tenant_id, 'customer_id', p.customer_id, 'consents', p.consents,
-    'verification_level', p.verification_level, 'merged_into', p.merged_into,
-    'last_interaction_at', p.last_interaction_at, 'created_at', p.created_at, 'updated_at', p.updated_at,
-    'deleted_at', p.deleted_at, 'revision', p.revision,
-    'channel_identities', (
-        SELECT coalesce(json_agg(to_jsonb(c) - '{tenant_id,profile_id,position,living}'::text[] ORDER BY c.position), '[]')
-        FROM convostore.channel_identity AS c
-        WHERE c.tenant_id = p.tenant_id AND c.profile_id = p.id),
-    'fields', (
-        SELECT coalesce(json_object_agg(f.name, to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '{}')
-        FROM convostore.profile_field AS f
-        WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND f.status = 'active'),
+    'profile', json_build_object(
+        'id', p.id, 'tenant_id', p.tenant_id, 'customer_id', p.customer_id, 'consents', p.consents,
+        'verification_level', p.verification_level, 'merged_into', p.merged_into,
+        'last_interaction_at', p.last_interaction_at, 'created_at', p.created_at, 'updated_at', p.updated_at,
+        'deleted_at', p.deleted_at, 'revision', p.revision,
+        'channel_identities', (
+            SELECT coalesce(json_agg(to_jsonb(c) - '{tenant_id,profile_id,position,living}'::text[] ORDER BY c.position), '[]')
+            FROM convostore.channel_identity AS c
+            WHERE c.tenant_id = p.tenant_id AND c.profile_id = p.id),
+        'fields', (
+            SELECT coalesce(json_object_agg(f.name, to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '{}')
+            FROM convostore.profile_field AS f
+            WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND f.status = 'active'),
+        'assets', (
+            SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.position, a.id), '[]')
+            FROM convostore.profile_asset AS a
+            WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status <> 'superseded')),
     'past_fields', (
         SELECT coalesce(json_agg(to_jsonb(f) - '{tenant_id,profile_id}'::text[]), '[]')
         FROM convostore.profile_field AS f
         WHERE f.tenant_id = p.tenant_id AND f.profile_id = p.id AND f.status <> 'active'
           AND (past IS NULL OR f.id = ANY (past))),
-    'assets', (
-        SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.position, a.id), '[]')
-        FROM convostore.profile_asset AS a
-        WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status <> 'superseded'),
     'past_assets', (
         SELECT coalesce(json_agg(to_jsonb(a) - '{tenant_id,profile_id,position}'::text[] ORDER BY a.id), '[]')
         FROM convostore.profile_asset AS a
