@@ -56,18 +56,18 @@ class RowTable(Table[M]):
     Args:
         declaration: what it holds.
         clock: returns the current time, aware.
-        tables: the tables of the store by the names of their declarations, for parents.
+        tables: the tables of the store by the names of their declarations, in which parents are looked for.
     """
 
     def __init__(
         self,
         declaration: Declaration[M],
         clock: Callable[[], datetime],
-        tables: Mapping[str, RowTable[Any]],
+        tables: Mapping[str, RowTable[Any]] | None = None,
     ) -> None:
         self._declaration = declaration
         self._clock = clock
-        self._tables = tables
+        self._tables = {} if tables is None else tables
 
     @abstractmethod
     async def transaction(self, work: Callable[[], T]) -> T:
