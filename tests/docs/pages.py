@@ -17,6 +17,11 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
 
 
+def titled(page: Path) -> list[tuple[str, str]]:
+    """Return the code blocks of a page that have a title, such as the file they belong to, with their titles."""
+    return re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', page.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
 def output_of(code: str, **environment: str) -> list[str]:
     """Run a program and return the lines it prints."""
     done = subprocess.run(

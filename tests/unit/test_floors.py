@@ -18,6 +18,7 @@ FLOORS = (
     ("domain",),
     ("contracts",),
     ("gateway",),
+    ("backends",),
     ("inmemory", "postgres", "redis"),
     ("tiered",),
     ("operations", "embedded", "testing"),

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from convostore.domain.codec import plain_value
-from convostore.domain.declaration import RecordType
+from convostore.domain.codec import plain, plain_value
+from convostore.domain.declaration import RecordType, tenant_of
+from convostore.domain.verify_export import GENESIS, VERSION, digest_of, hash_of
 from convostore.errors import ConflictError, ValidationError
+from convostore.models import AuditRecord
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
 
 MONTHS_AHEAD = 3
 """For how many months to come a backend makes room beforehand."""
@@ -32,6 +37,34 @@ def misfiled(record_type: RecordType[Any], body: str, filed: Iterable[Any]) -> b
         return any(said[name] != plain_value(value) for name, value in zip(record_type.filed, filed, strict=True))
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def next_record(
+    record_type: RecordType[M], item: M, body: str, recorded_at: datetime, previous: AuditRecord | None
+) -> AuditRecord:
+    """Return the record of an item at the end of its chain.
+
+    Args:
+        record_type: what the item is.
+        item: what is recorded.
+        body: its canonical form.
+        recorded_at: the moment.
+        previous: the last record of the chain of its session, or of its tenant without one; None begins the chain.
+    """
+    record = AuditRecord(
+        version=VERSION,
+        tenant_id=tenant_of(item),
+        kind=record_type.name,
+        record_id=record_type.id_of(item),
+        session_id=getattr(item, "session_id", None),
+        turn_number=getattr(item, "turn_number", None),
+        sequence=previous.sequence + 1 if previous else 1,
+        recorded_at=recorded_at,
+        previous_hash=previous.hash if previous else GENESIS,
+        digest=digest_of(body),
+        hash=GENESIS,
+    )
+    return record.model_copy(update={"hash": hash_of(plain(record))})
 
 
 def record_id_conflict(record_type: RecordType[Any]) -> ConflictError:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from convostore.domain.profiles import Change, Merge, StoredProfile, decided, key_of, same, superseded
+from convostore.domain.profiles import Change, Merge, StoredProfile, decided, identity_key, same, superseded
 from convostore.domain.revisions import set_managed
 from convostore.errors import ValidationError
 from convostore.models import (
@@ -114,11 +114,12 @@ def unmerged(merge: Merge, source: CustomerProfile, target: StoredProfile, now: 
 
 
 def _return_identities(change: Change, restored: CustomerProfile, ours: CustomerProfile) -> None:
-    places = {key_of(identity): place for place, identity in enumerate(restored.channel_identities)}
-    back = sorted((i for i in ours.channel_identities if key_of(i) in places), key=lambda i: places[key_of(i)])
+    places = {identity_key(identity): place for place, identity in enumerate(restored.channel_identities)}
+    back = [identity for identity in ours.channel_identities if identity_key(identity) in places]
+    back.sort(key=lambda identity: places[identity_key(identity)])
     change.moved = [(ours.id, restored.id, place, identity) for place, identity in enumerate(back)]
     restored.channel_identities = back
-    ours.channel_identities = [identity for identity in ours.channel_identities if key_of(identity) not in places]
+    ours.channel_identities = [identity for identity in ours.channel_identities if identity_key(identity) not in places]
     change.identities = [(ours.id, place, identity) for place, identity in enumerate(ours.channel_identities)]
 
 

@@ -210,7 +210,7 @@ def with_level(profile: CustomerProfile, level: VerificationLevel, now: datetime
     return change
 
 
-def key_of(identity: ChannelIdentity) -> tuple[Channel, str]:
+def identity_key(identity: ChannelIdentity) -> tuple[Channel, str]:
     """Return what a channel identity is known by."""
     return identity.channel, identity.channel_user_id
 
@@ -264,8 +264,8 @@ def saved(
     known = {item.id: item.name for item in before.fields.values()}
     if any(known.get(item.id, name) != name for name, item in new.fields.items()):
         raise ConflictError("profile_field: the id is in use", code="profile_field_pkey")
-    identities = {key_of(identity) for identity in new.channel_identities}
-    change.unlinked = [(new.id, old) for old in before.channel_identities if key_of(old) not in identities]
+    identities = {identity_key(identity) for identity in new.channel_identities}
+    change.unlinked = [(new.id, old) for old in before.channel_identities if identity_key(old) not in identities]
     change.identities = [(new.id, position, identity) for position, identity in enumerate(new.channel_identities)]
     dropped = [old for name, old in before.fields.items() if name not in new.fields]
     change.fields = [(new.id, superseded(old, None, now)) for old in dropped]

@@ -9,7 +9,7 @@ from convostore.models.migration import ScopeFilter
 from convostore.models.session import Session
 
 
-def check_supported(scope_filter: ScopeFilter | None) -> None:
+def check_scope_filter(scope_filter: ScopeFilter | None) -> None:
     """Refuse what no store can evaluate.
 
     Raises:
@@ -25,7 +25,7 @@ def created_window(scope_filter: ScopeFilter, now: datetime) -> tuple[datetime |
     return _days_before(now, oldest), _days_before(now, youngest)
 
 
-def matches(session: Session, scope_filter: ScopeFilter | None, now: datetime) -> bool:
+def in_scope(session: Session, scope_filter: ScopeFilter | None, now: datetime) -> bool:
     """Return whether a session lies in the scope: an empty include list includes all, exclusion wins."""
     if scope_filter is None:
         return True

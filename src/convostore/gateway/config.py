@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
+from convostore.call.call import current_call
 from convostore.contracts.config import ConfigStore
+from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import (
     AGENT,
+    AGENT_OWNED,
     CONFIG,
     MIGRATION_PLAN,
     RULE,
@@ -18,9 +24,14 @@ from convostore.domain.declarations import (
     VARIABLE,
     in_force,
 )
+from convostore.domain.scoring import nearest
 from convostore.gateway import derived
+from convostore.gateway.rows import Row, RowTable, items_of
 from convostore.gateway.table import Tables
-from convostore.models import Agent, MigrationPlan, Scenario
+from convostore.models import Agent, AgentConfig, MigrationPlan, Rule, Scenario
+from convostore.models.base import Model
+
+M = TypeVar("M", bound=Model)
 
 
 class TableConfigStore(Tables, ConfigStore):
@@ -100,3 +111,72 @@ class TableConfigStore(Tables, ConfigStore):
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         return sum([await self._table(declaration).purge(tenant_id, before) for declaration in CONFIG])
+
+
+class RowConfigStore(TableConfigStore):
+    """Everything, for backends whose tables are `RowTable`s."""
+
+    @abstractmethod
+    def _table(self, declaration: Declaration[M]) -> RowTable[M]:
+        """Return the table of a declaration."""
+
+    async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        write_id = current_call().write_id
+
+        def work() -> bool:
+            found = self._table(AGENT).delete_all(tenant_id, {"id": agent_id}, write_id) > 0
+            for owned in AGENT_OWNED if found else ():
+                self._table(owned).delete_all(tenant_id, {"agent_id": agent_id}, write_id)
+            return found
+
+        return await self._table(AGENT).transaction(work)
+
+    async def restore_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
+        write_id = current_call().write_id
+
+        def work() -> bool:
+            agent = self._table(AGENT).last_deleted(tenant_id, {"id": agent_id})
+            if agent is None:
+                return False
+            deleted_with_it = [(self._table(AGENT), agent)] + [
+                (table, row)
+                for table in map(self._table, AGENT_OWNED)
+                for row in table.select(tenant_id, {"agent_id": agent_id}, deleted=True)
+                if row.write_id == agent.write_id
+            ]
+            for table, row in deleted_with_it:
+                table.check_unique(row.read())
+            for table, row in deleted_with_it:
+                table.mark(row, None, write_id)
+            return True
+
+        return await self._table(AGENT).transaction(work)
+
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+        def work() -> tuple[Sequence[Row[Agent]], dict[str, Sequence[Row[Any]]]]:
+            agents = self._table(AGENT).select(tenant_id, {"id": agent_id})
+            owned = AGENT_OWNED if agents else ()
+            return agents, {
+                part.plural: self._table(part).select(tenant_id, {"agent_id": agent_id, **part.only}) for part in owned
+            }
+
+        agents, parts = await self._table(AGENT).transaction(work)
+        if not agents:
+            return None
+        return AgentConfig(agent=agents[0].read(), **{name: items_of(rows) for name, rows in parts.items()})
+
+    async def vector_search_rules(
+        self,
+        query_embedding: list[float],
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int = 10,
+        offset: int = 0,
+        min_score: float = 0.0,
+        enabled_only: bool = True,
+        embedding_model: str | None = None,
+    ) -> list[tuple[Rule, float]]:
+        where = {"agent_id": agent_id, "enabled": enabled_only or None, "embedding_model": embedding_model}
+        rules = await self._table(RULE).find(tenant_id, where)
+        return nearest(query_embedding, rules, min_score)[offset : offset + limit]

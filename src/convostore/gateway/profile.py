@@ -185,7 +185,7 @@ class BaseProfileStore(ProfileStore):
     ) -> ChannelIdentity:
         def find(profile: CustomerProfile) -> ChannelIdentity | None:
             wanted = (channel, channel_user_id)
-            return next((i for i in profile.channel_identities if profiles.key_of(i) == wanted), None)
+            return next((i for i in profile.channel_identities if profiles.identity_key(i) == wanted), None)
 
         def work(stored: StoredProfile) -> Change | None:
             if find(stored.profile) is not None:

@@ -14,14 +14,14 @@ from convostore.domain.audit import (
     check_retention,
     month_of,
     next_month,
+    next_record,
     record_id_conflict,
     turn_number_conflict,
 )
-from convostore.domain.codec import plain
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import TURN
 from convostore.domain.sessions import check_unbound
-from convostore.domain.verify_export import GENESIS, VERSION, digest_of, hash_of
+from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.table import Window
 from convostore.inmemory.base import InMemoryStore
@@ -158,7 +158,7 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
                 body = record_type.codec.to_canonical(item)
                 known = trail.records.get((record_type.name, record_type.id_of(item)))
                 if known is None:
-                    added.append(self._next(record_type, item, digest_of(body), moment))
+                    added.append(self._next(record_type, item, body, moment))
                     trail.add(added[-1], copied(item), body)
                 elif known.digest != digest_of(body):
                     raise record_id_conflict(record_type)
@@ -167,26 +167,13 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
                     trail.take_back(record)
                 raise
 
-    def _next(self, record_type: RecordType[M], item: M, digest: str, moment: datetime) -> AuditRecord:
+    def _next(self, record_type: RecordType[M], item: M, body: str, moment: datetime) -> AuditRecord:
         """Return the record that an item becomes at the end of its chain."""
         session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)
         chain = self._trail(tenant_of(item)).chains.get(session_id, [])
         if turn_number is not None and any(record.turn_number == turn_number for record in chain):
             raise turn_number_conflict()
-        record = AuditRecord(
-            version=VERSION,
-            tenant_id=tenant_of(item),
-            kind=record_type.name,
-            record_id=record_type.id_of(item),
-            session_id=session_id,
-            turn_number=turn_number,
-            sequence=len(chain) + 1,
-            recorded_at=moment,
-            previous_hash=chain[-1].hash if chain else GENESIS,
-            digest=digest,
-            hash=GENESIS,
-        )
-        return record.model_copy(update={"hash": hash_of(plain(record))})
+        return next_record(record_type, item, body, moment, chain[-1] if chain else None)
 
     async def _get(self, record_type: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         item, _ = self._trail(tenant_id).bodies.get((record_type.name, record_id), (None, None))

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 from uuid import UUID
 
+from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
@@ -184,7 +185,8 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     async def _delete_all(self, tenant_id: UUID, declarations: list[Declaration[Any]], where: Where) -> int:
         """Delete the rows of several tables with these values, and what touches the entities among them; count all."""
         gone = {row.item.id for row in self._table(ENTITY).living(tenant_id, where)}
-        deleted = sum(self._table(declaration).delete_all(tenant_id, where) for declaration in declarations)
+        write_id = current_call().write_id
+        deleted = sum(self._table(declaration).delete_all(tenant_id, where, write_id) for declaration in declarations)
         return deleted + await self._delete_touching(tenant_id, gone)
 
     def _beside_of(self, episode: Episode) -> dict[str, list[float]]:

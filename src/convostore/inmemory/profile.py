@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.profiles import Change, Merge, StoredProfile, key_of
+from convostore.domain.profiles import Change, Merge, StoredProfile, identity_key
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
 from convostore.gateway.profile import BaseProfileStore
@@ -159,12 +159,12 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile in change.profiles:
             records.setdefault(profile.id, Record(profile)).profile = copied(profile)
         for source, target, position, identity in change.moved:
-            _, moved = records[source].identities.pop(key_of(identity))
-            records[target].identities[key_of(identity)] = (position, moved)
+            _, moved = records[source].identities.pop(identity_key(identity))
+            records[target].identities[identity_key(identity)] = (position, moved)
         for profile_id, identity in change.unlinked:
-            del records[profile_id].identities[key_of(identity)]
+            del records[profile_id].identities[identity_key(identity)]
         for profile_id, position, identity in change.identities:
-            records[profile_id].identities[key_of(identity)] = (position, copied(identity))
+            records[profile_id].identities[identity_key(identity)] = (position, copied(identity))
         changed = [records[profile.id] for profile in change.profiles]
         for profile_id, item in change.fields:
             for record in changed:
@@ -192,7 +192,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile in change.profiles:
             if profile.customer_id in customers and profile.deleted_at is None:
                 raise ConflictError("profile: customer_id is in use", code="profile_customer_id_key")
-            wanted = {key_of(identity) for identity in profile.channel_identities}
+            wanted = {identity_key(identity) for identity in profile.channel_identities}
             if profile.deleted_at is None and wanted & identities:
                 raise ConflictError("profile: a channel identity is in use", code="channel_identity_channel_key")
         if {item.id for _, item in change.fields} & fields:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from convostore.domain.scoring import cosine
+from convostore.domain import scoring
 from convostore.gateway.memory import RANK_CONSTANT
 from convostore.inmemory.table import copied
 from convostore.models import Entity, Episode, Rule
@@ -16,15 +16,8 @@ T = TypeVar("T", Rule, Episode, Entity)
 
 
 def nearest(query: list[float], items: Iterable[T], min_score: float) -> list[tuple[T, float]]:
-    """Return the items whose embedding has the query's dimension, with their scores, best first, then by id."""
-    scored = [
-        (item, cosine(query, item.embedding))
-        for item in items
-        if item.embedding is not None and len(item.embedding) == len(query)
-    ]
-    scored = [(item, score) for item, score in scored if score >= min_score]
-    scored.sort(key=lambda pair: (-pair[1], pair[0].id))
-    return [(copied(item), score) for item, score in scored]
+    """Return copies of the items whose embedding has the query's dimension, with their scores, best first."""
+    return [(copied(item), score) for item, score in scoring.nearest(query, items, min_score)]
 
 
 _ITEMS = re.compile(r'(-?)"([^"]*)"?|(-?)(\S+)')

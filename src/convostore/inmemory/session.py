@@ -10,7 +10,7 @@ from uuid import UUID
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
-from convostore.domain.scopes import check_supported, matches
+from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.sessions import (
     HOT_TTL,
     MAX_AGE,
@@ -120,7 +120,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Session]:
-        check_supported(scope_filter)
+        check_scope_filter(scope_filter)
         sessions = await self._find(
             tenant_id,
             status=SessionStatus.ACTIVE,
@@ -132,7 +132,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
             for session in sessions
             if session.step_history
             and session.step_history[-1].step_content_hash == step_content_hash
-            and matches(session, scope_filter, self._clock())
+            and in_scope(session, scope_filter, self._clock())
         ]
         return found[offset:][:limit]
 

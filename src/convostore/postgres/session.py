@@ -11,7 +11,7 @@ import asyncpg
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
-from convostore.domain.scopes import check_supported, created_window
+from convostore.domain.scopes import check_scope_filter, created_window
 from convostore.domain.sessions import check_unbound, no_such_session
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
@@ -89,7 +89,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Session]:
-        check_supported(scope_filter)
+        check_scope_filter(scope_filter)
         scope = scope_filter or ScopeFilter()
         created_since, created_until = created_window(scope, self._clock())
         query = queries("session").sessions_at_step(

@@ -10,7 +10,7 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.revisions import set_managed
-from convostore.domain.scopes import check_supported, matches
+from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.sessions import (
     HOT_TTL,
     MAX_AGE,
@@ -166,7 +166,7 @@ class RedisSessionStore(SessionStore):
         limit: int | None = None,
         offset: int = 0,
     ) -> list[Session]:
-        check_supported(scope_filter)
+        check_scope_filter(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
         listed = await self._commands.send([("SMEMBERS", f"{bucket}{index}") for bucket in keys.BUCKETS])
         members = [member for found in listed for member in found]
@@ -174,7 +174,7 @@ class RedisSessionStore(SessionStore):
         found = [
             session
             for session in await self._load(members, tenant_id)
-            if index in keys.indexes_of(session) and matches(session, scope_filter, moment)
+            if index in keys.indexes_of(session) and in_scope(session, scope_filter, moment)
         ]
         return found[offset:][:limit]
 

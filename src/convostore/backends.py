@@ -1,0 +1,130 @@
+"""What the author of a further backend needs; `docs/howto/add-a-backend.md` writes one with it.
+
+A backend is a class per contract. Those of configuration, memory, audit and profiles are written once above a few
+methods of the backend, that of sessions is implemented as it is. Methods are plain: the interceptors that surround each
+call have checked and copied its arguments, bound the tenant, set the deadline, and repeat and translate what fails.
+"""
+
+from convostore.call.call import Call, current_call
+from convostore.call.store import Store
+from convostore.domain.audit import (
+    check_retention,
+    month_of,
+    next_month,
+    next_record,
+    record_id_conflict,
+    turn_number_conflict,
+)
+from convostore.domain.codec import Codec, Unreadable, canonical, plain_value, readable
+from convostore.domain.declaration import Declaration, RecordType, Unique, tenant_of
+from convostore.domain.declarations import (
+    AGENT,
+    AGENT_OWNED,
+    CONFIG,
+    DECLARATIONS,
+    ENTITY,
+    EPISODE,
+    EVENT,
+    RELATIONSHIP,
+    RULE,
+    SCENARIO_ARCHIVE,
+    SESSION,
+    TURN,
+)
+from convostore.domain.profiles import Change, Merge, StoredProfile, identity_key
+from convostore.domain.revisions import (
+    StoredRevision,
+    check_distinct,
+    check_save,
+    deduplicated,
+    key_conflict,
+    managed_values,
+    same_content,
+    set_managed,
+    unique_conflict,
+)
+from convostore.domain.scopes import check_scope_filter, in_scope
+from convostore.domain.scoring import cosine, nearest
+from convostore.domain.sessions import check_unbound, fence_conflict, no_such_session, session_id_conflict
+from convostore.domain.verify_export import digest_of
+from convostore.gateway.audit import BodyAuditStore
+from convostore.gateway.config import RowConfigStore, TableConfigStore
+from convostore.gateway.memory import FUSED, RANK_CONSTANT, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.profile import BaseProfileStore
+from convostore.gateway.rows import Row, RowTable
+from convostore.gateway.table import NotEnded, Started, Table, Where, Window, valid_at
+from convostore.models.base import Model
+
+__all__ = [
+    "AGENT",
+    "AGENT_OWNED",
+    "CONFIG",
+    "DECLARATIONS",
+    "ENTITY",
+    "EPISODE",
+    "EVENT",
+    "FUSED",
+    "RANK_CONSTANT",
+    "RELATIONSHIP",
+    "RULE",
+    "SCENARIO_ARCHIVE",
+    "SESSION",
+    "TURN",
+    "BaseProfileStore",
+    "BodyAuditStore",
+    "Call",
+    "Change",
+    "Codec",
+    "Declaration",
+    "Filter",
+    "Meaning",
+    "Merge",
+    "Model",
+    "NotEnded",
+    "RecordType",
+    "Row",
+    "RowConfigStore",
+    "RowTable",
+    "Started",
+    "Store",
+    "StoredProfile",
+    "StoredRevision",
+    "Table",
+    "TableConfigStore",
+    "TableMemoryStore",
+    "Unique",
+    "Unreadable",
+    "Where",
+    "Window",
+    "Words",
+    "canonical",
+    "check_distinct",
+    "check_retention",
+    "check_save",
+    "check_scope_filter",
+    "check_unbound",
+    "cosine",
+    "current_call",
+    "deduplicated",
+    "digest_of",
+    "fence_conflict",
+    "identity_key",
+    "in_scope",
+    "key_conflict",
+    "managed_values",
+    "month_of",
+    "nearest",
+    "next_month",
+    "next_record",
+    "no_such_session",
+    "plain_value",
+    "readable",
+    "record_id_conflict",
+    "same_content",
+    "session_id_conflict",
+    "set_managed",
+    "tenant_of",
+    "turn_number_conflict",
+    "unique_conflict",
+    "valid_at",
+]
