@@ -16,8 +16,8 @@ def test_the_blocks_of_a_file_are_the_file() -> None:
     for file, code in titled(PAGE):
         shown.setdefault(file, []).extend(lines(code))
     assert set(shown) == {"examples/sqlite_backend.py", "tests/examples/test_sqlite_contract.py"}
-    for file, code in shown.items():
-        assert code == lines((ROOT / file).read_text("utf-8")), file
+    for file, written in shown.items():
+        assert written == lines((ROOT / file).read_text("utf-8")), file
 
 
 def test_the_page_says_how_long_the_file_is() -> None:

@@ -249,7 +249,7 @@ class RowTable(Table[M]):
 
 def items_of(rows: Sequence[Row[M]]) -> list[M]:
     """Return the items of rows; those that cannot be read are logged and left out."""
-    return readable(lambda row: row.read(), rows)
+    return list(readable(lambda row: row.read(), rows))
 
 
 def _revision(item: Model) -> int:
