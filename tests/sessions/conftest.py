@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -16,6 +17,9 @@ from convostore.embedded import Embedded
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import RedisSessionStore, create_client
 from convostore.tiered import TieredSessionStore
+from tests.cluster.nodes import Node, eventually, free_ports
+from tests.sessions.processes import LEASE, Clock, Process, Record, Start
+from tests.sessions.proxying import proxy_to
 
 DATABASE = 6
 """Of the shared Valkey; tests flush it or use keys of their own."""
@@ -56,3 +60,48 @@ async def worker(kind: str, engines: Embedded) -> AsyncIterator[Worker]:
             return store_on(kind, client, pool)
 
         yield opened
+
+
+@pytest.fixture
+async def nodes(area: Path) -> AsyncIterator[list[Node]]:
+    """Two Valkey servers of the test's own, with an append-only file; the second is not started."""
+    nodes = [
+        Node(area / str(port), ("--appendonly", "yes", "--repl-diskless-sync-delay", "0"), port)
+        for port in free_ports(2)
+    ]
+    try:
+        nodes[0].start()
+        await eventually(nodes[0].answers, "the server answers")
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+@pytest.fixture
+def hot(nodes: list[Node]) -> Node:
+    """The hot tier."""
+    return nodes[0]
+
+
+@pytest.fixture
+async def start(engines: Embedded, hot: Node) -> AsyncIterator[Start]:
+    """Starts processes that share nothing but the servers, each with its own proxy to the hot tier."""
+    async with AsyncExitStack() as stack:
+
+        async def started(**given: Any) -> Process:
+            proxy = await stack.enter_async_context(proxy_to(hot.port))
+            pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn))
+            client = await stack.enter_async_context(create_client(f"redis://127.0.0.1:{proxy.port}"))
+            clock, record = Clock(), Record(pool, timeout=100.0)
+            options: dict[str, Any] = {"hot_lease": LEASE, "hot_timeout": 10.0, "timeout": 100.0, "monotonic": clock}
+            options |= given
+            return Process(TieredSessionStore(client, record, **options), record, clock, proxy)
+
+        yield started
+
+
+@pytest.fixture
+async def process(start: Start) -> Process:
+    """One process."""
+    return await start()

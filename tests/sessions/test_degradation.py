@@ -1,16 +1,12 @@
-"""The tiered store while its hot tier is down, slow, read-only, full, damaged, restarted or replaced."""
+"""The tiered store while its hot tier is unreachable, slow, read-only, full or damaged: every call still succeeds."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -20,140 +16,11 @@ from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ConnectionError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore, create_pool
-from convostore.redis import create_client, keys
-from convostore.testing.factories import full_session, make_session
+from convostore.redis import create_client
+from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore
-from convostore.tiered.copies import HotCopies
 from tests.cluster.nodes import Node, eventually, free_ports
-from tests.sessions.proxying import Proxy, proxy_to
-
-LEASE = timedelta(seconds=2)
-
-
-class Clock:
-    """A monotonic clock that tests advance."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Record(PostgresSessionStore):
-    """PostgreSQL, with its loads counted, and hooks right before and after a write."""
-
-    loads = 0
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.before: Callable[[], Awaitable[object]] = nothing
-        self.after: Callable[[], Awaitable[object]] = nothing
-
-    async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
-        self.loads += 1
-        return await super().load(session_id, tenant_id)
-
-    async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
-        await self.before()
-        try:
-            await super().write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
-        finally:
-            await self.after()
-
-
-async def nothing() -> None:
-    """Nothing happens."""
-
-
-@dataclass
-class Process:
-    """What one process has: a store, its system of record, its clock and its proxy to the hot tier."""
-
-    store: TieredSessionStore
-    record: Record
-    clock: Clock
-    proxy: Proxy
-
-    @property
-    def skipped(self) -> int:
-        """How many calls of the hot tier were not tried."""
-        return self.store._hot.breaker.skipped
-
-
-Start: TypeAlias = Callable[..., Awaitable[Process]]
-
-
-@pytest.fixture
-async def nodes(area: Path) -> AsyncIterator[list[Node]]:
-    """Two Valkey servers of the test's own, with an append-only file; the second is not started."""
-    nodes = [
-        Node(area / str(port), ("--appendonly", "yes", "--repl-diskless-sync-delay", "0"), port)
-        for port in free_ports(2)
-    ]
-    try:
-        nodes[0].start()
-        await eventually(nodes[0].answers, "the server answers")
-        yield nodes
-    finally:
-        for node in nodes:
-            node.kill()
-
-
-@pytest.fixture
-def hot(nodes: list[Node]) -> Node:
-    """The hot tier."""
-    return nodes[0]
-
-
-@pytest.fixture
-async def start(engines: Embedded, hot: Node) -> AsyncIterator[Start]:
-    """Starts processes that share nothing but the servers, each with its own proxy to the hot tier."""
-    async with AsyncExitStack() as stack:
-
-        async def started(**given: Any) -> Process:
-            proxy = await stack.enter_async_context(proxy_to(hot.port))
-            pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn))
-            client = await stack.enter_async_context(create_client(f"redis://127.0.0.1:{proxy.port}"))
-            clock, record = Clock(), Record(pool, timeout=100.0)
-            options: dict[str, Any] = {"hot_lease": LEASE, "hot_timeout": 10.0, "timeout": 100.0, "monotonic": clock}
-            options |= given
-            return Process(TieredSessionStore(client, record, **options), record, clock, proxy)
-
-        yield started
-
-
-@pytest.fixture
-async def process(start: Start) -> Process:
-    """One process."""
-    return await start()
-
-
-@pytest.fixture
-async def slow_reader(hot: Node) -> AsyncIterator[HotCopies]:
-    """The hot tier of a process that takes long between reading the system of record and publishing."""
-    async with create_client(f"redis://127.0.0.1:{hot.port}") as client:
-        yield HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=5.0)
-
-
-def key_of(session_id: UUID) -> str:
-    return f"{keys.bucket(session_id)}copy:{session_id}"
-
-
-async def value_of(node: Node, session_id: UUID) -> bytes | None:
-    """Return the value of a session's key in the hot tier."""
-    async with Redis(host="127.0.0.1", port=node.port) as client:
-        value: Any = await client.get(key_of(session_id))
-        return None if value is None else bytes(value)
-
-
-async def saved(process: Process, times: int = 1) -> Session:
-    """Return a session of which a copy is in the hot tier."""
-    session = full_session(uuid4())
-    for _ in range(times):
-        await process.store.save(session)
-    assert await process.store.promote_to_hot(session.session_id) is False
-    return session
+from tests.sessions.processes import Process, Start, key_of, saved, value_of
 
 
 async def make_every_call(store: TieredSessionStore, before: Session) -> None:
@@ -335,114 +202,6 @@ async def test_garbage_is_a_miss_that_the_next_call_replaces_and_opens_no_breake
     assert process.skipped == 0
 
 
-@pytest.mark.parametrize("data", ["kept", "lost"])
-async def test_copies_are_invalid_after_a_restart_of_the_server(
-    process: Process, start: Start, hot: Node, data: str
-) -> None:
-    reader, session = await start(), await saved(process)
-    assert await reader.store.get(session.session_id) == session
-    hot.kill()
-    await process.store.save(session)
-    if data == "lost":
-        for path in sorted(hot.directory.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-    hot.start()
-    await eventually(hot.answers, "the server answers")
-    assert (await value_of(hot, session.session_id) is None) is (data == "lost")
-    # Its identity has changed, although no lease has ended.
-    assert await reader.store.get(session.session_id) == session
-
-
-async def test_a_promoted_replica_that_lost_a_report_publishes_nothing_older(
-    process: Process, nodes: list[Node], start: Start
-) -> None:
-    primary, replica = nodes
-    session, lazy = await saved(process, 3), await saved(process)
-    await process.store.demote_to_persistent(session.session_id)
-    older = session.model_copy(deep=True)
-    behind = await start()
-    replica.start()
-    await eventually(replica.answers, "the replica answers")
-    slow = behind.store._hot
-    assert await slow.place_guard(session.session_id, "slow", writing=False) is True
-    await replica.ask("REPLICAOF", "127.0.0.1", primary.port)
-
-    async def in_step() -> bool:
-        return bool((await replica.info("replication"))["master_link_status"] == "up")
-
-    await eventually(in_step, "the replica is in step")
-    await replica.ask("REPLICAOF", "NO", "ONE")
-    await process.store.save(session)
-    for each in (process, behind):
-        each.proxy.lead_to(replica.port)
-    # The promoted replica has the guard of the slow reader, and lacks the report of the save.
-    await eventually(lambda: slow.release_guard(session.session_id, "slow", older.revision, older, 0), "it is reached")
-    for each in (process, behind):
-        assert await each.store.get(session.session_id) == session
-        assert await each.store.get(lazy.session_id) == lazy
-
-
-async def test_a_demoted_primary_is_not_read_on_connections_from_before(start: Start, nodes: list[Node]) -> None:
-    former, successor = nodes
-    successor.start()
-    await eventually(successor.answers, "the successor answers")
-    reader, writer = await start(), await start()
-    session = await saved(reader)
-    await former.ask("REPLICAOF", "127.0.0.1", 1)
-    writer.proxy.lead_to(successor.port)
-    await writer.store.save(session)
-    assert (await value_of(former, session.session_id) or b"").startswith(b"C|1|")
-    assert await reader.store.get(session.session_id) == session
-
-
-async def test_a_save_without_a_guard_is_read_here_at_once_and_elsewhere_after_a_lease(start: Start, hot: Node) -> None:
-    writer, reader = await start(), await start()
-    session = await saved(writer)
-    before = session.model_copy(deep=True)
-    assert await reader.store.get(session.session_id) == before
-    writer.proxy.lead_to(None)
-    await writer.store.save(session)
-    assert await reader.store.get(session.session_id) == before
-    reader.clock.now += LEASE.total_seconds()
-    assert await reader.store.get(session.session_id) == before
-    reader.clock.now += 0.001
-    # The outdated copy is still there when the writer reaches the hot tier again.
-    writer.proxy.lead_to(hot.port)
-    assert (await writer.store._hot.read(session.session_id)) is not None
-    assert await writer.store.get(session.session_id) == session
-    assert await reader.store.get(session.session_id) == session
-
-
-@pytest.mark.parametrize("refused", [False, True])
-async def test_a_writer_that_cannot_release_its_guard_invalidates_copies(
-    start: Start, slow_reader: HotCopies, hot: Node, refused: bool
-) -> None:
-    writer, reader = await start(), await start()
-    session = await saved(writer)
-    before = session.model_copy(deep=True)
-    assert await reader.store.get(session.session_id) == before
-    if refused:
-        await writer.record.save(session)
-
-    async def publish_an_older_copy() -> None:
-        await hot.ask("FLUSHALL")
-        await slow_reader.place_guard(session.session_id, "slow", writing=False)
-        await slow_reader.release_guard(session.session_id, "slow", before.revision, before)
-
-    async def cut() -> None:
-        writer.proxy.lead_to(None)
-
-    writer.record.before, writer.record.after = publish_an_older_copy, cut
-    if refused:
-        with pytest.raises(ConflictError):
-            await writer.store.save(before.model_copy(deep=True))
-    else:
-        await writer.store.save(session)
-    assert await reader.store.get(session.session_id) == before
-    reader.clock.now += LEASE.total_seconds() + 0.001
-    assert await reader.store.get(session.session_id) == session
-
-
 async def test_a_load_that_fails_releases_its_guard(process: Process, hot: Node, engines: Embedded) -> None:
     session = await saved(process)
     await process.store.demote_to_persistent(session.session_id)
@@ -496,23 +255,3 @@ async def test_after_many_cancellations_connections_work_and_reads_are_current(p
         assert await process.store.get(session.session_id) == session
     assert await asyncio.gather(*(process.store.get(session.session_id) for _ in range(100))) == [session] * 100
     assert process.store.hot_failures == 0
-
-
-async def test_a_deletion_that_cannot_be_reported_has_an_unknown_outcome_and_is_not_repeated(
-    process: Process, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = await saved(process)
-
-    async def remove(*args: Any, **kwargs: Any) -> UUID | None:
-        holder = await PostgresSessionStore.remove(process.record, *args, **kwargs)
-        process.proxy.lead_to(None)
-        return holder
-
-    async def refuse(tenant_id: UUID) -> None:
-        raise ConnectionError("too many clients", outcome="not_applied")
-
-    monkeypatch.setattr(process.record, "remove", remove)
-    monkeypatch.setattr(process.record, "invalidate_copies", refuse)
-    with pytest.raises(ConnectionError) as unreported:
-        await process.store.delete(session.session_id)
-    assert unreported.value.outcome == "unknown"
