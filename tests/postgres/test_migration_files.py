@@ -69,7 +69,6 @@ def test_a_file_says_what_a_migration_is(folder: Path) -> None:
         ("0002_more.sql", GOOD.replace("-- down", "")),
         ("0002_more.sql", GOOD.replace("-- up", "")),
         ("2_more.sql", GOOD),
-        ("0002_more.py", GOOD),
     ],
 )
 def test_what_is_no_migration_is_refused_by_its_name(folder: Path, name: str, text: str) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from convostore.postgres import PostgresAuditStore, PostgresConfigStore, PostgresMemoryStore
-from convostore.testing.factories import make_entity, make_episode, make_rule, make_turn
+from convostore.postgres import PostgresAuditStore, PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore
+from convostore.testing.factories import make_entity, make_episode, make_rule, make_session, make_turn
 from tests.round_trips.conftest import Counted
 
 
@@ -40,3 +41,16 @@ async def test_memory_is_added_in_one_round_trip_within_a_transaction_and_read_b
     # What is stored already is read and compared; the first repetition prepares the statements for that.
     await store.add_entities(entities)
     assert await counted.round_trips(lambda: store.add_entities(entities)) == (6, 0)
+
+
+async def test_old_sessions_of_many_tenants_are_swept_in_two_round_trips(counted: Counted) -> None:
+    then = datetime(1990, 1, 1, tzinfo=UTC)
+    writer = PostgresSessionStore(counted.pool, clock=lambda: then)
+    sweeper = PostgresSessionStore(counted.pool, max_age=timedelta(days=1), clock=lambda: then + timedelta(days=2))
+    for trips in (None, (2, 0)):
+        for _ in range(20):
+            await writer.save(make_session(uuid4()))
+        # The first sweep prepares the statements.
+        swept = await counted.round_trips(sweeper.sweep)
+        assert trips in (None, swept)
+    assert await counted.round_trips(sweeper.sweep) == (1, 0)
