@@ -46,11 +46,10 @@ GENERATED = [
         "save_all",
         "state",
         "restore",
-        "purge",
     )
     if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "state"))
     and (declaration is not SESSION or statement != "save_all")
-    and (declaration.soft_delete or statement not in ("restore", "purge"))
+    and (declaration.soft_delete or statement != "restore")
 ]
 
 BY_ID_ALONE = {

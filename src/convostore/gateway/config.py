@@ -35,7 +35,7 @@ M = TypeVar("M", bound=Model)
 
 
 class TableConfigStore(Tables, ConfigStore):
-    """Everything but vector search and what happens to an agent as a whole."""
+    """Everything but vector search, purging and what concerns an agent as a whole."""
 
     get_agent = derived.get(AGENT, ConfigStore.get_agent)
     save_agent = derived.save(AGENT, ConfigStore.save_agent)
@@ -109,9 +109,6 @@ class TableConfigStore(Tables, ConfigStore):
         plans = await self._table(MIGRATION_PLAN).find(tenant_id, where)
         return next(filter(in_force, plans), plans[0] if plans else None)
 
-    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
-        return sum([await self._table(declaration).purge(tenant_id, before) for declaration in CONFIG])
-
 
 class RowConfigStore(TableConfigStore):
     """Everything, for backends whose tables are `RowTable`s."""
@@ -149,6 +146,12 @@ class RowConfigStore(TableConfigStore):
             for table, row in deleted_with_it:
                 table.mark(row, None, write_id)
             return True
+
+        return await self._table(AGENT).transaction(work)
+
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
+        def work() -> int:
+            return sum(self._table(declaration).purge(tenant_id, before) for declaration in CONFIG)
 
         return await self._table(AGENT).transaction(work)
 

@@ -160,16 +160,6 @@ class RowTable(Table[M]):
 
         return await self.transaction(work)
 
-    async def purge(self, tenant_id: UUID, before: datetime) -> int:
-        def work() -> int:
-            deleted = self.select(tenant_id, {}, deleted=True)
-            old = [row for row in deleted if row.deleted_at is not None and row.deleted_at < before]
-            for row in old:
-                self.remove(row)
-            return len(old)
-
-        return await self.transaction(work)
-
     def delete_all(self, tenant_id: UUID, where: Where, write_id: UUID) -> int:
         """Delete the rows that match, softly if so declared; return how many."""
         rows, moment = self.select(tenant_id, where), self._clock()
@@ -179,6 +169,14 @@ class RowTable(Table[M]):
             else:
                 self.remove(row)
         return len(rows)
+
+    def purge(self, tenant_id: UUID, before: datetime) -> int:
+        """Remove the rows that were softly deleted before a moment for good; return how many."""
+        deleted = self.select(tenant_id, {}, deleted=True)
+        old = [row for row in deleted if row.deleted_at is not None and row.deleted_at < before]
+        for row in old:
+            self.remove(row)
+        return len(old)
 
     def last_deleted(self, tenant_id: UUID, where: Where) -> Row[M] | None:
         """Return the matching row that was deleted last, or None."""

@@ -47,7 +47,7 @@ Where = Mapping[str, Any]
 
 
 class Table(Protocol[M]):
-    """The rows of one declaration. Softly deleted rows are invisible to everything but `restore` and `purge`.
+    """The rows of one declaration. Softly deleted rows are invisible to everything but `restore`.
 
     Writes set the store-managed fields of the items they are given.
     """
@@ -114,9 +114,6 @@ class Table(Protocol[M]):
         Raises:
             ConflictError: a unique set is violated.
         """
-
-    async def purge(self, tenant_id: UUID, before: datetime) -> int:
-        """Remove the rows that were softly deleted before a moment; return their number."""
 
 
 class Tables(ABC):

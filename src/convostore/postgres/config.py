@@ -56,6 +56,10 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
             parts[part.plural] = list(self._table(part).mapping.models(row[part.name], tenant_id))
         return _make_config((parts, None, set(parts)))
 
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
+        (counts,) = await self._database.fetch(*queries("config").purge_deleted(tenant_id=tenant_id, before=before))
+        return sum(counts.values())
+
     async def vector_search_rules(
         self,
         query_embedding: list[float],

@@ -4,7 +4,8 @@ A file holds queries as `-- name: …`, a comment of one line that says what it 
 a parameter, and what a declaration or `tenancy` says stands in double braces:
 
 - `{{columns of rule}}`, `{{order of rule}}` and `{{default filters of rule}}`, each on the alias `t`;
-- `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `owned` in them;
+- `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `each` in them;
+  likewise `{{each soft-deleted}}`;
 - `{{bind_tenant}}`, `{{bound}}` and `{{bound to holder}}`: what binds the statement to a tenant.
 """
 
@@ -33,7 +34,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_OWNED = re.compile(r"^\{\{each owned by (\w+)\}\}\n(.*?)\n\{\{end\}\}", re.MULTILINE | re.DOTALL)
+_EACH = re.compile(
+    r"^\{\{each (?:owned by (?P<owner>\w+)|soft-deleted)\}\}\n(?P<text>.*?)\n\{\{end\}\}", re.MULTILINE | re.DOTALL
+)
 _MACRO = re.compile(r"\{\{([^{}]+)\}\}")
 
 
@@ -75,15 +78,20 @@ def _query(name: str, statement: str) -> Callable[..., tuple[Any, ...]]:
 
 
 def _expanded(statement: str) -> str:
-    statement = _OWNED.sub(_of_each_owned, statement)
+    statement = _EACH.sub(_repeated, statement)
     macros = MACROS | {name: text for each in DECLARATIONS for name, text in _macros(each).items()}
     return _MACRO.sub(lambda found: macros[found[1]], statement)
 
 
-def _of_each_owned(found: re.Match[str]) -> str:
-    owner, text = found.groups()
-    owned = (each.name for each in DECLARATIONS if each.owner and each.owner.name == owner)
-    return ",\n".join(re.sub(r"\{\{owned\}\}|(?<= of )owned(?=\}\})", name, text) for name in owned)
+def _repeated(found: re.Match[str]) -> str:
+    """Return the lines between `each` and `end` for every declaration that they are for."""
+    owner = found["owner"]
+    each = (
+        declaration.name
+        for declaration in DECLARATIONS
+        if (declaration.owner and declaration.owner.name == owner if owner else declaration.soft_delete)
+    )
+    return ",\n".join(re.sub(r"\{\{each\}\}|(?<= of )each(?=\}\})", name, found["text"]) for name in each)
 
 
 def _macros(declaration: Declaration[Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The statements of one table that follow from its declaration: select, count, insert, save, delete, restore, purge.
+"""The statements of one table that follow from its declaration: select, count, insert, save, delete, restore.
 
 Every statement binds its tenant (see `tenancy`) and compares `tenant_id = $1`.
 """
@@ -222,13 +222,6 @@ class Statements:
             f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND ({key}) = ("
             f"SELECT {key} FROM {self._table} AS t WHERE {conditions} AND t.deleted_at IS NOT NULL "
             f"ORDER BY {latest} LIMIT 1) RETURNING t.tenant_id"
-        )
-
-    def purge(self) -> str:
-        """DELETE rows soft-deleted before a moment; parameters: tenant, moment. Returns their number."""
-        return (
-            f"WITH gone AS (DELETE FROM {self._table} AS t WHERE {BIND_TENANT} AND t.tenant_id = $1 "
-            "AND t.deleted_at < $2 RETURNING t.tenant_id) SELECT count(*) FROM gone"
         )
 
     @property

@@ -229,10 +229,6 @@ class PostgresTable(Table[M]):
         statement = self._statements.restore(shape)
         return await self._database.fetchval(statement, tenant_id, *values, current_call().write_id) is not None
 
-    async def purge(self, tenant_id: UUID, before: datetime) -> int:
-        count: int = await self._database.fetchval(self._statements.purge(), tenant_id, before)
-        return count
-
     async def _check_refusal(self, item: M, *further: Any, overwrite: bool) -> bool:
         """Raise the error for a refused save, unless its reason is gone by now; return whether the row exists."""
         key = self.mapping.parameters(item, self._declaration.key)

@@ -10,8 +10,8 @@ agent AS (
 ),
 found AS MATERIALIZED (SELECT EXISTS (SELECT FROM agent) AS found),
 {{each owned by agent}}
-{{owned}} AS (
-    UPDATE convostore.{{owned}} AS t SET deleted_at = :deleted_at, write_id = :write_id
+{{each}} AS (
+    UPDATE convostore.{{each}} AS t SET deleted_at = :deleted_at, write_id = :write_id
     WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NULL
     RETURNING t.id
@@ -36,8 +36,8 @@ agent AS (
     RETURNING t.id
 ),
 {{each owned by agent}}
-{{owned}} AS (
-    UPDATE convostore.{{owned}} AS t SET deleted_at = NULL, write_id = :write_id
+{{each}} AS (
+    UPDATE convostore.{{each}} AS t SET deleted_at = NULL, write_id = :write_id
     WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
       AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
     RETURNING t.id
@@ -51,12 +51,27 @@ WITH {{bound}}
 SELECT {{columns of agent}},
 {{each owned by agent}}
     ARRAY(
-        SELECT ROW({{columns of owned}}) FROM convostore.{{owned}} AS t
+        SELECT ROW({{columns of each}}) FROM convostore.{{each}} AS t
         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
-          AND {{default filters of owned}}
-        ORDER BY {{order of owned}}
-    ) AS {{owned}}
+          AND {{default filters of each}}
+        ORDER BY {{order of each}}
+    ) AS {{each}}
 {{end}},
     NULL::uuid[] AS known
 FROM convostore.agent AS t
 WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL
+
+-- name: purge_deleted
+-- Remove what was soft-deleted before a moment for good, of every kind; return the number of rows of each.
+WITH {{bound}},
+{{each soft-deleted}}
+{{each}} AS (
+    DELETE FROM convostore.{{each}} AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before
+    RETURNING t.tenant_id
+)
+{{end}}
+SELECT
+{{each soft-deleted}}
+    (SELECT count(*) FROM {{each}}) AS {{each}}
+{{end}}
