@@ -58,6 +58,9 @@ async def test_garbage_in_place_of_a_value_is_a_store_error(
             await call
         assert not isinstance(refused.value, ConnectionError)
         assert "garbage" not in str(refused.value)
+    for read in (store.get, store.promote_to_hot, store.demote_to_persistent):
+        with pytest.raises(StoreError, match=f"^session {session.session_id}: the stored value cannot be read"):
+            await read(session.session_id)
     assert await client.get(keys.value_key(session.session_id)) == garbage
 
 
@@ -77,7 +80,7 @@ async def test_a_truncated_payload_is_a_store_error(client: Redis, store: RedisS
         ):
             with pytest.raises(StoreError) as damaged:
                 await call
-            assert type(damaged.value) is StoreError
+            assert damaged.value.code == "unreadable"
             assert damaged.value.__cause__ is not None
         await store.save(session)
 

@@ -12,10 +12,11 @@ from convostore.embedded import Embedded
 from convostore.errors import ConflictError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore, create_pool
-from convostore.redis import create_client
-from convostore.testing.factories import make_session
+from convostore.redis import create_client, keys
+from convostore.testing.factories import full_session, make_session
 from convostore.tiered import TieredSessionStore
 from convostore.tiered.copies import HotCopies
+from tests.unit.newer import with_news
 
 
 @pytest.fixture
@@ -107,3 +108,18 @@ async def test_a_first_revision_removes_the_copy_of_a_deleted_session_with_its_i
     await record.save(another)
     await slow_reader.release_guard(session.session_id, "lost", another.revision, another)
     assert await tiered.get(session.session_id) == another
+
+
+async def test_a_copy_of_a_newer_release_is_read_without_what_is_new(
+    engines: Embedded, tiered: TieredSessionStore, slow_reader: HotCopies
+) -> None:
+    session = full_session(uuid4())
+    await tiered.save(session)
+    async with create_client(engines.redis_url) as client:
+        key = f"{keys.bucket(session.session_id)}copy:{session.session_id}"
+        header, _, payload = (await client.get(key)).partition(b"\np")
+        await client.set(key, b"\np".join((header, with_news(payload, session).encode())))
+    copy = await slow_reader.read(session.session_id)
+    assert copy is not None
+    assert copy.session == session
+    assert await tiered.get(session.session_id) == session

@@ -27,7 +27,7 @@ def with_news(stored: str | bytes, value: Any) -> str:
 
 def _with_news(stored: Any, value: Any) -> Any:
     if isinstance(value, Model):
-        return {**{name: _with_news(stored[name], part) for name, part in value.__dict__.items()}, NEWS: {"a": [1]}}
+        return {name: _with_news(part, value.__dict__[name]) for name, part in stored.items()} | {NEWS: {"a": [1]}}
     if isinstance(value, list):
         return [_with_news(one, part) for one, part in zip(stored, value, strict=True)]
     if isinstance(value, dict) and any(isinstance(part, Model) for part in value.values()):

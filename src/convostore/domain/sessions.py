@@ -5,7 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
+from convostore.domain.codec import Codec
 from convostore.errors import ConflictError, NotFoundError, ValidationError
+from convostore.models import Session
+
+PAYLOAD = Codec("session", Session, beside=Session.store_managed)
+"""Turns sessions into what is stored behind a header, which holds the store-managed fields, and back."""
 
 HOT_TTL = timedelta(minutes=30)
 """How long a session may be idle before a sweep demotes it."""

@@ -116,10 +116,18 @@ class RowTable(Table[M]):
         order: tuple[str, ...] | None = None,
         after: M | None = None,
     ) -> list[M]:
-        rows = await self.transaction(
-            lambda: self.select(tenant_id, where, limit=limit, offset=offset, order=order, after=after)
-        )
-        return items_of(rows)
+        def work() -> list[M]:
+            found: list[M] = []
+            skipped = offset
+            while True:
+                # A page is full unless it is the last: what cannot be read is made up for by what follows it.
+                rows = self.select(tenant_id, where, limit=limit, offset=skipped, order=order, after=after)
+                found += items_of(rows)
+                if limit is None or len(found) >= limit or len(rows) < limit:
+                    return found[:limit]
+                skipped += limit
+
+        return await self.transaction(work)
 
     async def count(self, tenant_id: UUID, where: Where) -> int:
         return len(await self.transaction(lambda: self.select(tenant_id, where)))

@@ -17,7 +17,8 @@ from uuid import UUID
 
 import zstandard
 
-from convostore.domain.revisions import set_managed
+from convostore.domain.codec import Unreadable
+from convostore.domain.sessions import PAYLOAD
 from convostore.errors import StoreError, ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
@@ -26,7 +27,9 @@ from convostore.redis.dictionaries import LEVEL, load_dictionary
 PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_STORE_MANAGED = set(Session.store_managed)
+
+_DAMAGE = (OverflowError, ValueError, zstandard.ZstdError)
+"""What parsing a damaged header or decompressing a damaged payload raises."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,6 @@ class Header:
         return f"{self.channel}{self.state}"
 
     @classmethod
-    def of(cls, value: bytes) -> Self:
-        """Parse the header of a value."""
-        return cls.parse(value.partition(b"\n")[0])
-
-    @classmethod
     def parse(cls, line: bytes) -> Self:
         """Parse a header line."""
         _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
@@ -64,7 +62,7 @@ class Header:
 
 def payload(session: Session) -> bytes:
     """Return the codec and payload of a hot session."""
-    return PLAIN + session.__pydantic_serializer__.to_json(session, exclude=_STORE_MANAGED)
+    return PLAIN + PAYLOAD.to_document(session)
 
 
 class Codec:
@@ -86,45 +84,61 @@ class Codec:
         self._decompressors = {name: zstandard.ZstdDecompressor(each) for name, each in trained.items()}
         self._decompressors[0] = zstandard.ZstdDecompressor()
 
-    def decode(self, value: bytes, tenant_id: UUID | None) -> Session | None:
+    def decode(self, value: bytes, tenant_id: UUID | None, session_id: Any = "of unknown id") -> Session | None:
         """Return the session in a value, or None if it is not this tenant's.
 
+        Args:
+            value: the value that was read.
+            tenant_id: the tenant; None for any.
+            session_id: what errors name the session by.
+
         Raises:
-            StoreError: the value's dictionary is missing, or its header and payload name different tenants.
+            StoreError: the value cannot be read, its dictionary is missing, or its header and payload name different
+                tenants.
         """
         line, _, rest = value.partition(b"\n")
-        header = Header.parse(line)
-        if tenant_id not in (None, header.tenant_id):
-            return None
-        document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest[1:])
-        session = Session.model_validate_json(document)
-        if session.tenant_id != header.tenant_id:
-            raise StoreError("session: header and payload name different tenants")
-        set_managed(
-            session,
+        try:
+            header = Header.parse(line)
+            if tenant_id not in (None, header.tenant_id):
+                return None
+            document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest[1:])
+        except _DAMAGE as error:
+            raise Unreadable("session", session_id) from error
+        session = PAYLOAD.from_document(
+            document,
+            session_id,
             revision=header.revision,
             created_at=header.created_at,
             last_activity_at=header.last_activity_at,
         )
+        if session.tenant_id != header.tenant_id:
+            raise StoreError("session: header and payload name different tenants")
         return session
 
-    def move(self, value: bytes, codec: bytes) -> tuple[Any, ...] | None:
-        """Return the arguments of move.lua, or None if the value has this codec already.
+    def move(
+        self, value: bytes, codec: bytes, session_id: UUID, tenant_id: UUID | None = None
+    ) -> tuple[Any, ...] | None:
+        """Return the arguments of move.lua, or None if the value has this codec already or is another tenant's.
 
         Args:
             value: the value that was read.
             codec: `COMPRESSED` to demote, `PLAIN` to promote.
+            session_id: what errors name the session by.
+            tenant_id: the tenant; None for any.
 
         Raises:
-            StoreError: the value's dictionary is missing.
+            StoreError: the value cannot be read, or its dictionary is missing.
         """
         line, _, rest = value.partition(b"\n")
-        if rest[:1] == codec:
-            return None
-        demoting = codec == COMPRESSED
-        payload = self._compressor.compress(rest[1:]) if demoting else self._decompress(rest[1:])
-        score = Header.parse(line).score
-        return (line, rest[:1], codec + payload, score, *(("hot", "cold") if demoting else ("cold", "hot")))
+        try:
+            header = Header.parse(line)
+            if rest[:1] == codec or tenant_id not in (None, header.tenant_id):
+                return None
+            demoting = codec == COMPRESSED
+            payload = self._compressor.compress(rest[1:]) if demoting else self._decompress(rest[1:])
+        except _DAMAGE as error:
+            raise Unreadable("session", session_id) from error
+        return (line, rest[:1], codec + payload, header.score, *(("hot", "cold") if demoting else ("cold", "hot")))
 
     def _decompress(self, frame: bytes) -> bytes:
         needed = zstandard.get_frame_parameters(frame).dict_id

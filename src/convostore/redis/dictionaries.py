@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import zstandard
 
+from convostore.domain.sessions import PAYLOAD
 from convostore.errors import ValidationError
 from convostore.models import Session
 
@@ -32,9 +33,7 @@ def train_dictionary(samples: Iterable[Session], *, size: int = DICTIONARY_SIZE)
     """
     if size not in _SIZES:
         raise ValidationError(f"size: must be {_SIZES[0]:,} to {_SIZES[-1]:,} bytes")
-    documents: list[bytes | bytearray | memoryview] = [
-        session.model_dump_json(exclude=set(Session.store_managed)).encode() for session in samples
-    ]
+    documents: list[bytes | bytearray | memoryview] = [PAYLOAD.to_document(session) for session in samples]
     try:
         return zstandard.train_dictionary(size, documents).as_bytes()
     except (zstandard.ZstdError, ValueError) as error:

@@ -72,7 +72,7 @@ class RedisSessionStore(SessionStore):
 
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         value = await self._commands.value(session_id)
-        session = self._codec.decode(value, tenant_id) if value else None
+        session = self._codec.decode(value, tenant_id, session_id) if value else None
         if session is not None and value is not None and codec.is_demoted(value):
             self._background.start(self._move_read(session_id, value, codec.PLAIN))
         return session
@@ -211,13 +211,11 @@ class RedisSessionStore(SessionStore):
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
         value = await self._commands.value(session_id)
-        if not value or tenant_id not in (None, Header.of(value).tenant_id):
-            return False
-        return await self._move_read(session_id, value, target)
+        return await self._move_read(session_id, value, target, tenant_id) if value else False
 
-    async def _move_read(self, session_id: UUID, value: bytes, target: bytes) -> bool:
-        """Move a session unless it was saved, moved or deleted since its value was read."""
-        move = self._codec.move(value, target)
+    async def _move_read(self, session_id: UUID, value: bytes, target: bytes, tenant_id: UUID | None = None) -> bool:
+        """Move a session unless it was saved, moved or deleted since its value was read, or is another tenant's."""
+        move = self._codec.move(value, target, session_id, tenant_id)
         return move is not None and bool(await self._commands.run("move", session_id, *move))
 
     async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:

@@ -40,7 +40,7 @@ async def _demote(commands: Commands, codec: Codec, session_ids: list[UUID]) -> 
     values = await commands.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
     calls = []
     for session_id, value in zip(session_ids, values, strict=True):
-        move = codec.move(value, COMPRESSED) if value else None
+        move = codec.move(value, COMPRESSED, session_id) if value else None
         if move is not None:
             calls.append(on("move", session_id, *move))
     return sum(await commands.run_all(calls))

@@ -18,7 +18,8 @@ from functools import partial
 from typing import NamedTuple, Self, TypeVar
 from uuid import UUID
 
-from convostore.domain.revisions import set_managed
+from convostore.domain.codec import Unreadable
+from convostore.domain.sessions import PAYLOAD
 from convostore.errors import StoreError
 from convostore.models import Session
 from convostore.redis import codec, keys
@@ -155,7 +156,7 @@ class HotCopies:
             return None
         try:
             found = _copy(value)
-        except (ValueError, OverflowError) as error:
+        except (ValueError, OverflowError, Unreadable) as error:
             self._count_garbage(type(error).__name__)
             return None
         is_valid = self._identities.is_fresh(connection) and found.server == self._identities.last(connection)
@@ -170,15 +171,15 @@ class HotCopies:
 def _copy(value: bytes) -> Copy:
     line, _, payload = value.partition(b"\n")
     _, revision, tenant, created, activity, server, generation = line.decode().split("|")
-    session = Session.model_validate_json(payload.removeprefix(codec.PLAIN))
-    if str(session.tenant_id) != tenant:
-        raise ValueError("the session is of another tenant than its copy")
-    set_managed(
-        session,
+    session = PAYLOAD.from_document(
+        payload.removeprefix(codec.PLAIN),
+        "of a hot copy",
         revision=int(revision),
         created_at=codec.moment(int(created)),
         last_activity_at=codec.moment(int(activity)),
     )
+    if str(session.tenant_id) != tenant:
+        raise ValueError("the session is of another tenant than its copy")
     return Copy(session, server, int(generation))
 
 
