@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+from random import Random
 from typing import NamedTuple
 
 from hypothesis import strategies as st
 
+from convostore.domain.text.normaliser import MAX_TEXT
 from tests.unit.strategies import CHARACTERS
 
 
@@ -36,6 +39,8 @@ PAIRS = {
     "NFC vs NFD": Pair("cafe\u0301 order", "caf\u00e9"),
     "NFD query": Pair("caf\u00e9 order", "cafe\u0301"),
     "turkish I": Pair("İSTANBUL sipariş", "istanbul"),
+    "turkish dotless I": Pair("IŞIK yandı", "ışık"),
+    "turkish dotless i": Pair("Isparta’dan", "ısparta"),
     "turkish lang": Pair("İSTANBUL sipariş", "istanbul", "turkish"),
     "german ß": Pair("STRASSE", "straße"),
     "upper Ä": Pair("ÄPFEL", "äpfel"),
@@ -100,7 +105,6 @@ STRANGERS = {
     "th without tone": Pair("ต้น", "ตน"),
     "vietnamese tones": Pair("ma", "má"),
     "umlaut": Pair("schon", "schön"),
-    "dotless i": Pair("ılık", "ilik"),
     "nukta": Pair("फन", "फ़न"),
     "another flag": Pair("🇩🇰🇪🇸", "🇩🇪"),
     "joined words": Pair("Acme™", "acmetm"),
@@ -148,3 +152,30 @@ PIECES = (
 
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(CHARACTERS, max_size=30)
 ASCII_TEXTS = st.text("abzAIZ019 e.,:;!?'\"()-/_@+ \n", max_size=30)
+
+
+SCRIPTS = {
+    "latin": range(0x61, 0x7B),
+    "cyrillic": range(0x430, 0x450),
+    "devanagari": range(0x905, 0x93A),
+    "adlam": range(0x1E922, 0x1E944),
+    "private use": range(0xE000, 0xF900),
+    "han": range(0x4E00, 0x9FFF),
+    "han of the second plane": range(0x20000, 0x2A6D0),
+    "han of a later version": range(0x2A700, 0x2EBE0),
+    "hangul": range(0xAC00, 0xD7A4),
+    "thai": range(0xE01, 0xE3A),
+    "khmer": range(0x1780, 0x17D2),
+    "emoji": range(0x1F300, 0x1F900),
+    "what becomes eighteen characters": range(0xFDFA, 0xFDFB),
+}
+SPACED = ("latin", "cyrillic", "devanagari", "adlam", "private use")
+
+
+@cache
+def longest(script: str) -> str:
+    """Return a text of the letters of a script that is as long as what is indexed, in words of two if it has words."""
+    chars = Random(0).choices([*map(chr, SCRIPTS[script])], k=MAX_TEXT)
+    if script in SPACED:
+        chars[2::3] = " " * len(chars[2::3])
+    return "".join(chars)

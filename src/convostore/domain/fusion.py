@@ -118,24 +118,23 @@ def diversified(
 
     Args:
         scores: What was found with its scores, of any scale, best first.
-        similarity: How alike two of them are, at most 1; 0 if it is not known.
+        similarity: How alike two of them are, from -1 to 1; 0 if it is not known.
         diversity: 0 leaves the order, 1 asks only for unlikeness after the first.
         most: How many are wanted.
     """
     if not diversity:
         return [*scores[:most]]
-    left, chosen = dict(scores), dict[K, float]()
+    left, chosen = dict(scores), list[tuple[K, float]]()
     relevance = _normalised(left)
-    nearest = dict.fromkeys(left, 0.0)
+    nearest: dict[K, float] = {}
     while left and len(chosen) < most:
-        # The first of those that tie is the best by score.
-        best = max(left, key=lambda key: (1 - diversity) * relevance[key] - diversity * nearest[key])
-        if not chosen:
-            best = next(iter(left))
-        chosen[best] = left.pop(best)
-        for key in left:
-            nearest[key] = max(nearest[key], similarity(key, best)) if len(chosen) > 1 else similarity(key, best)
-    return [*chosen.items()]
+        # Of those that tie, the first is the best by score.
+        best = next(iter(left))
+        if chosen:
+            best = max(left, key=lambda key: (1 - diversity) * relevance[key] - diversity * nearest[key])
+        chosen.append((best, left.pop(best)))
+        nearest = {key: max(nearest.get(key, -1.0), similarity(key, best)) for key in left}
+    return chosen
 
 
 def _normalised(scores: Mapping[K, float]) -> dict[K, float]:

@@ -1,8 +1,8 @@
 """Text search without a database: how text is normalised, what a query asks for, and how well a text matches it."""
 
-from convostore.domain.text.bm25 import bm25, ranked, statistics
+from convostore.domain.text.normaliser import document, folded, is_plain, search_text, words
 from convostore.domain.text.query import Query, Term, parse_query
-from convostore.domain.text.words import document, folded, is_plain, search_text, words
+from convostore.domain.text.ranking import bm25, ranked, statistics
 
 __all__ = [
     "Query",

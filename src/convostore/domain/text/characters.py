@@ -112,6 +112,8 @@ class Spelling(dict[int, str]):
                 return self._separator(char)
         if category(char) == "Nd":
             return str(decimal(char))
+        if char == "ı":  # Its capital is I, whose small letter is i.
+            return "i"
         if not self._escapes or char.isascii() or _is_dependable(char):
             return char
         if not RUN.match(char):

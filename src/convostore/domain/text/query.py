@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Literal, NamedTuple, TypeAlias
 
-from convostore.domain.text.words import Part, bigrams, folded, phrases
+from convostore.domain.text.normaliser import Part, bigrams, folded, phrases
 
 Match: TypeAlias = Literal["any", "all"]
 Document: TypeAlias = Mapping[str, Sequence[int]]
@@ -94,6 +94,7 @@ class Query:
 
 class _Token(NamedTuple):
     excluded: bool
+    quoted: bool
     is_or: bool
     phrases: list[list[Part]]
 
@@ -111,9 +112,9 @@ def parse_query(query: str, *, match: Match = "any", prefix: bool = False) -> Qu
         if token.is_or and (wanted or excluded) and not last:
             groups.append(([], []))
         elif token.excluded:
-            excluded += (_phrase(phrase, prefix=False) for phrase in token.phrases)
+            excluded += _terms(token, "all", prefix=False)
         else:
-            wanted += _terms(token.phrases, match, prefix and last)
+            wanted += _terms(token, match, prefix=prefix and last)
     return Query(match, tuple(_alternatives(match, groups)))
 
 
@@ -133,16 +134,16 @@ def _tokens(query: str) -> Iterator[_Token]:
         else:
             found = phrases(bare or quoted, joined=False)
         if found:
-            yield _Token(excluded, bare == "or" and not excluded, found)
+            yield _Token(excluded, not bare, bare == "or" and not excluded, found)
 
 
-def _terms(found: list[list[Part]], match: Match, prefix: bool) -> Iterator[Term]:
-    for number, phrase in enumerate(found, start=1):
-        incomplete = prefix and number == len(found)
-        if match == "any" and not all(isinstance(part, str) for part in phrase):
-            yield from _pieces(phrase, incomplete)
-        else:
+def _terms(token: _Token, match: Match, *, prefix: bool) -> Iterator[Term]:
+    for number, phrase in enumerate(token.phrases, start=1):
+        incomplete = prefix and number == len(token.phrases)
+        if token.quoted or match == "all" or all(isinstance(part, str) for part in phrase):
             yield _phrase(phrase, incomplete)
+        else:
+            yield from _pieces(phrase, incomplete)
 
 
 def _pieces(phrase: list[Part], prefix: bool) -> Iterator[Term]:

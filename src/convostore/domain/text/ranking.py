@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from convostore.domain.scoring import SCORE_DECIMALS
 from convostore.domain.text.query import Document, Query, Term
@@ -22,7 +22,7 @@ B = 0.4
 class Comparable(Protocol):
     """A key that orders what ties."""
 
-    def __lt__(self, other: object, /) -> bool: ...
+    def __lt__(self, other: Any, /) -> bool: ...
 
 
 K = TypeVar("K", bound=Comparable)

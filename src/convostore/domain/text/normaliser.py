@@ -75,7 +75,10 @@ def phrases(text: str, *, joined: bool) -> list[list[Part]]:
 
 def search_text(text: str) -> str:
     """Return what PostgreSQL's text search is given instead of a text, under every configuration."""
-    return " ".join(_fitting(words(text)))
+    found = words(text)
+    if sum(map(len, found)) * 4 + len(found) * 5 > MAX_BYTES:  # all of them may be different, of four bytes a letter
+        found = found[: _tsvector(found)[1]]
+    return " ".join(found)
 
 
 def is_plain(text: str) -> bool:
@@ -89,12 +92,25 @@ def bigrams(letters: Sequence[str]) -> list[str]:
 
 def document(text: str) -> dict[str, list[int]]:
     """Return the words of a text with their positions, as a tsvector of the configuration `simple` has them."""
-    found: dict[str, list[int]] = {}
-    for number, word in enumerate(_fitting(words(text)), start=1):
-        positions, position = found.setdefault(word, []), min(number, MAX_POSITION)
-        if len(positions) < MAX_POSITIONS and positions[-1:] != [position]:
-            positions.append(position)
-    return found
+    return _tsvector(words(text))[0]
+
+
+def _tsvector(found: list[str]) -> tuple[dict[str, list[int]], int]:
+    """Return words with their positions, and how many of the words a tsvector has room for."""
+    document: dict[str, list[int]] = {}
+    size = 0
+    for number, word in enumerate(found, start=1):
+        positions, position = document.get(word, ()), min(number, MAX_POSITION)
+        if positions and (len(positions) == MAX_POSITIONS or positions[-1] == position):
+            continue
+        if not positions:
+            length = len(word.encode())
+            size += length + length % 2 + 2
+        size += 2
+        if size > MAX_BYTES:
+            return document, number - 1
+        document.setdefault(word, []).append(position)
+    return document, len(found)
 
 
 def _folded(text: str, spelling: Spelling) -> str:
@@ -140,20 +156,3 @@ def _rare_escaped(text: str, spelling: Spelling) -> str:
 
 def _shortened(found: list[str]) -> list[str]:
     return [word[:MAX_WORD] for word in found] if max(map(len, found), default=0) > MAX_WORD else found
-
-
-def _fitting(found: list[str]) -> list[str]:
-    """Return the words from the beginning that a tsvector has room for, all of them nearly always."""
-    if sum(map(len, found)) * 4 + len(found) * 5 <= MAX_BYTES:
-        return found
-    seen: dict[str, int] = {}
-    size = 0
-    for number, word in enumerate(found):
-        times = seen[word] = seen.get(word, 0) + 1
-        if times == 1:
-            length = len(word.encode())
-            size += length + length % 2 + 2
-        size += 2 * (times <= MAX_POSITIONS)
-        if size > MAX_BYTES:
-            return found[:number]
-    return found
