@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from convostore.backends import (
     CONFIG,
     SCENARIO_ARCHIVE,
-    Codec,
     Declaration,
     Model,
     Row,
@@ -28,8 +27,6 @@ from convostore.errors import ConnectionError, StoreError
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
 
-TABLES: tuple[Declaration[Any], ...] = (*CONFIG, SCENARIO_ARCHIVE)
-
 
 class Database:
     """A connection with a thread of its own, in which one transaction runs after the other."""
@@ -37,7 +34,7 @@ class Database:
     def __init__(self, path: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._connection = sqlite3.connect(path, timeout=0.1, isolation_level=None, check_same_thread=False)
-        for declaration in TABLES:
+        for declaration in (*CONFIG, SCENARIO_ARCHIVE):
             for statement in schema(declaration):
                 self.execute(statement)
 
@@ -90,7 +87,6 @@ class SqliteTable(RowTable[M]):
         super().__init__(declaration, clock)
         self._name = f'"{declaration.name}"'
         self._database = database
-        self._codec = Codec(declaration.name, declaration.model, declaration.key)
 
     async def transaction(self, work: Callable[[], T]) -> T:
         return await self._database.transaction(work)
@@ -125,11 +121,11 @@ class SqliteTable(RowTable[M]):
         return [self._row(*row) for row in rows]
 
     def _row(self, handle: int, document: str, write_id: str, deleted_at: str | None, *key: Any) -> Row[M]:
-        read = partial(self._codec.from_document, document, ", ".join(map(str, key)))
+        read = partial(self._declaration.codec.from_document, document, ", ".join(map(str, key)))
         return Row(handle, UUID(write_id), datetime.fromisoformat(deleted_at) if deleted_at else None, read)
 
     def put(self, item: M, write_id: UUID) -> None:
-        document = self._codec.to_canonical(item)
+        document = self._declaration.codec.to_canonical(item)
         statement = f"INSERT OR REPLACE INTO {self._name} (document, write_id) VALUES (:document, :write_id)"
         self._database.execute(statement, document=document, write_id=write_id)
 
@@ -149,10 +145,9 @@ class SqliteConfigStore(RowConfigStore):
     def __init__(self, database: Database, **options: Any) -> None:
         super().__init__(**options)
         self._database = database
-        self._tables = {each.name: SqliteTable(each, database, self._clock) for each in TABLES}
 
     def _table(self, declaration: Declaration[M]) -> SqliteTable[M]:
-        return cast("SqliteTable[M]", self._tables[declaration.name])
+        return SqliteTable(declaration, self._database, self._clock)
 
     async def _ping(self) -> None:
         await self._database.transaction(lambda: None)

@@ -15,7 +15,7 @@ from convostore.domain.audit import (
     record_id_conflict,
     turn_number_conflict,
 )
-from convostore.domain.codec import Codec, Unreadable, canonical, plain_value, readable
+from convostore.domain.codec import Codec, Unreadable, plain_value, readable
 from convostore.domain.declaration import Declaration, RecordType, Unique, tenant_of
 from convostore.domain.declarations import (
     AGENT,
@@ -97,7 +97,6 @@ __all__ = [
     "Where",
     "Window",
     "Words",
-    "canonical",
     "check_distinct",
     "check_retention",
     "check_save",

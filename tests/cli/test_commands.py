@@ -16,6 +16,7 @@ import pytest
 from convostore import __version__, open_stores
 from convostore.cli.app import REPLAY_TENANT
 from convostore.domain import verify_export
+from convostore.postgres.migrations import HEAD
 from convostore.replay import sample
 from convostore.testing.factories import make_session
 from tests.cli.conftest import Run
@@ -76,14 +77,14 @@ def test_an_invalid_file_is_an_error_in_one_line(run: Run, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_schema_is_migrated_up_and_only_with_confirmation_removed(run: Run) -> None:
-    assert "revision 0001" in run("migrate", "--revision", "0001").stdout
+    assert f"revision {HEAD}" in run("migrate", "--revision", HEAD).stdout
     assert run("migrate", "--revision", "base").returncode == 1
     doctor = run("doctor")
     assert (doctor.returncode, doctor.stdout.count("✓"), doctor.stdout.count("✗")) == (0, 6, 0)
     assert run("migrate", "--revision", "base", "--yes").returncode == 0
     doctor = run("doctor")
     assert doctor.returncode == 1
-    assert "✗ schema: at base, this release works with 0001; run: convostore migrate" in doctor.stdout
+    assert f"✗ schema: at base, this release works with {HEAD}; run: convostore migrate" in doctor.stdout
     assert run("migrate", "--revision", "9999").returncode == 2
 
 

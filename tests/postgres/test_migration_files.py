@@ -26,6 +26,9 @@ SELECT 2;
 SELECT 3;
 """
 
+NEXT = f"{len(load()) + 1:04}"
+"""The number that follows the last migration."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -53,9 +56,9 @@ def test_every_migration_leads_both_ways() -> None:
 
 
 def test_a_file_says_what_a_migration_is(folder: Path) -> None:
-    folder.joinpath("0002_more.sql").write_text(GOOD)
+    folder.joinpath(f"{NEXT}_more.sql").write_text(GOOD)
     migration = load()[-1]
-    assert (migration.version, migration.title) == ("0002", "A table more.")
+    assert (migration.version, migration.title) == (NEXT, "A table more.")
     assert (migration.phase, migration.compatible) == ("expand", "0001")
     assert (migration.up, migration.down) == (("SELECT 1", "SELECT 2"), ("SELECT 3",))
 
@@ -63,11 +66,11 @@ def test_a_file_says_what_a_migration_is(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("0002_more.sql", GOOD.replace("expand", "soon")),
-        ("0002_more.sql", GOOD.replace("-- phase: expand\n", "")),
-        ("0002_more.sql", GOOD.replace("compatible: 0001", "compatible: 0003")),
-        ("0002_more.sql", GOOD.replace("-- down", "")),
-        ("0002_more.sql", GOOD.replace("-- up", "")),
+        (f"{NEXT}_more.sql", GOOD.replace("expand", "soon")),
+        (f"{NEXT}_more.sql", GOOD.replace("-- phase: expand\n", "")),
+        (f"{NEXT}_more.sql", GOOD.replace("compatible: 0001", "compatible: 9999")),
+        (f"{NEXT}_more.sql", GOOD.replace("-- down", "")),
+        (f"{NEXT}_more.sql", GOOD.replace("-- up", "")),
         ("2_more.sql", GOOD),
     ],
 )
@@ -75,6 +78,11 @@ def test_what_is_no_migration_is_refused_by_its_name(folder: Path, name: str, te
     folder.joinpath(name).write_text(text)
     with pytest.raises(ValueError, match=name):
         load()
+
+
+def test_only_sql_files_are_migrations(folder: Path) -> None:
+    folder.joinpath(f"{NEXT}_more.py").write_text(GOOD)
+    assert load()[-1].version != NEXT
 
 
 def test_a_statement_ends_with_a_semicolon_before_an_empty_line() -> None:

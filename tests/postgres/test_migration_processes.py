@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 Run = Callable[..., Any]
 
-SECOND = """-- Sessions have one more column.
+MORE = """-- Sessions have one more column.
 -- phase: expand
 -- compatible: 0001
 
@@ -208,19 +208,20 @@ async def stopped(admin: Any, process: Process) -> int:
 
 
 @pytest.fixture
-def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let there be a second migration."""
+def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be one more migration."""
     folder = copytree(Path(module.__file__).parent / "versions", tmp_path / "versions")
-    folder.joinpath("0002_more.sql").write_text(SECOND)
+    version = f"{len(module.VERSIONS):04}"
+    folder.joinpath(f"{version}_more.sql").write_text(MORE)
     monkeypatch.setattr(scripts, "folder", lambda: folder)
-    monkeypatch.setattr(module, "VERSIONS", (*module.VERSIONS, "0002"))
-    monkeypatch.setattr(module, "HEAD", "0002")
+    monkeypatch.setattr(module, "VERSIONS", (*module.VERSIONS, version))
+    monkeypatch.setattr(module, "HEAD", version)
 
 
-@pytest.mark.usefixtures("second")
+@pytest.mark.usefixtures("one_more")
 async def test_traffic_waits_for_an_upgrade_no_longer_than_its_lock_timeout(empty: str) -> None:
     assert module.LOCK_TIMEOUT < DEFAULT_TIMEOUT
-    await migrate(empty, "0001")
+    await migrate(empty, module.VERSIONS[-2])
     async with (
         await create_pool(empty) as pool,
         connected(empty) as admin,
@@ -248,5 +249,5 @@ async def test_traffic_waits_for_an_upgrade_no_longer_than_its_lock_timeout(empt
             await store.save(session)
             assert await store.get(session.session_id) == session
         await upgrade
-        assert await schema_version(empty) == "0002"
+        assert await schema_version(empty) == module.HEAD
         assert await store.get(session.session_id) == session

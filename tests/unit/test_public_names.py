@@ -41,7 +41,7 @@ BACKENDS = {
     *("SCENARIO_ARCHIVE", "SESSION", "TURN", "Declaration", "RecordType", "Unique", "tenant_of"),
     # Tables and models in them.
     *("NotEnded", "Row", "RowTable", "Started", "Table", "Where", "Window", "valid_at"),
-    *("Codec", "Unreadable", "canonical", "plain_value", "readable"),
+    *("Codec", "Unreadable", "plain_value", "readable"),
     *("StoredRevision", "check_distinct", "check_save", "deduplicated", "key_conflict", "managed_values"),
     *("same_content", "set_managed", "unique_conflict"),
     # Stores, and the rules of each.

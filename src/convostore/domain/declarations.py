@@ -120,20 +120,7 @@ SESSION = Declaration(
     customer={"customer_profile_id": "profile"},
 )
 
-DECLARATIONS: tuple[Declaration[Any], ...] = (
-    AGENT,
-    RULE,
-    SCENARIO,
-    TEMPLATE,
-    VARIABLE,
-    TOOL_ACTIVATION,
-    MIGRATION_PLAN,
-    SCENARIO_ARCHIVE,
-    EPISODE,
-    ENTITY,
-    RELATIONSHIP,
-    SESSION,
-)
+DECLARATIONS: tuple[Declaration[Any], ...] = tuple(each for each in globals().values() if isinstance(each, Declaration))
 """Everything that is one row of one table. Profiles and audit records are several and have files of their own."""
 
 AGENT_OWNED = tuple(declaration for declaration in DECLARATIONS if declaration.owner is AGENT)
