@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from convostore.call.call import Interceptor
     from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
     from convostore.settings import Settings
+
+
+_CLOSING = 2.0
+"""Seconds that each server has to take leave of its connections."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Stores:
 
     def _end(self) -> None:
         for store in (self.sessions, self.config, self.memory, self.audit, self.profiles):
-            store.end()
+            store._end()
 
     async def health(self) -> dict[str, bool]:
         """Return for each kind of store whether its backend answers."""
@@ -197,14 +201,25 @@ async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, 
     return postgres_url, redis_url
 
 
+async def _close(close: Callable[[], Awaitable[object]], abort: Callable[[], object] = lambda: None) -> None:
+    """Close connections; those of a server that stays silent are aborted."""
+    try:
+        async with asyncio.timeout(_CLOSING):
+            await close()
+    except TimeoutError:
+        abort()
+
+
 async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     from convostore import postgres, redis
     from convostore.tiered import TieredSessionStore
 
     postgres_url, redis_url = await server_urls(settings, opened)
     await postgres.migrate(postgres_url)
-    pool = await opened.enter_async_context(await postgres.create_pool(postgres_url, max_size=settings.pool_size))
-    client = await opened.enter_async_context(redis.create_client(redis_url, max_connections=settings.pool_size))
+    pool = await postgres.create_pool(postgres_url, max_size=settings.pool_size)
+    opened.push_async_callback(_close, pool.close, pool.terminate)
+    client = redis.create_client(redis_url, max_connections=settings.pool_size)
+    opened.push_async_callback(_close, client.aclose)
     tiers = _tiers(settings)
     persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
     return Stores(

@@ -16,8 +16,8 @@ from convostore.embedded import Embedded
 from convostore.gateway.memory import Filter, Words
 from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
+from convostore.postgres.checking import prepare
 from convostore.postgres.mapping import RowMapping
-from convostore.postgres.pool import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import Statements, split
 from convostore.testing.factories import MOMENT, make_entity, make_episode, make_relationship

@@ -14,7 +14,7 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
-from convostore.postgres.pool import prepare
+from convostore.postgres.checking import prepare
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import Statements
 from convostore.postgres.tenancy import BIND_TENANT

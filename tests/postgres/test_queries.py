@@ -17,9 +17,9 @@ import pytest
 from convostore.domain.codec import bare
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import DECLARATIONS, SESSION
+from convostore.postgres.checking import prepare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
-from convostore.postgres.pool import prepare
 from convostore.postgres.queries import compiled, queries
 from convostore.postgres.session_table import InvalidatingStatements, SessionStatements
 from convostore.postgres.statements import EQUAL, NOT_ENDED, SINCE, STARTED, UNTIL, Statements

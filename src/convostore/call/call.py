@@ -25,6 +25,7 @@ class Call:
         write_id: identifies the call in what it writes; the same in every attempt.
         deadline: when the call must have ended, on the clock of the event loop.
         effect: what repeating the call does.
+        sent: whether anything was sent to the backend that may have been applied; its driver sets it before it sends.
     """
 
     store: str
@@ -34,6 +35,7 @@ class Call:
     write_id: UUID
     deadline: float
     effect: Effect
+    sent: bool = False
 
     def with_arguments(self, arguments: Mapping[str, Any]) -> Call:
         """Return the same call with other arguments."""

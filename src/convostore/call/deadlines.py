@@ -27,6 +27,6 @@ async def keep_deadline(call: Call, proceed: Proceed) -> Any:
         raise ConnectionError(
             f"The call did not finish in its {round(call.deadline - started, 2):g} s; "
             "`within(seconds)` gives it another deadline.",
-            outcome="not_applied" if call.effect is Effect.READ else "unknown",
+            outcome="unknown" if call.sent and call.effect is not Effect.READ else "not_applied",
             code="timeout",
         ) from error

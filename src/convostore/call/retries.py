@@ -28,7 +28,10 @@ async def retry(call: Call, proceed: Proceed) -> Any:
         try:
             return await proceed(call)
         except StoreError as error:
+            if not call.sent:
+                error.outcome = "not_applied"
             unknown = unknown or error.outcome == "unknown"
+            call.sent = unknown
             harmless = error.outcome == "not_applied" or call.effect is not Effect.NON_IDEMPOTENT
             pause = _FIRST_BACKOFF * 2**attempt * random.uniform(0.5, 1.5)  # noqa: S311
             in_time = attempt < _ATTEMPTS and loop.time() + pause < call.deadline

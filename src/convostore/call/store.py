@@ -40,7 +40,10 @@ class Store(ABC):
     system: ClassVar[str] = "other_sql"
     """The backend's name in OpenTelemetry's `db.system.name`."""
     connected: ClassVar[bool] = False
-    """Whether the store has connections to a server, which belong to one event loop of one process."""
+    """Whether the store has connections to a server, which belong to one event loop of one process.
+
+    Its driver sets `Call.sent` before it sends anything: what failed before that certainly was not applied.
+    """
 
     def __init__(
         self,
@@ -84,7 +87,7 @@ class Store(ABC):
         twin._interceptors = (*interceptors, *self._interceptors)
         return twin
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Refuse every later call of this store and its twins: what they stand on is closed."""
         self._lifetime.end()
 
@@ -135,6 +138,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
 
     def chain_of(store: Store) -> Proceed:
         async def run(call: Call) -> Any:
+            call.sent = call.sent or not store.connected
             token = running.set(call)
             try:
                 return await method(store, **call.arguments)

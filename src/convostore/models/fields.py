@@ -7,6 +7,7 @@ import struct
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from numbers import Real
 from secrets import token_bytes
 from struct import pack, unpack
 from typing import Annotated, Any
@@ -122,7 +123,8 @@ def _checked_json_object(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # NumPy's scalars are registered as numbers, too.
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class _Checked(list[float]):
@@ -141,6 +143,8 @@ class _Checked(list[float]):
 def _checked_vector(value: Any) -> list[float]:
     if type(value) is _Checked and tuple(value) == value.held:
         return _Checked(value.held)
+    if not isinstance(value, Sequence) and getattr(value, "ndim", None) == 1 and hasattr(value, "tolist"):
+        value = value.tolist()  # an array of NumPy or the like
     if isinstance(value, str | bytes | bytearray) or not isinstance(value, Sequence):
         raise ValueError("must be a list of numbers")
     if not 1 <= len(value) <= MAX_DIMENSIONS:

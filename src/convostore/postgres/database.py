@@ -5,14 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import asyncpg
 
+from convostore.call.call import current_call, running
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.postgres import driver
+from convostore.postgres.checking import patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
-from convostore.postgres.pool import prepare
+
+
+class _Marker(Enum):
+    DEADLINE = "deadline"
+
+
+DEADLINE = _Marker.DEADLINE
+"""Stands among the parameters of a statement for the deadline of the running call."""
+
+_TOO_PATIENT = 4
+"""How many times as long as the running call may wait a connection's patience may be before it is set anew."""
 
 
 class Database:
@@ -20,7 +35,8 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
-        self._prepared: WeakSet[Any] = WeakSet()
+        self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
 
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
@@ -32,6 +48,14 @@ class Database:
         """Run a statement and return its first row, or None."""
         async with self._connection() as connection:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
+            return row
+
+    async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
+        """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
+        async with self._connection() as connection:
+            until = self._deadline(connection)
+            given = [until if parameter is DEADLINE else parameter for parameter in parameters]
+            row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
             return row
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
@@ -58,18 +82,52 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
+        connection = await self._acquired()
         try:
-            async with self._pool.acquire() as connection:
-                try:
-                    await self._ensure_prepared(connection)
-                    yield connection
-                except asyncio.CancelledError:
-                    driver.abort(connection)
-                    raise
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise translated(error) from error
+            if (call := running.get()) is not None:
+                call.sent = True
+            yield connection
+        except asyncio.CancelledError:
+            driver.abort(connection)
+            raise
+        except Exception as error:
+            raise translated(error, lost=driver.is_lost(connection)) from error
+        finally:
+            await self._pool.release(connection)
 
-    async def _ensure_prepared(self, connection: Any) -> None:
-        if (physical := driver.physical(connection)) not in self._prepared:
-            await prepare(connection)
-            self._prepared.add(physical)
+    async def _acquired(self) -> Any:
+        """Return a connection that is ready for a statement. Whatever fails here, the statement was not sent."""
+        connection = None
+        try:
+            connection = await self._pool.acquire()
+            await self._make_ready(connection)
+        except BaseException as failure:
+            if connection is not None:
+                driver.abort(connection)
+                await self._pool.release(connection)
+            if not isinstance(failure, Exception):
+                raise
+            error = translated(failure)
+            error.outcome = "not_applied"
+            if error is failure:
+                raise
+            raise error from failure
+        return connection
+
+    def _deadline(self, connection: Any) -> datetime:
+        """Return when the running call must have ended, by the server's clock, or somewhat earlier."""
+        server_time, heard_at = self._clocks[driver.physical(connection)]
+        return server_time + timedelta(seconds=current_call().deadline - heard_at)
+
+    async def _make_ready(self, connection: Any) -> None:
+        """Check a new connection, and let its statements wait for as long as the running call may."""
+        physical, patience = driver.physical(connection), patience_of(running.get())
+        known = self._patience.get(physical)
+        if known is None:
+            server_time = await prepare(connection, patience)
+            self._clocks[physical] = server_time, asyncio.get_running_loop().time()
+        elif patience > known or known > _TOO_PATIENT * max(patience, DEFAULT_TIMEOUT):
+            await set_patience(connection, patience)
+        else:
+            return
+        self._patience[physical] = patience

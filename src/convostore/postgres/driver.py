@@ -42,6 +42,17 @@ def abort(connection: Any) -> None:
         connection.terminate()
 
 
+def is_lost(connection: Any) -> bool:
+    """Return whether a connection has ended.
+
+    Relies on: `is_closed` is true as soon as the protocol has noticed; a proxy that was detached raises InterfaceError.
+    """
+    try:
+        return bool(connection.is_closed())
+    except asyncpg.InterfaceError:
+        return True
+
+
 async def fetch_pipelined(connection: Any, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
     """Run a statement for each of several argument lists, in one implicit transaction; return the rows of all.
 

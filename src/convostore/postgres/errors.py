@@ -1,51 +1,106 @@
-"""Translates the errors of PostgreSQL and asyncpg into store errors, by SQLSTATE."""
+"""What the errors of PostgreSQL, asyncpg and the operating system mean to the stores, in one table."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import asyncpg
+from asyncpg.exceptions import ClientConfigurationError, InvalidCachedStatementError
 
-from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
-
-_TRANSIENT = {
-    # Retryable: the server refused the statement or rolled it back. Keys are classes or whole codes.
-    "08": "The connection to PostgreSQL was lost.",
-    "53": "PostgreSQL is out of a resource.",
-    "57": "PostgreSQL is shutting down, starting up, or was told to stop the call.",
-    "58": "PostgreSQL met an error of its system.",
-    "25006": "PostgreSQL is read-only at the moment.",
-    "40": "PostgreSQL rolled the call back: serialization failure or deadlock.",
-    "55P03": "Another call held a lock for too long.",
-    "55006": "Something in PostgreSQL is in use.",
-}
-
-_LOST = ("08", "57P01", "57P02", "57P05")
-"""After these the outcome is unknown: the server may have committed before the connection was lost."""
+from convostore.errors import ConflictError, ConnectionError, NotFoundError, Outcome, StoreError, ValidationError
 
 
-def translated(error: asyncpg.PostgresError | asyncpg.InterfaceError) -> StoreError:
-    """Return the store error for a driver's error. The message is never the driver's, which may quote values.
+class Meaning(NamedTuple):
+    """What a store raises for an error.
 
-    An argument that the driver cannot encode has SQLSTATE 22000, although nothing was sent.
+    Attributes:
+        error: the class.
+        message: in our words; the server's would quote values. `{name}` is the constraint, or what it stands for.
+        retryable: whether the same call may succeed if repeated.
+        outcome: `"unknown"` if the server may have committed before the error. What it refuses is rolled back.
     """
-    if isinstance(error, asyncpg.PostgresError):
-        return _by_state(error)
-    if isinstance(error, asyncpg.exceptions.ClientConfigurationError):
-        return ValidationError("The DSN or the settings of the connection are malformed.", code=type(error).__name__)
-    return ConnectionError("The connection to PostgreSQL cannot be used.", code=type(error).__name__)
+
+    error: type[StoreError]
+    message: str
+    retryable: bool = False
+    outcome: Outcome = "not_applied"
 
 
-def _by_state(error: asyncpg.PostgresError) -> StoreError:
-    state = error.sqlstate or ""
-    constraint = getattr(error, "constraint_name", None)
-    code = constraint or state
-    if state in ("23505", "23P01"):
-        return ConflictError(f"{constraint or 'A unique key'} is taken.", code=code)
-    if state == "23503":
-        return NotFoundError(f"{constraint or 'A reference'} names something that is not there.", code=code)
-    if state.startswith(("22", "23", "54")):
-        return ValidationError("PostgreSQL refused a value.", code=code)
-    for prefix, message in _TRANSIENT.items():
-        if state.startswith(prefix):
-            lost = state.startswith(_LOST)
-            return ConnectionError(message, outcome="unknown" if lost else "not_applied", code=code)
-    return StoreError("PostgreSQL refused the call.", code=code)
+_LOST = Meaning(ConnectionError, "The connection to PostgreSQL was lost.", True, "unknown")
+_RESTARTING = "PostgreSQL is shutting down, starting up, or ended the session."
+
+STATES: dict[str, Meaning] = {
+    # Unique keys, references, values.
+    "23505": Meaning(ConflictError, "{name} is taken."),
+    "23P01": Meaning(ConflictError, "{name} is taken."),
+    "23503": Meaning(NotFoundError, "{name} names something that does not exist."),
+    "22": Meaning(ValidationError, "PostgreSQL refused a value."),
+    "23": Meaning(ValidationError, "PostgreSQL refused a value."),
+    "54": Meaning(ValidationError, "A value exceeds a limit of PostgreSQL."),
+    # The connection and the session. What was running when it was lost may have been committed.
+    "08001": Meaning(ConnectionError, "PostgreSQL could not be reached.", True),
+    "08004": Meaning(ConnectionError, "PostgreSQL refused the connection.", True),
+    "08P01": Meaning(ConnectionError, "The server, or a pooler in between, broke the protocol.", True, "unknown"),
+    "08": _LOST,
+    "57P01": Meaning(ConnectionError, _RESTARTING, True, "unknown"),
+    "57P02": Meaning(ConnectionError, _RESTARTING, True, "unknown"),
+    "57P03": Meaning(ConnectionError, _RESTARTING, True),
+    "57P04": Meaning(ConnectionError, "The database was dropped."),
+    "57P05": Meaning(ConnectionError, _RESTARTING, True, "unknown"),
+    "57": Meaning(ConnectionError, "PostgreSQL cancelled the statement.", True),
+    # Transactions. A transaction that timed out was rolled back; a lost completion is unknown.
+    "25006": Meaning(ConnectionError, "PostgreSQL is read-only at the moment.", True),
+    "25P03": Meaning(ConnectionError, "PostgreSQL ended a transaction that was idle for too long.", True),
+    "25P04": Meaning(ConnectionError, "PostgreSQL ended a transaction that took too long.", True),
+    "40003": Meaning(ConnectionError, "PostgreSQL does not know whether the statement completed.", True, "unknown"),
+    "40": Meaning(ConnectionError, "PostgreSQL rolled the call back: serialization failure or deadlock.", True),
+    "55P03": Meaning(ConnectionError, "Another call held a lock for too long.", True),
+    "55006": Meaning(ConnectionError, "Something in PostgreSQL is in use.", True),
+    # Resources and the system.
+    "53": Meaning(ConnectionError, "PostgreSQL is out of a resource.", True),
+    "58": Meaning(ConnectionError, "PostgreSQL met an error of its system.", True),
+    # Who may connect to what.
+    "28": Meaning(ConnectionError, "PostgreSQL refused the user or the password."),
+    "3D000": Meaning(ConnectionError, "The database does not exist."),
+    "42501": Meaning(StoreError, "The role lacks a privilege."),
+    # A pooler that hands the next statement to another session.
+    "26000": Meaning(ConnectionError, "A prepared statement is gone; does a pooler stand between?", True),
+}
+"""By SQLSTATE, whole or its first two characters, which are its class (PostgreSQL's documentation, appendix A)."""
+
+OTHERWISE = Meaning(StoreError, "PostgreSQL refused the call.")
+
+DRIVER: dict[type[BaseException], Meaning] = {
+    # asyncpg's own errors, and the operating system's.
+    InvalidCachedStatementError: Meaning(ConnectionError, "A migration has outdated a statement.", True),
+    ClientConfigurationError: Meaning(ValidationError, "The DSN or the settings of the connection are malformed."),
+    asyncpg.InternalClientError: _LOST,
+    asyncpg.InterfaceError: Meaning(ConnectionError, "The connection to PostgreSQL cannot be used.", True, "unknown"),
+    TimeoutError: Meaning(ConnectionError, "PostgreSQL did not answer in time.", True, "unknown"),
+    OSError: Meaning(ConnectionError, "PostgreSQL could not be reached.", True, "unknown"),
+    EOFError: _LOST,
+}
+"""By class of what no server sent."""
+
+
+def translated(error: BaseException, *, lost: bool = False) -> StoreError:
+    """Return the store error for any error of a driver's call.
+
+    Args:
+        error: what was raised.
+        lost: whether the connection has ended: whatever a driver stumbles over then means that.
+    """
+    if isinstance(error, StoreError):
+        return error
+    known = next((meaning for kind, meaning in DRIVER.items() if isinstance(error, kind)), None)
+    if known is None and isinstance(error, asyncpg.PostgresError):
+        state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
+        meaning = STATES.get(state) or STATES.get(state[:2], OTHERWISE)
+        return _raised(meaning, constraint or state, constraint or "A key")
+    failed = _LOST if lost else Meaning(StoreError, "PostgreSQL's driver failed.", outcome="unknown")
+    return _raised(known or failed, type(error).__name__)
+
+
+def _raised(meaning: Meaning, code: str, name: str = "") -> StoreError:
+    message = meaning.message.format(name=name)
+    return meaning.error(message, retryable=meaning.retryable, outcome=meaning.outcome, code=code)

@@ -1,4 +1,4 @@
-"""Pools whose connections run as the application role, and the check of a new connection."""
+"""Pools whose connections run as the application role, and the binary form of vectors."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 
 import asyncpg
 
-from convostore.errors import ValidationError
-from convostore.postgres.driver import UnresetConnection, use_codec
+from convostore.postgres.driver import UnresetConnection
 
 APPLICATION_ROLE = "convostore_app"
 MAINTENANCE_ROLE = "convostore_maintenance"
 
-_CHECK = """
-SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema
-FROM pg_catalog.pg_roles AS r
-LEFT JOIN pg_catalog.pg_type AS t ON t.typname = 'vector' AND t.typtype = 'b'
-LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
-WHERE r.rolname = current_user
-"""
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a server has to answer a connection that no call waits for."""
+
+_LIVENESS = {
+    # A client that has vanished without a farewell: TCP gives up after some 15 s instead of hours.
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "15000",
+    "idle_in_transaction_session_timeout": "60s",
+}
 
 
 async def create_pool(
@@ -50,28 +53,12 @@ async def create_pool(
         server_settings={
             "application_name": "convostore",
             "jit": "off",
+            **_LIVENESS,
             **(settings or {}),
             "timezone": "UTC",
             "role": role,
         },
     )
-
-
-async def prepare(connection: Any) -> None:
-    """Check the role of a new connection and register the codec of `vector`.
-
-    Raises:
-        ValidationError: the connection's role is a superuser or may bypass row-level security.
-    """
-    row = await connection.fetchrow(_CHECK)
-    if row["unsafe"]:
-        raise ValidationError(
-            "pool: its role is above row-level security; let its connections run as "
-            f'{APPLICATION_ROLE}, for example with server_settings={{"role": "{APPLICATION_ROLE}"}}'
-        )
-    if row["vector_schema"] is None:
-        raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
-    await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
 
 
 def encode_vector(value: list[float] | bytes) -> bytes:

@@ -15,6 +15,7 @@ from convostore.domain.scopes import check_scope_filter, created_window
 from convostore.domain.sessions import check_unbound, no_such_session
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
+from convostore.postgres.database import DEADLINE
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionTable
 from convostore.postgres.store import PostgresStore
@@ -149,10 +150,10 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
         """Delete a session and return its tenant; on request increment the generation in the same statement."""
         query = queries("session").delete_session(
-            session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies
+            session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies, deadline=DEADLINE
         )
-        holder: UUID | None = await self._database.fetchval(*query)
-        return holder
+        row = await self._database.fetchrow_in_time(*query)
+        return row["tenant_id"] if row else None
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
         """Delete the oldest sessions past `max_age`, tenant by tenant, pipelined; return their tenants and ids."""

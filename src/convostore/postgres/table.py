@@ -22,7 +22,7 @@ from convostore.domain.revisions import (
     set_managed,
     unique_conflict,
 )
-from convostore.errors import ConflictError
+from convostore.errors import ConflictError, StoreError
 from convostore.gateway.table import Table, Where
 from convostore.models.base import Model
 from convostore.postgres.database import Database
@@ -36,8 +36,8 @@ M = TypeVar("M", bound=Model)
 _BATCH_ROWS = 200
 _BATCH_CHARACTERS = 8 << 20
 
-_UNIQUE_RETRIES = 5
-"""How often an upsert is repeated after a unique violation by a concurrent insert of the same row.
+_SAVE_ATTEMPTS = 6
+"""How often an upsert is tried when a concurrent insert of the same row causes a unique violation.
 
 ON CONFLICT arbitrates by the primary key alone; a concurrent insert may violate another unique index first.
 """
@@ -156,27 +156,28 @@ class PostgresTable(Table[M]):
         expected: int = item.__dict__["revision"]
         managed = managed_values(item, revision=0, created_at=None, now=self._clock())
         fresh = item.model_copy(update=managed)
-        if overwrite or expected == 0:
-            retries = _UNIQUE_RETRIES
+        inserting = overwrite or expected == 0
+        if inserting:
             values = (*self.mapping.parameters(fresh), write_id, overwrite)
             statement = statements.save_new()
         else:
-            retries = 0
             columns = (*self._declaration.key, *statements.replaced)
             values = (*self.mapping.parameters(fresh, columns), write_id, expected)
             statement = statements.save_next()
-        row = None
-        while row is None:
+        refusal: StoreError = StoreError(f"{self._declaration.name}: is neither saved nor refused", code="unsaved")
+        for _ in range(_SAVE_ATTEMPTS):
             try:
-                row = await self._database.fetchrow(statement, tenant_id, *values, *further)
-            except ConflictError:
-                if not retries or not await self._check_refusal(item, *further, overwrite=overwrite):
+                row = await self._database.fetchrow_in_time(statement, tenant_id, *values, *further)
+            except ConflictError as conflict:
+                if not inserting or not await self._check_refusal(item, *further, overwrite=overwrite):
                     raise
-                retries -= 1
+                refusal = conflict
             else:
-                if row is None:
-                    await self._check_refusal(item, *further, overwrite=overwrite)
-        set_managed(item, **managed | dict(row))
+                if row is not None:
+                    set_managed(item, **managed | {name: value for name, value in row.items() if name in managed})
+                    return
+                await self._check_refusal(item, *further, overwrite=overwrite)
+        raise refusal
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
         check_distinct(items, self._declaration)
@@ -190,7 +191,7 @@ class PostgresTable(Table[M]):
             for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_call().write_id, overwrite)
-        rows, retries = None, _UNIQUE_RETRIES
+        rows, retries = None, _SAVE_ATTEMPTS - 1
         while rows is None:
             try:
                 rows = await self._database.fetch(self._statements.save_all(), tenant_id, *values)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from redis.exceptions import NoScriptError, ReadOnlyError
 
+from convostore.call.call import running
 from convostore.errors import ConnectionError
 from convostore.redis import driver
 from convostore.redis.scripts import Script
@@ -36,6 +37,8 @@ class Connection:
         """Send commands in one pipeline; return for each its reply, or the `ResponseError` it was refused with."""
         if self._asking:
             commands = [part for command in commands for part in (("ASKING",), command)]
+        if (call := running.get()) is not None:
+            call.sent = True
         replies = await driver.exchange(self.raw, commands)
         if any(isinstance(reply, ReadOnlyError) for reply in replies):
             # Another server is the primary now: the next caller connects anew, and finds it.

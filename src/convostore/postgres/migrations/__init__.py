@@ -14,6 +14,7 @@ from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.scripts import statements, versions
+from convostore.postgres.pool import CONNECT_TIMEOUT
 
 VERSIONS = ("base", *versions())
 """The versions of the schema that this release knows, none first."""
@@ -72,7 +73,7 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
 async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(timeout):
-            connection = await asyncpg.connect(dsn)
+            connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT)
             try:
                 yield connection
             finally:

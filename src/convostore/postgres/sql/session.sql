@@ -32,7 +32,7 @@ WITH {{bound to holder}},
 deleted AS (
     DELETE FROM convostore.session AS t
     WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
-    RETURNING t.tenant_id
+    RETURNING t.tenant_id, convostore.in_time(:deadline::timestamptz)
 ),
 invalidated AS (
     INSERT INTO convostore.copy_generation AS e (tenant_id, generation)

@@ -9,8 +9,27 @@
 -- STABLE, because Citus refuses VOLATILE functions in UPDATE; no SET clause, which would restore the setting on return.
 CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
 BEGIN
-    -- A simple expression: PERFORM would run a query.
-    RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL;
+    -- A simple expression: PERFORM would run a query. The connection's patience, which the stores set, becomes the limit of
+    -- this transaction; PostgreSQL 16 has no transaction_timeout.
+    RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL
+        AND CASE WHEN coalesce(current_setting('convostore.patience', true), '') <> '' THEN
+            set_config('lock_timeout', current_setting('convostore.patience'), true) IS NOT NULL
+            AND set_config('idle_in_transaction_session_timeout', current_setting('convostore.patience'), true) IS NOT NULL
+            AND CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+                THEN set_config('transaction_timeout', current_setting('convostore.patience'), true) IS NOT NULL
+                ELSE true END
+            ELSE true END;
+END
+$$;
+
+-- Returns true until a moment, by the server's clock, and then ends the statement: what its caller has given up is not
+-- committed. STABLE for Citus, as `bind`.
+CREATE FUNCTION convostore.in_time(until timestamptz) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF clock_timestamp() > until THEN
+        RAISE EXCEPTION USING ERRCODE = 'query_canceled', MESSAGE = 'the deadline of the call has passed';
+    END IF;
+    RETURN true;
 END
 $$;
 
@@ -1019,11 +1038,11 @@ GRANT SELECT ON convostore.alembic_version, convostore.audit_retention TO convos
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.bind, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions,
+REVOKE EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions,
     convostore.vector_spaces
     FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION convostore.bind, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions
+GRANT EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions
     TO convostore_app, convostore_maintenance;
 
 GRANT EXECUTE ON FUNCTION convostore.vector_spaces() TO convostore_maintenance;

@@ -1,0 +1,94 @@
+"""The check of a new connection, in one round trip: it is fit for the stores, made fit, or refused by name."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from convostore.call.call import Call
+from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.errors import ValidationError
+from convostore.postgres.driver import use_codec
+from convostore.postgres.pool import APPLICATION_ROLE, decode_vector, encode_vector
+
+_VALUES: dict[str, Any] = {
+    "uuid": UUID("018f5e3c-0000-7000-8000-000000000001"),
+    "timestamptz": datetime(2026, 1, 2, 3, 4, 5, 678_901, UTC),
+    "bigint": 2**53 + 1,
+    "bytea": b"\x00\xff",
+    "jsonb": '{"a": 1}',
+    "text": "ẞ",
+    "boolean": True,
+    "double precision": 0.1,
+    "uuid[]": [UUID(int=1)],
+    "text[]": ["a", "b"],
+}
+"""A value of each type that the stores pass and read, as the driver takes it of itself."""
+
+# LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
+_CHECK = f"""
+SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, clock_timestamp() AS server_time,
+    current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
+    set_config('client_connection_check_interval', '500ms', false), set_config('convostore.patience', $1, false),
+    {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
+    jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
+FROM pg_catalog.pg_roles AS r
+LEFT JOIN pg_catalog.pg_type AS t ON t.typname = 'vector' AND t.typtype = 'b'
+LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
+WHERE r.rolname = current_user
+"""
+
+_OWN_POOL = "give the stores a pool of their own, from convostore.postgres.create_pool"
+
+
+def patience_of(call: Call | None) -> float:
+    """Return for how many seconds a statement of a call may wait for locks, and its transaction last."""
+    left = 0.0 if call is None else call.deadline - asyncio.get_running_loop().time()
+    return max(left, DEFAULT_TIMEOUT)
+
+
+async def set_patience(connection: Any, seconds: float) -> None:
+    """Let statements of a connection wait for as long as this; `convostore.bind` makes it the limit of each."""
+    await connection.fetchval("SELECT set_config('convostore.patience', $1, false)", _milliseconds(seconds))
+
+
+async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetime:
+    """Check a new connection, register the codec of `vector`, limit what statements wait for; return the server's time.
+
+    The server looks for its client every half second while it runs a statement, so what is abandoned ends there soon.
+
+    Raises:
+        ValidationError: the role is above row-level security, the database has no pgvector or another encoding than
+            UTF-8, or the connection converts values otherwise than the driver does of itself.
+    """
+    try:
+        row = await connection.fetchrow(_CHECK, _milliseconds(patience), *_VALUES.values())
+    except asyncpg.DataError as error:
+        raise ValidationError(f"pool: its connections have codecs of their own; {_OWN_POOL}") from error
+    if row["unsafe"]:
+        raise ValidationError(
+            "pool: its role is above row-level security; let its connections run as "
+            f'{APPLICATION_ROLE}, for example with server_settings={{"role": "{APPLICATION_ROLE}"}}'
+        )
+    if row["vector_schema"] is None:
+        raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
+    if row["encoding"] != "UTF8":
+        raise ValidationError(f"pool: the database is encoded as {row['encoding']}; create one with ENCODING 'UTF8'")
+    if not row["folds_case"]:
+        raise ValidationError("pool: LC_CTYPE of the database is C; create one with a UTF-8 locale such as C.UTF-8")
+    for number, (kind, value) in enumerate(_VALUES.items(), 2):
+        found = row[f"value_{number}"]
+        if found != value or not isinstance(found, type(value)) or (kind == "jsonb" and row["json_type"] != "object"):
+            raise ValidationError(f"pool: its connections have a codec of their own for {kind}; {_OWN_POOL}")
+    await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
+    server_time: datetime = row["server_time"]
+    return server_time
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{ceil(seconds * 1_000)}ms"
