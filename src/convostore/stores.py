@@ -64,7 +64,7 @@ class Stores:
 
     def _end(self) -> None:
         for store in (self.sessions, self.config, self.memory, self.audit, self.profiles):
-            store._end()
+            store._end_lifetime()
 
     async def health(self) -> dict[str, bool]:
         """Return for each kind of store whether its backend answers."""

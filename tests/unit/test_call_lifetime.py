@@ -38,7 +38,7 @@ async def test_after_the_end_every_call_is_refused() -> None:
     store = Connected()
     twin = store.for_tenant(uuid4()).within(1)
     await store.get(uuid4())
-    store._end()
+    store._end_lifetime()
     for each in (store, twin):
         await refused(partial(each.get, uuid4()), "closed")
         assert await each.health_check() is False
@@ -47,13 +47,13 @@ async def test_after_the_end_every_call_is_refused() -> None:
 
 async def test_a_stream_of_closed_stores_is_refused() -> None:
     store = InMemoryConfigStore()
-    store._end()
+    store._end_lifetime()
     await refused(lambda: anext(store.iter_agents(uuid4())), "closed")
 
 
 async def test_a_lock_of_closed_stores_is_refused() -> None:
     store = Connected()
-    store._end()
+    store._end_lifetime()
 
     async def lock() -> None:
         async with store.lock(uuid4()):

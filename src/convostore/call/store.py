@@ -87,7 +87,7 @@ class Store(ABC):
         twin._interceptors = (*interceptors, *self._interceptors)
         return twin
 
-    def _end(self) -> None:
+    def _end_lifetime(self) -> None:
         """Refuse every later call of this store and its twins: what they stand on is closed."""
         self._lifetime.end()
 
