@@ -25,10 +25,8 @@ _VALUES: dict[str, Any] = {
     "text": "ẞ",
     "boolean": True,
     "double precision": 0.1,
-    "uuid[]": [UUID(int=1)],
-    "text[]": ["a", "b"],
 }
-"""A value of each type that the stores pass and read, as the driver takes it of itself."""
+"""A value of each type that the stores pass, as the driver takes it of itself; arrays follow their elements."""
 
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
@@ -47,9 +45,9 @@ _OWN_POOL = "give the stores a pool of their own, from convostore.postgres.creat
 
 
 def patience_of(call: Call | None) -> float:
-    """Return for how many seconds a statement of a call may wait for locks, and its transaction last."""
+    """Return for how many whole seconds a statement of a call may wait for locks, and its transaction last."""
     left = 0.0 if call is None else call.deadline - asyncio.get_running_loop().time()
-    return max(left, DEFAULT_TIMEOUT)
+    return max(ceil(left), DEFAULT_TIMEOUT)
 
 
 async def set_patience(connection: Any, seconds: float) -> None:

@@ -121,8 +121,10 @@ class Database:
 
     async def _make_ready(self, connection: Any) -> None:
         """Check a new connection, and let its statements wait for as long as the running call may."""
-        physical, patience = driver.physical(connection), patience_of(running.get())
-        known = self._patience.get(physical)
+        physical, call = driver.physical(connection), running.get()
+        known, patience = self._patience.get(physical), patience_of(call)
+        if known is not None and call is None:
+            return
         if known is None:
             server_time = await prepare(connection, patience)
             self._clocks[physical] = server_time, asyncio.get_running_loop().time()

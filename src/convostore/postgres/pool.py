@@ -22,7 +22,6 @@ _LIVENESS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "15000",
-    "idle_in_transaction_session_timeout": "60s",
 }
 
 

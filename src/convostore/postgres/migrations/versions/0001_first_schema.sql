@@ -9,16 +9,21 @@
 -- STABLE, because Citus refuses VOLATILE functions in UPDATE; no SET clause, which would restore the setting on return.
 CREATE FUNCTION convostore.bind(tenant uuid) RETURNS boolean LANGUAGE plpgsql STABLE STRICT AS $$
 BEGIN
-    -- A simple expression: PERFORM would run a query. The connection's patience, which the stores set, becomes the limit of
-    -- this transaction; PostgreSQL 16 has no transaction_timeout.
+    -- A simple expression: PERFORM would run a query. The connection's patience, which the stores set, limits this transaction
+    -- where the connection has no limit of its own; PostgreSQL 16 has no transaction_timeout.
     RETURN set_config('convostore.tenant', tenant::text, true) IS NOT NULL
-        AND CASE WHEN coalesce(current_setting('convostore.patience', true), '') <> '' THEN
-            set_config('lock_timeout', current_setting('convostore.patience'), true) IS NOT NULL
-            AND set_config('idle_in_transaction_session_timeout', current_setting('convostore.patience'), true) IS NOT NULL
-            AND CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL
+        AND CASE WHEN coalesce(current_setting('convostore.patience', true), '') = '' THEN true ELSE
+            CASE WHEN current_setting('lock_timeout') = '0'
+                THEN set_config('lock_timeout', current_setting('convostore.patience'), true) IS NOT NULL
+                ELSE true END
+            AND CASE WHEN current_setting('idle_in_transaction_session_timeout') = '0'
+                THEN set_config('idle_in_transaction_session_timeout', current_setting('convostore.patience'), true)
+                    IS NOT NULL
+                ELSE true END
+            AND CASE WHEN current_setting('transaction_timeout', true) = '0'
                 THEN set_config('transaction_timeout', current_setting('convostore.patience'), true) IS NOT NULL
                 ELSE true END
-            ELSE true END;
+        END;
 END
 $$;
 
