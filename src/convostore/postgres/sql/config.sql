@@ -26,24 +26,20 @@ deleted AS MATERIALIZED (
     SELECT t.write_id
     FROM convostore.agent AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NOT NULL
-    FOR UPDATE
 ),
-mark AS MATERIALIZED (SELECT (TABLE deleted) AS write_id),
-found AS MATERIALIZED (SELECT write_id IS NOT NULL AS found FROM mark),
 agent AS (
     UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = :write_id
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.id = :agent_id
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.write_id = (TABLE deleted)
     RETURNING t.id
 ),
 {{each owned by agent}}
 {{each}} AS (
     UPDATE convostore.{{each}} AS t SET deleted_at = NULL, write_id = :write_id
-    WHERE (TABLE bound) AND (TABLE found) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-      AND t.deleted_at IS NOT NULL AND t.write_id = (TABLE mark)
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.write_id = (TABLE deleted)
     RETURNING t.id
 )
 {{end}}
-TABLE found
+SELECT EXISTS (SELECT FROM agent)
 
 -- name: get_agent_config
 -- An agent and what it owns, as arrays of rows; `known` makes the driver load the type uuid[], which the rows contain.

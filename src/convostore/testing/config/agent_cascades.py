@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -118,6 +119,14 @@ class AgentCascadeContract(StoreContract):
             assert await store.restore_agent(agent.tenant_id, agent.id) is False
             await rows.delete(store, goes)
         assert await rows.list(store, agent.tenant_id, agent.id) == [stays]
+
+    async def test_of_many_concurrent_deletes_or_restores_one_does_it(self, store: ConfigStore) -> None:
+        agent = await save_agent(store)
+        saved = await save_all_of(store, agent.tenant_id, agent.id)
+        for call in (store.delete_agent, store.restore_agent):
+            done = await asyncio.gather(*(call(agent.tenant_id, agent.id) for _ in range(5)))
+            assert sorted(done) == [False] * 4 + [True]
+        assert [await rows.get(store, item) for rows, item in saved] == [item for _, item in saved]
 
     async def test_restoring_an_agent_whose_name_is_in_use_restores_nothing(self, store: ConfigStore) -> None:
         agent = await save_agent(store)
