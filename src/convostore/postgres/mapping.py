@@ -61,18 +61,26 @@ class RowMapping(Generic[M]):
         return values
 
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
-        """Return a row as a model. A row starts with the columns; further ones are ignored.
-
-        Raises:
-            StoreError: the row cannot be read, or belongs to another tenant, which row-level security rules out.
-        """
-        if row[self._tenant] != tenant_id:
-            raise StoreError(f"{self._codec.name}: a row of another tenant was read")
-        return self._codec.from_row(row)
+        """Return a row as a model; see `reader`."""
+        return self.reader(tenant_id)(row)
 
     def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> Iterator[M]:
-        """Yield rows as models, without those that cannot be read; see `model`."""
-        return readable(lambda row: self.model(row, tenant_id), rows)
+        """Yield rows as models, without those that cannot be read; see `reader`."""
+        return readable(self.reader(tenant_id), rows)
+
+    def reader(self, tenant_id: UUID) -> Callable[[asyncpg.Record], M]:
+        """Return what makes models of a tenant's rows. A row starts with the columns; further ones are ignored.
+
+        It raises StoreError for a row that cannot be read, or is another tenant's, which row-level security rules out.
+        """
+        read, tenant = self._codec.from_row, self._tenant
+
+        def model(row: asyncpg.Record) -> M:
+            if row[tenant] != tenant_id:
+                raise StoreError(f"{self._codec.name}: a row of another tenant was read")
+            return read(row)
+
+        return model
 
 
 def _array_text(values: list[Any]) -> str:

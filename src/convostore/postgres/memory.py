@@ -105,8 +105,8 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
             offset=offset,
         )
         rows = await self._database.fetch(*query)
-        mapping = self._table(ENTITY).mapping
-        return list(readable(lambda row: (mapping.model(row, tenant_id), row["score"]), rows))
+        read = self._table(ENTITY).mapping.reader(tenant_id)
+        return list(readable(lambda row: (read(row), row["score"]), rows))
 
     async def traverse_from_entities(
         self,

@@ -81,7 +81,7 @@ class PostgresTable(Table[M]):
 
         return await page(
             fetch,
-            lambda row: self.mapping.model(row, tenant_id),
+            self.mapping.reader(tenant_id),
             lambda row: [row[column] for column in position],
             after=[] if after is None else self.mapping.parameters(after, position),
             limit=limit,

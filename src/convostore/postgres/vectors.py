@@ -90,8 +90,8 @@ class VectorSearch(Generic[M]):
         """Return the models and scores of a search's rows, and cache its count."""
         if search.counted and rows and rows[0]["large"] is not None:
             self._sizes.put(search.counted, large=rows[0]["large"])
-        tenant_id = search.arguments[0]
-        return list(readable(lambda row: (self._mapping.model(row, tenant_id), row["score"]), rows))
+        read = self._mapping.reader(search.arguments[0])
+        return list(readable(lambda row: (read(row), row["score"]), rows))
 
 
 def margin(dimensions: int) -> float:
