@@ -26,6 +26,16 @@ LIMIT :limit
 -- name: add_embeddings
 -- Upsert embeddings by another model beside the episodes' own; return how many are stored.
 WITH {{bound}},
+-- FOR SHARE waits for deletes and switches under way: what they remove is skipped, and not a missing parent.
+locked AS MATERIALIZED (
+    SELECT t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type, t.occurred_at, t.valid_from,
+           t.valid_to
+    FROM convostore.episode AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (:episode_ids::uuid[])
+      AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+    ORDER BY t.id
+    FOR SHARE
+),
 stored AS (
     INSERT INTO convostore.episode_embedding AS b (
         tenant_id, id, agent_id, customer_profile_id, session_id, group_id, content_type, embedding, embedding_model,
@@ -33,13 +43,8 @@ stored AS (
     SELECT :tenant_id, t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type,
            given.embedding, :embedding_model, t.occurred_at, t.valid_from, t.valid_to
     FROM unnest(:episode_ids::uuid[], :embeddings::vector[]) AS given (id, embedding)
-    CROSS JOIN LATERAL (
-        SELECT t.*
-        FROM convostore.episode AS t
-        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = given.id
-        OFFSET 0
-    ) AS t
-    WHERE (TABLE bound) AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+    JOIN locked AS t ON t.id = given.id
+    WHERE (TABLE bound)
     ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
     RETURNING b.id
 )
@@ -58,9 +63,20 @@ complete AS MATERIALIZED (
               WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.id = t.id AND b.embedding_model = :embedding_model)
     ) AS complete
 ),
+-- Episodes are locked before their embeddings, as a delete and `add_embeddings` do, so that they cannot deadlock.
+locked AS MATERIALIZED (
+    SELECT t.id
+    FROM convostore.episode AS t
+    WHERE (TABLE bound) AND (TABLE complete) AND t.tenant_id = :tenant_id AND t.id IN (
+        SELECT b.id FROM convostore.episode_embedding AS b
+        WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.embedding_model = :embedding_model)
+    ORDER BY t.id
+    FOR UPDATE OF t
+),
 moved AS (
     DELETE FROM convostore.episode_embedding AS b
     WHERE (TABLE bound) AND (TABLE complete) AND b.tenant_id = :tenant_id AND b.embedding_model = :embedding_model
+      AND b.id = ANY (ARRAY(SELECT locked.id FROM locked))
     RETURNING b.id, b.embedding
 ),
 switched AS (
