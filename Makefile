@@ -1,4 +1,4 @@
-# make setup demo lint test-fast test check bench docs   (test-lowest lock build clean)
+# make setup demo format lint test-fast test check bench docs   (test-lowest lock build clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
@@ -8,7 +8,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --pyt
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 export PYTHON
 
-.PHONY: help setup demo lint test-fast test check test-lowest bench docs lock build clean
+.PHONY: help setup demo format lint test-fast test check test-lowest bench docs lock build clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -23,6 +23,10 @@ setup: .venv/.setup-done
 
 demo: setup
 	$(BIN)/convostore demo $(ARGS)
+
+format: setup
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
 
 lint: setup
 	$(BIN)/ruff check $(CODE)

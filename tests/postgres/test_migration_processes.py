@@ -109,6 +109,13 @@ async def rows(dsn: str) -> dict[str, int]:
         return {name: await connection.fetchval(f"SELECT count(*) FROM convostore.{name}") for (name,) in tables}
 
 
+async def fill_migrated(dsn: str) -> None:
+    """Migrate a database and store one of everything."""
+    await migrate(dsn)
+    async with await create_pool(dsn) as pool:
+        await fill(pool)
+
+
 def is_nothing(found: dict[str, int]) -> bool:
     """Return whether there are no tables but the one of versions, which has none."""
     return found in ({}, {"alembic_version": 0})
@@ -128,43 +135,52 @@ async def test_eight_processes_at_once_end_in_one_whole_schema_and_in_none(engin
 async def test_an_upgrade_that_is_killed_anywhere_leaves_all_or_nothing_and_can_be_run_again(
     engines: Embedded, empty: str
 ) -> None:
+    states = {}
     async with fresh_database(engines.postgres_dsn) as other:
-        await migrate(other)
-        whole = await snapshot(other)
+        for version in module.VERSIONS[1:]:
+            await migrate(other, version)
+            states[version] = await snapshot(other)
     seen = set()
     async with processes(empty, "head") as run:
         for statements in count(1, STRIDE):
             (code,) = await run(statements)
-            if await schema_version(empty) == module.HEAD:
+            version = await schema_version(empty)
+            if version == module.HEAD:
                 break
             assert code == -signal.SIGKILL
-            assert is_nothing(await rows(empty))
+            assert is_nothing(await rows(empty)) if version == "base" else await snapshot(empty) == states[version]
             seen.add(statements)
         assert await run(0) == [0]
     assert len(seen) > 4
-    assert await snapshot(empty) == whole
+    assert await snapshot(empty) == states[module.HEAD]
 
 
-async def test_a_downgrade_that_is_killed_anywhere_leaves_all_data_or_nothing_and_can_be_run_again(empty: str) -> None:
-    await migrate(empty)
-    async with await create_pool(empty) as pool:
-        await fill(pool)
-    whole, filled = await snapshot(empty), await rows(empty)
-    assert sum(number > 0 for number in filled.values()) > 20
+async def test_a_downgrade_that_is_killed_anywhere_leaves_all_data_or_nothing_and_can_be_run_again(
+    engines: Embedded, empty: str
+) -> None:
+    states = {}
+    async with fresh_database(engines.postgres_dsn) as other:
+        await fill_migrated(other)
+        for version in reversed(module.VERSIONS[1:]):
+            await migrate(other, version)
+            states[version] = await snapshot(other), await rows(other)
+    await fill_migrated(empty)
+    assert sum(number > 0 for number in (await rows(empty)).values()) > 20
     seen = set()
     async with processes(empty, "base") as run:
         for statements in count(1):
             (code,) = await run(statements)
-            if await schema_version(empty) == "base":
+            version = await schema_version(empty)
+            if version == "base":
                 break
             assert code == -signal.SIGKILL
-            assert (await snapshot(empty), await rows(empty)) == (whole, filled)
+            assert (await snapshot(empty), await rows(empty)) == states[version]
             seen.add(statements)
         assert await run(0) == [0]
     assert len(seen) > 4
     assert is_nothing(await rows(empty))
     await migrate(empty)
-    assert await snapshot(empty) == whole
+    assert await snapshot(empty) == states[module.HEAD][0]
 
 
 async def test_a_process_may_be_killed_while_a_statement_runs(engines: Embedded, empty: str) -> None:
