@@ -47,7 +47,7 @@ async def test_an_episode_that_goes_meanwhile_is_skipped_and_no_other(
             await add(store, tenant, episodes)
         async with other.transaction():
             await other.execute(meanwhile, tenant, episodes[4].id)
-            working = asyncio.create_task(work(store, tenant, episodes))
+            working = asyncio.ensure_future(work(store, tenant, episodes))
             await waiting(admin, pid)
         assert await working == 9
         beside = await admin.fetch("SELECT id FROM convostore.episode_embedding WHERE tenant_id = $1", tenant)
