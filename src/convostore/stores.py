@@ -222,8 +222,10 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     opened.push_async_callback(_close, client.aclose)
     tiers = _tiers(settings)
     persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
+    sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout)
+    opened.push_async_callback(sessions.aclose)
     return Stores(
-        sessions=TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout),
+        sessions=sessions,
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),
         memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
         audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),

@@ -28,4 +28,5 @@ class TestSessionsInTwoTiers(SessionStoreContract):
         async with await create_pool(engines.postgres_dsn) as pool, create_client(cluster.url) as client:
             store = TieredSessionStore(client, PostgresSessionStore(pool), hot_timeout=5.0, timeout=60.0)
             yield store
+            await store.aclose()
             assert store.hot_failures == 0

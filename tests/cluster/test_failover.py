@@ -42,8 +42,9 @@ async def check_consistency(nodes: list[Node]) -> None:
     for node in nodes:
         async with Redis(port=node.port, protocol=2) as client:
             # Copies and guards expire: they must not do so during the check.
-            async for name in client.scan_iter(match="*:copy:*"):
-                await client.delete(name)
+            for kind in ("copy", "guard"):
+                async for name in client.scan_iter(match=f"*:{kind}:*"):
+                    await client.delete(name)
             more_values, more_found = await contents(client)
         values |= more_values
         found |= more_found

@@ -18,7 +18,9 @@ class TestSessions(SessionStoreContract):
     @pytest.fixture
     async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
         async with await create_pool(engines.postgres_dsn) as pool, create_client(engines.redis_url) as client:
-            yield TieredSessionStore(client, PostgresSessionStore(pool))
+            store = TieredSessionStore(client, PostgresSessionStore(pool))
+            yield store
+            await store.aclose()
 
 
 @pytest.mark.slow
@@ -26,4 +28,6 @@ class TestSessionsWithoutTheHotTier(SessionStoreContract):
     @pytest.fixture
     async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
         async with await create_pool(engines.postgres_dsn) as pool, create_client("redis://127.0.0.1:1") as client:
-            yield TieredSessionStore(client, PostgresSessionStore(pool))
+            store = TieredSessionStore(client, PostgresSessionStore(pool))
+            yield store
+            await store.aclose()

@@ -165,14 +165,25 @@ async def test_keys_contain_free_text_only_as_a_hash(client: Redis, session: Ses
 
 
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
-def test_a_script_has_one_key_and_a_header_that_documents_its_arguments_and_result(text: str) -> None:
+def test_a_script_has_a_header_that_documents_its_keys_arguments_and_result(text: str) -> None:
     first, second, *_ = text.splitlines()
-    assert first == "#!lua"
+    assert first in ("#!lua", "#!lua flags=allow-oom")
     assert re.fullmatch(r"-- [A-Z].+", second)
-    used = [int(number) for number in re.findall(r"ARGV\[(\d+)\]", text.partition("\nlocal ")[2])]
-    for number in range(1, max(used) + 1):
-        assert f"-- ARGV[{number}] " in text, number
-    assert "-- KEYS[1] " in text
+    for kind in ("KEYS", "ARGV"):
+        used = [int(number) for number in re.findall(rf"{kind}\[(\d+)\]", text.partition("\nlocal ")[2])]
+        for number in range(1, max(used) + 1):
+            assert f"-- {kind}[{number}] " in text, number
     assert re.search(r"^-- Returns ", text, re.MULTILINE)
     assert "cjson" not in text
-    assert "KEYS[2]" not in text
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if name.startswith("convostore.redis")])
+def test_a_script_of_the_session_store_declares_one_key_and_computes_the_others(name: str) -> None:
+    assert "KEYS[2]" not in SCRIPTS[name]
+
+
+@pytest.mark.parametrize("name", ["read", "evict"])
+def test_a_script_that_at_most_frees_memory_runs_on_a_full_server(name: str) -> None:
+    text = SCRIPTS[f"convostore.tiered/{name}.lua"]
+    assert text.startswith("#!lua flags=allow-oom\n")
+    assert not re.search(r"'(SET|APPEND|ZADD|SADD|HSET)'", text)

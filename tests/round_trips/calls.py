@@ -38,6 +38,8 @@ async def sessions(store: SessionStore) -> None:
     await when(store, "overwrite").save(session, overwrite=True)
 
     await when(store, "hot").get(session_id)
+    await when(store, "hot, tenant given").get(session_id, tenant_id=tenant)
+    await when(store, "of another tenant").get(session_id, tenant_id=uuid4())
     await when(store, "unknown id").get(uuid4())
     with pytest.raises(ConflictError):
         await when(store, "stale revision").save(stale(session))
@@ -62,6 +64,9 @@ async def sessions(store: SessionStore) -> None:
     await unmetered(store).demote_to_persistent(session_id)
     await when(store, "demoted").promote_to_hot(session_id)
     await when(store, "nothing to do").sweep()
+    await when(store, "of another tenant").delete(session_id, tenant_id=uuid4())
+    await when(store, "tenant given").delete(session_id, tenant_id=tenant)
+    await unmetered(store).save(stale(session), overwrite=True)
     await store.delete(session_id)
     await when(store, "unknown id").delete(session_id)
     await store.health_check()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from convostore.call.store import Store
 from convostore.redis import RedisSessionStore
+from convostore.tiered import TieredSessionStore
 from tests.redis.monitoring import Monitor
 from tests.round_trips.counting import Traffic
 
@@ -63,6 +64,8 @@ class Meter:
         finally:
             if isinstance(store, RedisSessionStore):
                 await store.aclose()  # Waits for promotions.
+            if isinstance(store, TieredSessionStore):
+                await store._promotions.background.drain()
             assert call not in self.costs, f"{call} is measured twice; name the case"
             self.costs[call] = await self._read()
 

@@ -29,6 +29,28 @@ async def test_a_hot_session_costs_a_round_trip_to_postgresql_only_after_its_ten
             assert await counted.round_trips(partial(store.get, session.session_id)) == round_trips
 
 
+async def test_a_session_that_is_not_hot_costs_one_round_trip_to_each_server_before_it_is_returned(
+    counted: Counted,
+) -> None:
+    store, session = TieredSessionStore(counted.client, PostgresSessionStore(counted.pool)), make_session(uuid4())
+    unknown, tenant, another = uuid4(), session.tenant_id, uuid4()
+    await store.save(session)
+    misses = {
+        "demoted": partial(store.get, session.session_id),
+        "demoted, tenant given": partial(store.get, session.session_id, tenant_id=tenant),
+        "unknown": partial(store.get, unknown),
+        "unknown, tenant given": partial(store.get, unknown, tenant_id=tenant),
+        "of another tenant": partial(store.get, session.session_id, tenant_id=another),
+    }
+    taken: dict[str, tuple[int, int]] = {}
+    for _ in range(2):  # The first time prepares statements and loads scripts.
+        for case, get in misses.items():
+            await store.demote_to_persistent(session.session_id)
+            taken[case] = await counted.round_trips(get)
+            await store._promotions.background.drain()
+    assert taken == dict.fromkeys(misses, (1, 1))
+
+
 async def test_a_vector_search_asks_the_catalogue_again_after_its_copy_has_expired(counted: Counted) -> None:
     store = PostgresMemoryStore(counted.pool)
 

@@ -95,8 +95,9 @@ async def start(engines: Embedded, hot: Node) -> AsyncIterator[Start]:
             client = await stack.enter_async_context(create_client(f"redis://127.0.0.1:{proxy.port}"))
             clock, record = Clock(), Record(pool, timeout=100.0)
             options: dict[str, Any] = {"hot_lease": LEASE, "hot_timeout": 10.0, "timeout": 100.0, "monotonic": clock}
-            options |= given
-            return Process(TieredSessionStore(client, record, **options), record, clock, proxy)
+            process = Process(TieredSessionStore(client, record, **options | given), record, clock, proxy)
+            stack.push_async_callback(process.store.aclose)
+            return process
 
         yield started
 

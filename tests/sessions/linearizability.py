@@ -1,4 +1,4 @@
-"""A linearizability checker: whether concurrent operations have a sequential order that explains every result.
+"""Consistency checkers: whether concurrent operations have a sequential order that explains their results.
 
 Wing and Gong, "Testing and verifying concurrent objects", 1993, with Lowe's memoization of configurations ("Testing for
 linearizability", 2017).
@@ -73,3 +73,14 @@ def linearizable(history: Sequence[Operation], initial: State = None) -> bool:
                 if fits:
                     stack.append((done | 1 << n, following))
     return False
+
+
+def regular(history: Sequence[Operation], initial: State = None) -> bool:
+    """Return whether a history of one session is that of a regular register, with linearizable writes.
+
+    Each read alone is linearizable with the writes. Two reads during a write may return it and then the revision before
+    it, which linearizability forbids. (L. Lamport, "On interprocess communication", 1986.)
+    """
+    writes = [operation for operation in history if operation.kind != "get"]
+    reads = [operation for operation in history if operation.kind == "get"]
+    return linearizable(writes, initial) and all(linearizable([*writes, read], initial) for read in reads)

@@ -12,10 +12,10 @@ from redis.asyncio import Redis
 
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore
-from convostore.redis import keys
 from convostore.testing.factories import full_session
 from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Node
+from tests.sessions.guards import copy_key
 from tests.sessions.proxying import Proxy
 
 LEASE = timedelta(seconds=2)
@@ -31,10 +31,14 @@ class Clock:
         return self.now
 
 
+async def nothing() -> None:
+    """Nothing happens."""
+
+
 class Record(PostgresSessionStore):
     """PostgreSQL, with its loads counted, and hooks right before and after a write."""
 
-    loads = 0
+    loads = most_at_once = loading = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -43,7 +47,12 @@ class Record(PostgresSessionStore):
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         self.loads += 1
-        return await super().load(session_id, tenant_id)
+        self.loading += 1
+        self.most_at_once = max(self.most_at_once, self.loading)
+        try:
+            return await super().load(session_id, tenant_id)
+        finally:
+            self.loading -= 1
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
         await self.before()
@@ -53,13 +62,9 @@ class Record(PostgresSessionStore):
             await self.after()
 
 
-async def nothing() -> None:
-    """Nothing happens."""
-
-
 @dataclass
 class Process:
-    """What one process has: a store, its system of record, its clock and its proxy to the hot tier."""
+    """A store, its system of record, its clock and its proxy to the hot tier."""
 
     store: TieredSessionStore
     record: Record
@@ -71,25 +76,31 @@ class Process:
         """How many calls of the hot tier were not tried."""
         return self.store._hot.breaker.skipped
 
+    async def settled(self) -> None:
+        """Wait until no promotion goes on."""
+        await self.store._promotions.background.drain()
+
+    async def saved(self, times: int = 1) -> Session:
+        """Return a session of which a copy is in the hot tier."""
+        session = full_session(uuid4())
+        for _ in range(times):
+            await self.store.save(session)
+        assert await self.store.promote_to_hot(session.session_id) is False
+        return session
+
+    async def answers_from_a_copy(self, session: Session) -> bool:
+        """Get a session; return whether a copy answered."""
+        await self.settled()
+        loads = self.record.loads
+        assert await self.store.get(session.session_id) == session
+        return self.record.loads == loads
+
 
 Start: TypeAlias = Callable[..., Awaitable[Process]]
 
 
-def key_of(session_id: UUID) -> str:
-    return f"{keys.bucket(session_id)}copy:{session_id}"
-
-
 async def value_of(node: Node, session_id: UUID) -> bytes | None:
-    """Return the value of a session's key in the hot tier."""
+    """Return the value of a session's copy in the hot tier."""
     async with Redis(host="127.0.0.1", port=node.port) as client:
-        value: Any = await client.get(key_of(session_id))
+        value: Any = await client.get(copy_key(session_id))
         return None if value is None else bytes(value)
-
-
-async def saved(process: Process, times: int = 1) -> Session:
-    """Return a session of which a copy is in the hot tier."""
-    session = full_session(uuid4())
-    for _ in range(times):
-        await process.store.save(session)
-    assert await process.store.promote_to_hot(session.session_id) is False
-    return session

@@ -1,22 +1,31 @@
-"""Which copies may be published after other processes reported revisions, or failed to report one."""
+"""What calls report of a session, so that a slower process publishes nothing older."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from redis.asyncio import Redis
 
 from convostore.embedded import Embedded
 from convostore.errors import ConflictError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore, create_pool
-from convostore.redis import create_client, keys
+from convostore.redis import create_client
 from convostore.testing.factories import full_session, make_session
 from convostore.tiered import TieredSessionStore
-from convostore.tiered.copies import HotCopies
+from convostore.tiered.copies import Guard, HotCopies
+from tests.sessions.guards import copy_key
 from tests.unit.newer import with_news
+
+
+@pytest.fixture
+async def client(engines: Embedded) -> AsyncIterator[Redis]:
+    async with create_client(engines.redis_url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -27,16 +36,10 @@ async def record(engines: Embedded) -> AsyncIterator[PostgresSessionStore]:
 
 
 @pytest.fixture
-async def tiered(engines: Embedded, record: PostgresSessionStore) -> AsyncIterator[TieredSessionStore]:
-    async with create_client(engines.redis_url) as client:
-        yield TieredSessionStore(client, record)
-
-
-@pytest.fixture
-async def slow_reader(engines: Embedded) -> AsyncIterator[HotCopies]:
-    """The hot tier of a process that takes long between reading the system of record and publishing."""
-    async with create_client(engines.redis_url) as client:
-        yield HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=5.0)
+async def tiered(client: Redis, record: PostgresSessionStore) -> AsyncIterator[TieredSessionStore]:
+    store = TieredSessionStore(client, record)
+    yield store
+    await store.aclose()
 
 
 @pytest.fixture
@@ -47,79 +50,120 @@ async def session(record: PostgresSessionStore) -> Session:
     return session
 
 
-async def test_the_last_release_publishes_if_no_higher_revision_was_reported(
-    tiered: TieredSessionStore, slow_reader: HotCopies, session: Session
-) -> None:
-    await slow_reader.place_guard(session.session_id, "slow", writing=False)
+class SlowReader:
+    """A process that takes long between reading the system of record and publishing."""
+
+    def __init__(self, hot: HotCopies, session: Session) -> None:
+        self._hot = hot
+        self._guard = Guard(session.session_id, session.tenant_id, "slow")
+        self._read = session.model_copy(deep=True)
+
+    async def load(self) -> None:
+        assert await self._hot.guard_load(self._guard, generation=0)
+
+    async def publish(self) -> bool | None:
+        return await self._hot.release(self._guard, self._read.revision, self._read)
+
+
+@pytest.fixture
+async def slow_reader(client: Redis, session: Session) -> SlowReader:
+    """Has loaded the session and not published yet."""
+    reader = SlowReader(HotCopies(client, ttl=timedelta(hours=1), lease=timedelta(seconds=2), timeout=5.0), session)
+    await reader.load()
+    return reader
+
+
+async def test_reads_report_nothing(tiered: TieredSessionStore, slow_reader: SlowReader, session: Session) -> None:
     assert await tiered.get(session.session_id) == session
-    await slow_reader.release_guard(session.session_id, "slow", session.revision, session)
-    copy = await slow_reader.read(session.session_id)
-    assert copy is not None
-    assert copy.session == session
+    assert await tiered.get(session.session_id, tenant_id=uuid4()) is None
+    assert await slow_reader.publish() is True
+    assert await tiered.get(session.session_id) == session
+
+
+async def test_a_save_reports_its_revision(
+    tiered: TieredSessionStore, slow_reader: SlowReader, session: Session
+) -> None:
+    await tiered.save(session)
+    assert await slow_reader.publish() is False
+    assert await tiered.get(session.session_id) == session
 
 
 async def test_a_conflict_reports_the_current_revision(
-    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: HotCopies, session: Session
+    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: SlowReader, session: Session
 ) -> None:
-    await slow_reader.place_guard(session.session_id, "slow", writing=False)
     newer = session.model_copy()
     await record.save(newer)
     with pytest.raises(ConflictError):
-        await tiered.save(session.model_copy())
-    await slow_reader.release_guard(session.session_id, "slow", session.revision, session)
+        await tiered.save(session)
+    assert await slow_reader.publish() is False
     assert await tiered.get(session.session_id) == newer
 
 
-@pytest.mark.parametrize("operation", ["get", "delete", "save"])
-async def test_an_operation_that_finds_no_session_reports_that_it_is_deleted(
-    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: HotCopies, session: Session, operation: str
+@pytest.mark.parametrize("operation", ["delete", "save"])
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_deletion_is_reported_by_whoever_finds_it(
+    tiered: TieredSessionStore,
+    record: PostgresSessionStore,
+    slow_reader: SlowReader,
+    session: Session,
+    operation: str,
+    gone: bool,
 ) -> None:
-    await slow_reader.place_guard(session.session_id, "slow", writing=False)
-    await record.delete(session.session_id)
-    if operation == "get":
-        assert await tiered.get(session.session_id) is None
-    elif operation == "delete":
-        assert await tiered.delete(session.session_id) is False
+    if gone:
+        await record.delete(session.session_id)
+    elif operation == "save":
+        await tiered.delete(session.session_id)
+    if operation == "delete":
+        assert await tiered.delete(session.session_id, tenant_id=session.tenant_id) is not gone
     else:
         with pytest.raises(ConflictError):
-            await tiered.save(session.model_copy())
-    await slow_reader.release_guard(session.session_id, "slow", session.revision, session)
+            await tiered.save(session)
+    assert await slow_reader.publish() is False
     assert await tiered.get(session.session_id) is None
 
 
-async def test_a_first_revision_outranks_the_revisions_of_a_deleted_session_with_its_id(
-    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: HotCopies, session: Session
+async def test_a_sweep_reports_what_it_deletes(
+    client: Redis, record: PostgresSessionStore, slow_reader: SlowReader, session: Session
 ) -> None:
-    await slow_reader.place_guard(session.session_id, "slow", writing=False)
+    class Sweeping(PostgresSessionStore):
+        async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
+            await record.delete(session.session_id)
+            return [(session.tenant_id, session.session_id)]
+
+    store = TieredSessionStore(client, Sweeping(record._database._pool))
+    assert (await store.sweep()).deleted == 1
+    assert await slow_reader.publish() is False
+    assert await store.get(session.session_id) is None
+
+
+async def test_a_first_revision_outranks_the_revisions_of_a_deleted_session_with_its_id(
+    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: SlowReader, session: Session
+) -> None:
     await record.delete(session.session_id)
     another = make_session(session.tenant_id, session_id=session.session_id)
     await tiered.save(another)
-    await slow_reader.release_guard(session.session_id, "slow", session.revision, session)
+    assert await slow_reader.publish() is False
     assert await tiered.get(session.session_id) == another
 
 
-async def test_a_first_revision_removes_the_copy_of_a_deleted_session_with_its_id(
-    tiered: TieredSessionStore, record: PostgresSessionStore, slow_reader: HotCopies, session: Session
+async def test_a_refusal_to_another_tenant_reports_nothing(
+    tiered: TieredSessionStore, slow_reader: SlowReader, session: Session
 ) -> None:
-    await slow_reader.place_guard(session.session_id, "slow", writing=False)
-    await slow_reader.release_guard(session.session_id, "slow", session.revision, session)
-    await record.delete(session.session_id)
-    another = make_session(session.tenant_id, session_id=session.session_id)
-    await record.save(another)
-    await slow_reader.release_guard(session.session_id, "lost", another.revision, another)
-    assert await tiered.get(session.session_id) == another
+    for overwrite in (False, True):
+        with pytest.raises(ConflictError):
+            await tiered.save(make_session(uuid4(), session_id=session.session_id), overwrite=overwrite)
+    assert await tiered.delete(session.session_id, tenant_id=uuid4()) is False
+    assert await slow_reader.publish() is True
 
 
-async def test_a_copy_of_a_newer_release_is_read_without_what_is_new(
-    engines: Embedded, tiered: TieredSessionStore, slow_reader: HotCopies
-) -> None:
+async def test_a_copy_of_a_newer_release_is_read_without_what_is_new(client: Redis, tiered: TieredSessionStore) -> None:
     session = full_session(uuid4())
     await tiered.save(session)
-    async with create_client(engines.redis_url) as client:
-        key = f"{keys.bucket(session.session_id)}copy:{session.session_id}"
-        header, _, payload = (await client.get(key)).partition(b"\np")
-        await client.set(key, b"\np".join((header, with_news(payload, session).encode())))
-    copy = await slow_reader.read(session.session_id)
+    key = copy_key(session.session_id)
+    value: Any = await client.get(key)
+    header, _, payload = value.partition(b"\np")
+    await client.set(key, b"\np".join((header, with_news(payload, session).encode())))
+    copy = await tiered._hot.read(session.session_id)
     assert copy is not None
     assert copy.session == session
     assert await tiered.get(session.session_id) == session

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.sessions.linearizability import Operation, State, linearizable
+from tests.sessions.linearizability import Operation, State, linearizable, regular
 
 
 def save(start: float, end: float, expected: int, content: int = 0) -> Operation:
@@ -54,3 +54,22 @@ def test_linearizable_histories_are_accepted(history: list[Operation]) -> None:
 )
 def test_other_histories_are_rejected(history: list[Operation]) -> None:
     assert not linearizable(history)
+
+
+def test_reads_of_a_regular_register_may_see_a_write_that_overlaps_them_and_then_the_one_before_it() -> None:
+    overtaken = [save(0, 1, 0, 5), save(2, 9, 1, 6), get(3, 4, (2, 6)), get(5, 6, (1, 5))]
+    assert not linearizable(overtaken)
+    assert regular(overtaken)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        [save(0, 1, 0, 5), save(2, 3, 1, 6), get(4, 5, (1, 5))],
+        [save(0, 1, 0, 5), save(2, 9, 1, 6), get(3, 4, (3, 7))],
+        [save(0, 1, 0), save(2, 3, 1), save(2, 3, 1)],
+        [get(0, 1, (1, 5)), save(2, 3, 0, 5)],
+    ],
+)
+def test_reads_of_a_regular_register_see_no_write_that_was_replaced_before_them(history: list[Operation]) -> None:
+    assert not regular(history)

@@ -12,23 +12,16 @@ import pytest
 from convostore.errors import ConflictError, ConnectionError
 from convostore.postgres import PostgresSessionStore
 from convostore.redis import create_client
-from convostore.tiered.copies import HotCopies
+from convostore.tiered.copies import Guard, HotCopies
 from tests.cluster.nodes import Node, eventually
-from tests.sessions.processes import LEASE, Process, Start, saved, value_of
-
-
-@pytest.fixture
-async def slow_reader(hot: Node) -> AsyncIterator[HotCopies]:
-    """The hot tier of a process that takes long between reading the system of record and publishing."""
-    async with create_client(f"redis://127.0.0.1:{hot.port}") as client:
-        yield HotCopies(client, ttl=timedelta(hours=1), guard_ttl=timedelta(minutes=1), timeout=5.0)
+from tests.sessions.processes import LEASE, Process, Start, value_of
 
 
 @pytest.mark.parametrize("data", ["kept", "lost"])
 async def test_copies_are_invalid_after_a_restart_of_the_server(
     process: Process, start: Start, hot: Node, data: str
 ) -> None:
-    reader, session = await start(), await saved(process)
+    reader, session = await start(), await process.saved()
     assert await reader.store.get(session.session_id) == session
     hot.kill()
     await process.store.save(session)
@@ -46,14 +39,14 @@ async def test_a_promoted_replica_that_lost_a_report_publishes_nothing_older(
     process: Process, nodes: list[Node], start: Start
 ) -> None:
     primary, replica = nodes
-    session, lazy = await saved(process, 3), await saved(process)
+    session, lazy = await process.saved(3), await process.saved()
     await process.store.demote_to_persistent(session.session_id)
     older = session.model_copy(deep=True)
     behind = await start()
     replica.start()
     await eventually(replica.answers, "the replica answers")
-    slow = behind.store._hot
-    assert await slow.place_guard(session.session_id, "slow", writing=False) is True
+    slow, guard = behind.store._hot, Guard(session.session_id, session.tenant_id, "slow")
+    assert await slow.guard_load(guard, generation=0)
     await replica.ask("REPLICAOF", "127.0.0.1", primary.port)
 
     async def in_step() -> bool:
@@ -65,7 +58,11 @@ async def test_a_promoted_replica_that_lost_a_report_publishes_nothing_older(
     for each in (process, behind):
         each.proxy.lead_to(replica.port)
     # The promoted replica has the guard of the slow reader, and lacks the report of the save.
-    await eventually(lambda: slow.release_guard(session.session_id, "slow", older.revision, older, 0), "it is reached")
+
+    async def reached() -> bool:
+        return await slow.release(guard, older.revision, older) is not None
+
+    await eventually(reached, "it is reached")
     for each in (process, behind):
         assert await each.store.get(session.session_id) == session
         assert await each.store.get(lazy.session_id) == lazy
@@ -76,7 +73,7 @@ async def test_a_demoted_primary_is_not_read_on_connections_from_before(start: S
     successor.start()
     await eventually(successor.answers, "the successor answers")
     reader, writer = await start(), await start()
-    session = await saved(reader)
+    session = await reader.saved()
     await former.ask("REPLICAOF", "127.0.0.1", 1)
     writer.proxy.lead_to(successor.port)
     await writer.store.save(session)
@@ -86,7 +83,7 @@ async def test_a_demoted_primary_is_not_read_on_connections_from_before(start: S
 
 async def test_a_save_without_a_guard_is_read_here_at_once_and_elsewhere_after_a_lease(start: Start, hot: Node) -> None:
     writer, reader = await start(), await start()
-    session = await saved(writer)
+    session = await writer.saved()
     before = session.model_copy(deep=True)
     assert await reader.store.get(session.session_id) == before
     writer.proxy.lead_to(None)
@@ -102,12 +99,19 @@ async def test_a_save_without_a_guard_is_read_here_at_once_and_elsewhere_after_a
     assert await reader.store.get(session.session_id) == session
 
 
+@pytest.fixture
+async def slow_reader(hot: Node) -> AsyncIterator[HotCopies]:
+    """The hot tier of a process that takes long between reading the system of record and publishing."""
+    async with create_client(f"redis://127.0.0.1:{hot.port}") as client:
+        yield HotCopies(client, ttl=timedelta(hours=1), lease=LEASE, timeout=5.0)
+
+
 @pytest.mark.parametrize("refused", [False, True])
 async def test_a_writer_that_cannot_release_its_guard_invalidates_copies(
     start: Start, slow_reader: HotCopies, hot: Node, refused: bool
 ) -> None:
     writer, reader = await start(), await start()
-    session = await saved(writer)
+    session = await writer.saved()
     before = session.model_copy(deep=True)
     assert await reader.store.get(session.session_id) == before
     if refused:
@@ -115,8 +119,9 @@ async def test_a_writer_that_cannot_release_its_guard_invalidates_copies(
 
     async def publish_an_older_copy() -> None:
         await hot.ask("FLUSHALL")
-        await slow_reader.place_guard(session.session_id, "slow", writing=False)
-        await slow_reader.release_guard(session.session_id, "slow", before.revision, before)
+        guard = Guard(session.session_id, session.tenant_id, "slow")
+        assert await slow_reader.guard_load(guard, generation=0)
+        assert await slow_reader.release(guard, before.revision, before)
 
     async def cut() -> None:
         writer.proxy.lead_to(None)
@@ -135,12 +140,12 @@ async def test_a_writer_that_cannot_release_its_guard_invalidates_copies(
 async def test_a_deletion_that_cannot_be_reported_has_an_unknown_outcome_and_is_not_repeated(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = await saved(process)
+    session = await process.saved()
 
-    async def remove(*args: Any, **kwargs: Any) -> UUID | None:
-        holder = await PostgresSessionStore.remove(process.record, *args, **kwargs)
+    async def remove(*args: Any, **kwargs: Any) -> bool:
+        deleted = await PostgresSessionStore.remove(process.record, *args, **kwargs)
         process.proxy.lead_to(None)
-        return holder
+        return deleted
 
     async def refuse(tenant_id: UUID) -> None:
         raise ConnectionError("too many clients", outcome="not_applied")

@@ -153,6 +153,7 @@ async def backends(engines: Embedded) -> AsyncIterator[dict[str, list[Store]]]:
     """Every store of each kind, with a deadline long enough for the largest values."""
     async with await create_pool(engines.postgres_dsn) as pool, create_client(engines.redis_url) as client:
         sessions = PostgresSessionStore(pool)
+        tiered = TieredSessionStore(client, sessions)
         opened: dict[str, list[Store]] = {
             "config": [inmemory.InMemoryConfigStore(), PostgresConfigStore(pool)],
             "memory": [inmemory.InMemoryMemoryStore(), PostgresMemoryStore(pool)],
@@ -162,10 +163,11 @@ async def backends(engines: Embedded) -> AsyncIterator[dict[str, list[Store]]]:
                 inmemory.InMemorySessionStore(),
                 sessions,
                 RedisSessionStore(client),
-                TieredSessionStore(client, sessions),
+                tiered,
             ],
         }
         yield {kind: [store.within(60) for store in stores] for kind, stores in opened.items()}
+        await tiered.aclose()
 
 
 async def check(stores: list[Store], way: Way, drawn: Model) -> None:

@@ -52,7 +52,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return session.session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return await self.remove(session_id, tenant_id, invalidate_copies=False) is not None
+        return await self.remove(session_id, tenant_id, invalidate_copies=False)
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
         query = queries("session").session_by_channel(
@@ -147,13 +147,18 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         """Save a session; on request increment the generation of its tenant's hot copies in the same statement."""
         await self._sessions.write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
 
-    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
-        """Delete a session and return its tenant; on request increment the generation in the same statement."""
+    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> bool:
+        """Delete a session; on request increment the generation of its tenant's hot copies in the same statement."""
         query = queries("session").delete_session(
             session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies, deadline=DEADLINE
         )
-        row = await self._database.fetchrow_in_time(*query)
-        return row["tenant_id"] if row else None
+        return await self._database.fetchrow_in_time(*query) is not None
+
+    async def tenant_of(self, session_id: UUID) -> UUID | None:
+        """Return the tenant that holds a session."""
+        query = queries("session").tenant_of_session(session_id=session_id)
+        holder: UUID | None = await self._database.fetchval(*query)
+        return holder
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
         """Delete the oldest sessions past `max_age`, tenant by tenant, pipelined; return their tenants and ids."""

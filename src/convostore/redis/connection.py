@@ -52,8 +52,8 @@ class Connection:
             raise reply
         return reply
 
-    async def run(self, script: Script, key: str, *arguments: Any) -> Any:
-        """Run a script, and load it if the server does not know it."""
+    async def run(self, script: Script, key: str | tuple[str, ...], *arguments: Any) -> Any:
+        """Run a script on a key, or several of one slot, and load it if the server does not know it."""
         try:
             return await self.execute(*script.by_hash(key, *arguments))
         except NoScriptError:

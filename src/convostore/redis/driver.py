@@ -74,6 +74,13 @@ def close_when_released(connection: RawConnection) -> None:
     connection.mark_for_reconnect()
 
 
+def connections_of(client: aio.Redis) -> int:
+    """Return how many connections a client's pool opens at most. Relies on: a pool has `max_connections`."""
+    pool: Any = client.connection_pool
+    most: int = pool.max_connections
+    return most
+
+
 async def acquire(client: aio.Redis) -> RawConnection:
     """Return a connection of a client's pool, connected, with no reply left in it.
 

@@ -16,13 +16,17 @@ class Script:
     text: str
     sha: str
 
-    def by_hash(self, key: str, *arguments: Any) -> tuple[Any, ...]:
-        """Return the command that runs it once it is loaded."""
-        return ("EVALSHA", self.sha, 1, key, *arguments)
+    def by_hash(self, key: str | tuple[str, ...], *arguments: Any) -> tuple[Any, ...]:
+        """Return the command that runs it on a key, or several of one slot, once it is loaded."""
+        return ("EVALSHA", self.sha, *_counted(key), *arguments)
 
-    def by_text(self, key: str, *arguments: Any) -> tuple[Any, ...]:
+    def by_text(self, key: str | tuple[str, ...], *arguments: Any) -> tuple[Any, ...]:
         """Return the command that loads and runs it."""
-        return ("EVAL", self.text, 1, key, *arguments)
+        return ("EVAL", self.text, *_counted(key), *arguments)
+
+
+def _counted(key: str | tuple[str, ...]) -> tuple[int | str, ...]:
+    return (1, key) if isinstance(key, str) else (len(key), *key)
 
 
 @cache

@@ -7,6 +7,7 @@ are in use, and closes the connections of other calls after a redirection. See d
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -48,6 +49,8 @@ class Servers(ABC):
 
     in_order: bool
     """Whether one server holds all keys, and so runs a pipeline in order."""
+    connections: int
+    """How many calls can have a connection at a time; on a cluster that is up to the nodes."""
     identity_lasts: float
     """How long, in seconds, a checked server identity may be reused before INFO is asked again."""
 
@@ -143,6 +146,7 @@ class OneServer(Servers):
 
     def __init__(self, client: aio.Redis) -> None:
         self._client = client
+        self.connections = driver.connections_of(client)
 
     async def locate(self, keys: Iterable[str]) -> list[Any]:
         return [None for _ in keys]
@@ -171,6 +175,7 @@ class Cluster(Servers):
     """The nodes of a cluster, found by the client's map of slots."""
 
     in_order = False
+    connections = sys.maxsize
     # Connections outlive a demotion. But a primary that lost writes by it is not promoted again before its successor
     # was found dead, which takes cluster-node-timeout (15 s by default).
     identity_lasts = 1.0

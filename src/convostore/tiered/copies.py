@@ -1,7 +1,7 @@
 """Hot copies of sessions, and the guards that keep outdated copies from being published.
 
     convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
-                                    or  G|<server>|<highest revision reported>|<token>@<until ms>,<token>@<until ms>…
+    convostore:{aapb}:guard:<tenant>:<session>    G|<server>|<reported>|<unresolved>|<until>|<tokens>
 
 Copies and guards are valid only under the server identity that they were made under: a server that was restarted or
 promoted may have lost later writes. The protocol and its proof: docs/explanation/hot-copies.md.
@@ -10,14 +10,17 @@ promoted may have lost later writes. The protocol and its proof: docs/explanatio
 from __future__ import annotations
 
 import asyncio
-import copy
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import NamedTuple, Self, TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
+from convostore.call.call import running
 from convostore.domain.codec import Unreadable
 from convostore.domain.sessions import PAYLOAD
 from convostore.errors import StoreError
@@ -29,12 +32,37 @@ from convostore.redis.scripts import load_script
 from convostore.redis.servers import servers_of
 from convostore.tiered.breaker import Breaker
 from convostore.tiered.identities import Identities
+from convostore.tiered.timeouts import Timeout
 
 T = TypeVar("T")
 
 _script = partial(load_script, "convostore.tiered")
 
 _log = logging.getLogger("convostore.session")
+
+PUBLISH_WITHIN = timedelta(seconds=5)
+"""How long after its token was placed a holder may publish; the same in every process."""
+
+_MARGIN = timedelta(seconds=1)
+"""How much longer a commit may take than its call's deadline, and a clock may run behind another in that time."""
+
+DELETED = -1
+"""The revision to report of a session that is not there."""
+
+_LONGEST = 1e9
+"""The longest deadline of a call, in seconds, that a token's time to live can express."""
+
+ANY_REVISION = 2**53
+"""Of a write: it is applied whatever the revision is."""
+
+_LOADING = -1
+"""Of a load: it is not applied to any revision."""
+
+_SHARE = 0.1
+"""The share of what is left of a call's deadline that one call of the hot tier may take."""
+
+_SHARE_WHEN_LATE = 0.5
+"""The same, when the event loop is late."""
 
 
 class Copy(NamedTuple):
@@ -45,126 +73,176 @@ class Copy(NamedTuple):
     generation: int
 
 
+class Guard(NamedTuple):
+    """A caller's token in the guard of a session."""
+
+    session_id: UUID
+    tenant_id: UUID
+    token: str
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The keys of the copy and of the guard."""
+        return _copy_key(self.session_id), _guard_key(self.tenant_id, self.session_id)
+
+
 class HotCopies:
     """The hot tier of `TieredSessionStore`. Its calls do not fail: they report what could not be done.
 
     Args:
         client: from `create_client`, or any asyncio client of redis-py.
-        ttl: how long after its publication a copy expires.
-        guard_ttl: how long after it was placed a guard expires; longer than any call's deadline.
-        timeout: how long a call may take, in seconds.
+        ttl: how long after its publication a copy expires, and a write of unknown outcome may still be applied.
+        lease: how long a copy may be outdated by a write of unknown outcome.
+        timeout: how long a call may take, in seconds; at most a tenth of what is left of the running call's deadline.
         breaker: whether to try a call.
     """
 
     def __init__(
-        self, client: Client, *, ttl: timedelta, guard_ttl: timedelta, timeout: float, breaker: Breaker | None = None
+        self, client: Client, *, ttl: timedelta, lease: timedelta, timeout: float, breaker: Breaker | None = None
     ) -> None:
         self._servers = servers_of(client)
-        self._ttl = _milliseconds(ttl)
-        self._guard_ttl = _milliseconds(guard_ttl)
+        self._ttl = max(1, _milliseconds(ttl))
+        self._lease = _milliseconds(lease)
         self._timeout = timeout
         self._identities = Identities(self._servers.identity_lasts)
+        # Waiting for a free connection is no failure of the server.
+        self._connections = asyncio.Semaphore(self._servers.connections)
         self.breaker = breaker or Breaker()
 
-    def within(self, seconds: float) -> Self:
-        """Return this hot tier with another timeout."""
-        twin = copy.copy(self)
-        twin._timeout = seconds
-        return twin
-
-    async def read(self, session_id: UUID) -> Copy | None:
-        """Return a session's copy, if one was published by this server."""
+    async def read(self, session_id: UUID, tenant_id: UUID | None = None) -> Copy | None:
+        """Return a session's copy, if this server published it and it is this tenant's, or of any tenant if None."""
+        key = _copy_key(session_id)
 
         async def get(connection: Connection) -> Copy | None:
-            # GETEX without options reads, but counts as a write: replicas refuse it, and so do primaries that have too
-            # few replicas.
-            return self._published(connection, await connection.execute("GETEX", _key(session_id)))
+            if tenant_id is None:
+                # GETEX without options reads, but counts as a write: replicas refuse it, and so do primaries that have
+                # too few replicas.
+                value = await connection.execute("GETEX", key)
+            else:
+                value = await connection.run(_script("read"), key, str(tenant_id))
+            try:
+                return self._published(connection, value)
+            except (ValueError, OverflowError, Unreadable) as error:
+                self._count_garbage(type(error).__name__)
+                await connection.run(_script("evict"), key, "")
+                return None
 
-        return await self._attempt(session_id, get, None)
+        return await self._attempt(key, get, None)
 
-    async def place_guard(self, session_id: UUID, token: str, *, writing: bool) -> Copy | bool:
-        """Place a guard on a session; return whether it is placed, or, unless writing, the copy that is there."""
-
-        async def place(connection: Connection) -> Copy | bool:
-            arguments = _key(session_id), token, self._identities.last(connection), self._guard_ttl
-            value = await connection.run(_script("place_guard"), *arguments, "write" if writing else "read")
-            if not value:
-                return True
-            found = self._published(connection, value)
-            if found is None:
-                await connection.run(_script("place_guard"), *arguments, "write")
-            return found or True
-
-        return await self._attempt(session_id, place, False)
-
-    async def release_guard(
-        self, session_id: UUID, token: str, revision: int, session: Session | None = None, generation: int = 0
-    ) -> bool:
-        """Release a guard, report a revision, and publish a copy unless a higher revision was reported.
+    async def guard_write(self, guard: Guard, *, expected: int) -> bool:
+        """Place a token before a write of the running call, and remove the copy; return whether it is placed.
 
         Args:
-            session_id: the session.
-            token: of the guard.
+            guard: the token.
+            expected: the revision that the write is applied on, or `ANY_REVISION`.
+        """
+        seconds = min(max(0.0, _seconds_left()), _LONGEST)
+        lifetime = _milliseconds(timedelta(seconds=seconds) + PUBLISH_WITHIN + _MARGIN)
+        return await self._place(guard, lifetime, expected, 0)
+
+    async def guard_load(self, guard: Guard, *, generation: int) -> bool:
+        """Place a token before a load; return whether it is placed.
+
+        It is not where a valid copy is, or a token of another, who publishes one.
+
+        Args:
+            guard: the token.
+            generation: of the tenant; copies of an earlier one are invalid.
+        """
+        return await self._place(guard, _milliseconds(PUBLISH_WITHIN), _LOADING, generation)
+
+    async def _place(self, guard: Guard, lifetime: int, expected: int, generation: int) -> bool:
+        async def place(connection: Connection) -> bool:
+            server = self._identities.last(connection)
+            arguments = str(guard.tenant_id), guard.token, server, lifetime, expected, self._ttl, generation
+            return bool(await connection.run(_script("place_guard"), guard.keys, *arguments))
+
+        with _nothing_applied():
+            return await self._attempt(guard.keys[0], place, False)
+
+    async def release(
+        self, guard: Guard, revision: int, session: Session | None = None, generation: int = 0
+    ) -> bool | None:
+        """Release a token, report a revision, and publish a copy unless a higher revision was reported.
+
+        Args:
+            guard: the token.
             revision: the revision that was read or written; 0 for none, -1 if the session is deleted.
             session: the session to publish.
             generation: the tenant's generation, not newer than the session.
 
         Returns:
-            Whether the revision was reported; the copy may be published or not.
+            Whether the copy was published; None if the revision could not be reported.
         """
 
         async def release(connection: Connection) -> bool:
             server = self._identities.last(connection)
             value = b"" if session is None else _value(session, server, generation)
-            await connection.run(_script("release_guard"), _key(session_id), token, server, revision, value, self._ttl)
-            return True
+            times = _milliseconds(PUBLISH_WITHIN), self._ttl, self._lease, self._ttl
+            arguments = str(guard.tenant_id), guard.token, server, revision, value, *times
+            return bool(await connection.run(_script("release_guard"), guard.keys, *arguments))
 
-        return await self._attempt(session_id, release, False)
+        return await self._attempt(guard.keys[0], release, None)
 
     async def evict(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
+        key = _copy_key(session_id)
 
         async def evict(connection: Connection) -> bool:
-            return bool(await connection.run(_script("evict"), _key(session_id), str(tenant_id or "")))
+            return bool(await connection.run(_script("evict"), key, str(tenant_id or "")))
 
-        return await self._attempt(session_id, evict, False)
+        return await self._attempt(key, evict, False)
 
-    async def _attempt(self, session_id: UUID, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
+    async def _attempt(self, key: str, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
         async def identified(connection: Connection) -> T:
             await self._identities.check(connection)
             return await work(connection)
 
-        if not self.breaker.try_it():
+        if self.breaker.skips():
             return otherwise
+        attempt, left = None, _seconds_left()
         try:
-            async with asyncio.timeout(self._timeout):
-                result = await self._servers.on(_key(session_id), identified)
+            async with Timeout(_SHARE_WHEN_LATE * left) as timeout, self._connections:
+                attempt = self.breaker.attempt()
+                if attempt is None:
+                    return otherwise
+                timeout.expect_answer_within(min(self._timeout, _SHARE * left))
+                result = await self._servers.on(key, identified)
         except Exception as error:  # noqa: BLE001  (the system of record answers instead)
-            what = (isinstance(error, StoreError) and error.code) or type(error).__name__
-            if what != "WRONGTYPE":
-                self.breaker.failed()
-                _log.warning("hot tier failed: %s", what, extra={"store": "session", "code": "hot"})
+            code = (isinstance(error, StoreError) and error.code) or type(error).__name__
+            if code == "WRONGTYPE":
+                self._count_garbage(code)
                 return otherwise
-            self._count_garbage(what)
-            result = otherwise
-        self.breaker.succeeded()
-        return result
+            self.breaker.failures += 1
+            _log.warning("hot tier failed: %s", code, extra={"store": "session", "code": "hot"})
+            # While a slot moves key by key, it takes no scripts of two keys; other slots do.
+            if attempt is not None and code != "TRYAGAIN":
+                attempt.failed()
+            return otherwise
+        else:
+            attempt.succeeded()
+            return result
+        finally:
+            if attempt is not None:
+                attempt.ended()
 
     def _published(self, connection: Connection, value: bytes | None) -> Copy | None:
-        """Return the copy in a value, if it was published under the server's present identity."""
+        """Return the copy in a value, if it was published under the server's present identity.
+
+        Raises:
+            ValueError: it cannot be read.
+            OverflowError: likewise.
+            Unreadable: likewise.
+        """
         if value is None or not value.startswith(b"C|"):
             return None
-        try:
-            found = _copy(value)
-        except (ValueError, OverflowError, Unreadable) as error:
-            self._count_garbage(type(error).__name__)
-            return None
+        found = _copy(value)
         is_valid = self._identities.is_fresh(connection) and found.server == self._identities.last(connection)
         return found if is_valid else None
 
     def _count_garbage(self, what: str) -> None:
-        """Count a value that no store wrote: a miss, which the next guard replaces."""
-        self.breaker.failed(in_a_row=False)
+        """Count a value that no store wrote: a miss."""
+        self.breaker.failures += 1
         _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
 
 
@@ -189,9 +267,30 @@ def _value(session: Session, server: str, generation: int) -> bytes:
     return line.encode() + codec.payload(session)
 
 
-def _key(session_id: UUID) -> str:
+def _copy_key(session_id: UUID) -> str:
     return f"{keys.bucket(session_id)}copy:{session_id}"
 
 
+def _guard_key(tenant_id: UUID, session_id: UUID) -> str:
+    return f"{keys.bucket(session_id)}guard:{tenant_id}:{session_id}"
+
+
+@contextmanager
+def _nothing_applied() -> Iterator[None]:
+    """Run a block whose commands apply nothing of the running call: they do not mark it as sent."""
+    call = running.get()
+    token = running.set(None if call is None else replace(call))
+    try:
+        yield
+    finally:
+        running.reset(token)
+
+
+def _seconds_left() -> float:
+    """Return what is left of the running call's deadline."""
+    call = running.get()
+    return math.inf if call is None else call.deadline - asyncio.get_running_loop().time()
+
+
 def _milliseconds(span: timedelta) -> int:
-    return max(1, round(span.total_seconds() * 1_000))
+    return round(span.total_seconds() * 1_000)

@@ -12,8 +12,14 @@ class SystemOfRecord(Protocol):
     """A persistent session store that also holds, per tenant, the generation of the copies of its sessions.
 
     A copy is valid in the generation in which it was loaded. A write without a guard increments the generation in the
-    same transaction, and so invalidates the copies of the previous revision. All methods run inside calls of the tiered
-    store; lists, searches and locks are those of `SessionStore`.
+    same transaction, and so invalidates the copies of the previous revision.
+
+    All methods run inside a call of the tiered store, or inside one on its behalf, and are cancelled at its deadline
+    (`convostore.call.call.current_call().deadline`). Lists, searches and locks are those of `SessionStore`.
+
+    A cancelled or failed write may be applied later, but must not begin to commit after its call's deadline, by the
+    server's clock. Copies rely on that with a second's margin. What a server that was frozen commits later nevertheless
+    they are behind of by at most `hot_lease`.
     """
 
     def within(self, seconds: float) -> Self:
@@ -26,11 +32,19 @@ class SystemOfRecord(Protocol):
         """Save a session as `SessionStore.save` does; `invalidate_copies` in the same transaction if asked to.
 
         Raises:
-            ConflictError: as `SessionStore.save`.
+            ConflictError: as `SessionStore.save`; `current_revision` is what the table holds, None for no session.
+            StoreError: with `outcome` `"not_applied"` only if the write never will be.
         """
 
-    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> UUID | None:
-        """Delete a session and return its tenant, or None; `invalidate_copies` in the same transaction if asked to."""
+    async def remove(self, session_id: UUID, tenant_id: UUID, *, invalidate_copies: bool) -> bool:
+        """Delete a tenant's session and return whether it was there; `invalidate_copies` in the same transaction.
+
+        Raises:
+            StoreError: with `outcome` `"not_applied"` only if the session never will be deleted by this call.
+        """
+
+    async def tenant_of(self, session_id: UUID) -> UUID | None:
+        """Return the tenant that holds a session, or None."""
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
         """Delete up to `limit` sessions that are older than the store keeps; return their tenants and ids."""

@@ -5,56 +5,77 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Generic, TypeVar
 
+from convostore.call.call import current_call, running
 from convostore.errors import StoreError
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 
+@dataclass(eq=False)
+class _Execution(Generic[T]):
+    """An execution, and the deadlines of the calls that wait for it."""
+
+    deadlines: list[float] = field(default_factory=list)
+    task: asyncio.Task[T] = field(init=False)
+
+
 class SingleFlight(Generic[K, T]):
     """Single-flight per key: one running execution and at most one queued.
 
     A caller that arrives while an execution runs joins the queued one, because the running one may have read state
-    older than the call.
+    older than the call. An execution has the latest deadline of the calls that wait for it when it starts, and is
+    cancelled when the last of them has left.
 
     Args:
-        timeout: how long an execution may take, in seconds; a caller may stop waiting earlier.
         patience: how long, in seconds, a running execution holds up the queued one.
     """
 
-    def __init__(self, timeout: float, *, patience: float = 0.5) -> None:
-        self._timeout = timeout
+    def __init__(self, *, patience: float = 0.5) -> None:
         self._patience = patience
-        self._running: dict[K, asyncio.Task[T]] = {}
-        self._queued: dict[K, asyncio.Task[T]] = {}
+        self._running: dict[K, _Execution[T]] = {}
+        self._queued: dict[K, _Execution[T]] = {}
 
     async def run(self, key: K, work: Callable[[], Awaitable[T]]) -> T:
         """Return the result of the key's queued execution; queue this work if there is none."""
-        task = self._queued.get(key)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._execute(key, work, after=self._running.get(key)))
-            self._queued[key] = task
-            task.add_done_callback(partial(self._ended, key))
+        execution, deadline = self._queued.get(key), current_call().deadline
+        if execution is None:
+            execution = self._queued[key] = _Execution()
+            executing = self._execute(key, execution, work, after=self._running.get(key))
+            execution.task = asyncio.get_running_loop().create_task(executing)
+            execution.task.add_done_callback(partial(self._ended, key, execution))
+        execution.deadlines.append(deadline)
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(execution.task)
         except StoreError as error:
-            # The boundary of each call writes its own operation and outcome into its error.
+            # Each call writes its own operation and outcome into its error.
             raise copy.copy(error) from error
+        finally:
+            execution.deadlines.remove(deadline)
+            if not execution.deadlines:
+                self._forget(key, execution)
+                execution.task.cancel()
 
-    async def _execute(self, key: K, work: Callable[[], Awaitable[T]], *, after: asyncio.Task[T] | None) -> T:
+    async def _execute(
+        self, key: K, execution: _Execution[T], work: Callable[[], Awaitable[T]], *, after: _Execution[T] | None
+    ) -> T:
         if after is not None:
-            await asyncio.wait({after}, timeout=self._patience)
+            await asyncio.wait({after.task}, timeout=self._patience)
         self._running[key] = self._queued.pop(key)
-        async with asyncio.timeout(self._timeout):
-            return await work()
+        running.set(replace(current_call(), deadline=max(execution.deadlines)))
+        return await work()
 
-    def _ended(self, key: K, task: asyncio.Task[T]) -> None:
-        for tasks in (self._running, self._queued):
-            if tasks.get(key) is task:
-                del tasks[key]
+    def _ended(self, key: K, execution: _Execution[T], task: asyncio.Task[T]) -> None:
+        self._forget(key, execution)
         if not task.cancelled():
             # Retrieves an exception that no caller waits for any more, or asyncio would log it.
             task.exception()
+
+    def _forget(self, key: K, execution: _Execution[T]) -> None:
+        for executions in (self._running, self._queued):
+            if executions.get(key) is execution:
+                del executions[key]

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
@@ -19,20 +19,16 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
-from convostore.tiered.copies import Copy, HotCopies
+from convostore.tiered.copies import ANY_REVISION, DELETED, Copy, Guard, HotCopies
 from convostore.tiered.leases import Leases
+from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
 
 HOT_LEASE = timedelta(seconds=2)
 """How long a process reuses a tenant's generation before it asks for it again."""
 
-_DELETED = -1
-"""The revision to report of a session that is not there."""
-
 _HOT_TIMEOUT = 0.25
-_HOT_SHARE = 0.1
-"""The share of a call's deadline that one call of the hot tier may take."""
 
 
 class TieredSessionStore(SessionStore):
@@ -42,8 +38,10 @@ class TieredSessionStore(SessionStore):
         hot: from `redis.create_client`, or any asyncio client of redis-py; the store never closes it.
         persistent: the system of record, which also answers lists, searches and channel lookups.
         hot_ttl: how long after its last save or load a copy expires.
-        hot_lease: how long after a save that could not place its guard other processes may read the previous revision.
-        hot_timeout: how long a call waits for the hot tier at a time, in seconds; at most a tenth of its deadline.
+        hot_lease: how long other processes may read the previous revision after a save that could not place its guard,
+            or that was applied after its outcome had been given up as unknown.
+        hot_timeout: how long a call waits for the hot tier at a time, in seconds; at most a tenth of what is left of
+            its deadline.
         timeout: the deadline of a call, in seconds.
         monotonic: the monotonic clock, in seconds, of `hot_lease` and of the circuit breaker.
     """
@@ -63,19 +61,14 @@ class TieredSessionStore(SessionStore):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(timeout=timeout)
-        self._hot_timeout = hot_timeout
-        self._hot = HotCopies(
-            hot,
-            ttl=hot_ttl,
-            guard_ttl=timedelta(seconds=2 * timeout),
-            timeout=min(hot_timeout, _HOT_SHARE * timeout),
-            breaker=Breaker(clock=monotonic),
-        )
+        breaker = Breaker(clock=monotonic)
+        self._hot = HotCopies(hot, ttl=hot_ttl, lease=hot_lease, timeout=hot_timeout, breaker=breaker)
         self._record = persistent
         self._monotonic = monotonic
         self._generations: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
-        self._loads: SingleFlight[UUID, Session | None] = SingleFlight(timeout)
-        self._asking: SingleFlight[UUID, int] = SingleFlight(timeout)
+        self._loads: SingleFlight[tuple[UUID, UUID | None], tuple[Session, int] | None] = SingleFlight()
+        self._asking: SingleFlight[UUID, int] = SingleFlight()
+        self._promotions = Promotions(self._hot, self._load)
 
     @property
     def hot_failures(self) -> int:
@@ -84,54 +77,62 @@ class TieredSessionStore(SessionStore):
 
     def within(self, seconds: float) -> Self:
         twin = super().within(seconds)
-        twin._hot = self._hot.within(min(self._hot_timeout, _HOT_SHARE * seconds))
+        twin._record = self._record.within(seconds)
         return twin
 
+    async def aclose(self) -> None:
+        """Stop promotions that go on in the background."""
+        await self._promotions.background.stop()
+
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
-        copy = await self._hot.read(session_id)
+        copy = await self._hot.read(session_id, tenant_id)
         if copy is not None and await self._is_valid(copy):
-            return copy.session if tenant_id in (None, copy.session.tenant_id) else None
-        session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
-        if session is None or tenant_id not in (None, session.tenant_id):
+            return copy.session
+        found = await self._load_once(session_id, tenant_id)
+        if found is None:
             return None
+        session, generation = found
+        self._promotions.start(session, generation)
         return session.model_copy(deep=True)
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        session_id, tenant_id, token = session.session_id, session.tenant_id, current_call().write_id.hex
-        generation = await self._generation_of(tenant_id)
-        guarded = bool(await self._hot.place_guard(session_id, token, writing=True))
+        guard = Guard(session.session_id, session.tenant_id, current_call().write_id.hex)
+        generation = await self._generation_of(guard.tenant_id)
+        guarded = await self._hot.guard_write(guard, expected=ANY_REVISION if overwrite else session.revision)
         try:
             await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=not guarded)
         except ConflictError as conflict:
             if guarded:
-                await self._release(session_id, tenant_id, token, conflict.current_revision or _DELETED)
+                await self._report(guard, conflict.current_revision or DELETED)
             raise
         except StoreError as error:
-            await self._release_unless_unknown(session_id, token, error)
+            await self._release_unless_unknown(guard, error)
             raise
         finally:
             if not guarded:
                 # This process reads its own unguarded write at once.
-                self._generations.forget(tenant_id)
+                self._generations.forget(guard.tenant_id)
         if guarded:
-            await self._release(session_id, tenant_id, token, session.revision, session, generation)
-        return session_id
+            await self._report(guard, session.revision, session, generation)
+        return session.session_id
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        token = current_call().write_id.hex
-        guarded = bool(await self._hot.place_guard(session_id, token, writing=True))
+        holder = tenant_id or await self._record.tenant_of(session_id)
+        if holder is None:
+            return False
+        guard = Guard(session_id, holder, current_call().write_id.hex)
+        guarded = await self._hot.guard_write(guard, expected=ANY_REVISION)
         try:
-            holder = await self._record.remove(session_id, tenant_id, invalidate_copies=not guarded)
+            deleted = await self._record.remove(session_id, holder, invalidate_copies=not guarded)
         except StoreError as error:
-            await self._release_unless_unknown(session_id, token, error)
+            await self._release_unless_unknown(guard, error)
             raise
-        if guarded and holder is not None:
-            await self._release(session_id, holder, token, _DELETED)
-        elif guarded:
-            await self._hot.release_guard(session_id, token, _DELETED)
-        elif holder is not None:
-            self._generations.forget(holder)
-        return holder is not None
+        finally:
+            if not guarded:
+                self._generations.forget(holder)
+        if guarded:
+            await self._report(guard, DELETED)
+        return deleted
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
         return await self._record.get_by_channel(tenant_id, channel, user_channel_id)
@@ -176,24 +177,22 @@ class TieredSessionStore(SessionStore):
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
-        removed, token = await self._record.remove_old(limit), uuid4().hex
+        removed = await self._record.remove_old(limit)
         unreported = {
             tenant_id
             for tenant_id, session_id in removed
-            if not await self._hot.release_guard(session_id, token, _DELETED)
+            if await self._hot.release(Guard(session_id, tenant_id, ""), DELETED) is None
         }
         for tenant_id in unreported:
             await self._invalidate(tenant_id)
         return Swept(demoted=0, deleted=len(removed))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        copy = await self._hot.read(session_id)
+        copy = await self._hot.read(session_id, tenant_id)
         if copy is not None and await self._is_valid(copy):
             return False
-        session = await self._loads.run(session_id, lambda: self._load(session_id, outdated=copy is not None))
-        if session is None or tenant_id not in (None, session.tenant_id):
-            return False
-        return await self._hot.read(session_id) is not None
+        found = await self._load_once(session_id, tenant_id)
+        return found is not None and await self._promotions.promote(*found)
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self._hot.evict(session_id, tenant_id)
@@ -218,48 +217,28 @@ class TieredSessionStore(SessionStore):
         self._generations.note(tenant_id, generation, asked_at)
         return generation
 
-    async def _load(self, session_id: UUID, *, outdated: bool) -> Session | None:
-        """Read the system of record under a guard and publish a copy, in place of one that is known to be outdated."""
-        token = uuid4().hex
-        guarded = await self._hot.place_guard(session_id, token, writing=outdated)
-        if isinstance(guarded, Copy):
-            if await self._is_valid(guarded):
-                return guarded.session
-            guarded = await self._hot.place_guard(session_id, token, writing=True)
-        asked_at = self._monotonic()
-        try:
-            found = await self._record.load(session_id)
-        except Exception:
-            if guarded:
-                await self._hot.release_guard(session_id, token, 0)
-            raise
-        if found is None:
-            if guarded:
-                await self._hot.release_guard(session_id, token, _DELETED)
-            return None
-        session, generation = found
-        self._generations.note(session.tenant_id, generation, asked_at)
-        if guarded:
-            await self._release(session_id, session.tenant_id, token, session.revision, session, generation)
-        return session
+    async def _load_once(self, session_id: UUID, tenant_id: UUID | None) -> tuple[Session, int] | None:
+        """Load a session, once for all that ask for it before the load begins."""
+        return await self._loads.run((session_id, tenant_id), lambda: self._load(session_id, tenant_id))
 
-    async def _release_unless_unknown(self, session_id: UUID, token: str, error: StoreError) -> None:
+    async def _load(self, session_id: UUID, tenant_id: UUID | None) -> tuple[Session, int] | None:
+        """Return a session and its tenant's generation from the system of record."""
+        asked_at = self._monotonic()
+        found = await self._record.load(session_id, tenant_id)
+        if found is not None:
+            session, generation = found
+            self._generations.note(session.tenant_id, generation, asked_at)
+        return found
+
+    async def _release_unless_unknown(self, guard: Guard, error: StoreError) -> None:
         """Release the guard of a write that failed; if its outcome is unknown, the guard stays until it expires."""
         if error.outcome == "not_applied":
-            await self._hot.release_guard(session_id, token, 0)
+            await self._hot.release(guard, 0)
 
-    async def _release(
-        self,
-        session_id: UUID,
-        tenant_id: UUID,
-        token: str,
-        revision: int,
-        copy: Session | None = None,
-        generation: int = 0,
-    ) -> None:
+    async def _report(self, guard: Guard, revision: int, copy: Session | None = None, generation: int = 0) -> None:
         """Release a guard before the call returns; if that fails, invalidate the tenant's copies."""
-        if not await self._hot.release_guard(session_id, token, revision, copy, generation):
-            await self._invalidate(tenant_id)
+        if await self._hot.release(guard, revision, copy, generation) is None:
+            await self._invalidate(guard.tenant_id)
 
     async def _invalidate(self, tenant_id: UUID) -> None:
         try:

@@ -16,6 +16,10 @@ SELECT {{columns of session}}, coalesce((
 FROM convostore.session AS t
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
 
+-- name: tenant_of_session
+-- The tenant that holds the session with this id.
+SELECT convostore.session_tenant(:session_id)
+
 -- name: generation_of_copies
 -- The generation of a tenant's hot copies; copies of earlier generations are invalid.
 SELECT e.generation FROM convostore.copy_generation AS e WHERE {{bind_tenant}} AND e.tenant_id = :tenant_id

@@ -1,8 +1,8 @@
-#!lua
+#!lua flags=allow-oom
 -- Evict a session's hot copy; guards stay.
 --
--- KEYS[1]  the copy or the guards, as in place_guard.lua
--- ARGV[1]  tenant whose session it must be, or ""
+-- KEYS[1]  the copy: C|revision|tenant|…
+-- ARGV[1]  the tenant whose session it must be, or "" for any
 --
 -- Returns 1 if there was a copy, else 0.
 
