@@ -68,6 +68,10 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
         row = await connection.fetchrow(_CHECK, _milliseconds(patience), *_VALUES.values())
     except asyncpg.DataError as error:
         raise ValidationError(f"pool: its connections have codecs of their own; {_OWN_POOL}") from error
+    for number, (kind, value) in enumerate(_VALUES.items(), 2):
+        found = row[f"value_{number}"]
+        if found != value or not isinstance(found, type(value)) or (kind == "jsonb" and row["json_type"] != "object"):
+            raise ValidationError(f"pool: its connections have a codec of their own for {kind}; {_OWN_POOL}")
     if row["unsafe"]:
         raise ValidationError(
             "pool: its role is above row-level security; let its connections run as "
@@ -79,10 +83,6 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
         raise ValidationError(f"pool: the database is encoded as {row['encoding']}; create one with ENCODING 'UTF8'")
     if not row["folds_case"]:
         raise ValidationError("pool: LC_CTYPE of the database is C; create one with a UTF-8 locale such as C.UTF-8")
-    for number, (kind, value) in enumerate(_VALUES.items(), 2):
-        found = row[f"value_{number}"]
-        if found != value or not isinstance(found, type(value)) or (kind == "jsonb" and row["json_type"] != "object"):
-            raise ValidationError(f"pool: its connections have a codec of their own for {kind}; {_OWN_POOL}")
     await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
     server_time: datetime = row["server_time"]
     return server_time

@@ -39,7 +39,8 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
         timeout: how long to wait in all, in seconds.
 
     Raises:
-        ValidationError: the user may not do this, the server lacks pgvector, or a newer release migrated the database.
+        ValidationError: the user may not do this, the server lacks pgvector, the database is not in UTF-8, or a newer
+            release migrated it.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -121,6 +122,8 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
 
 async def _bootstrap(connection: Any) -> None:
+    if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
+        raise ValidationError(f"postgres_url: the database is encoded as {encoding}; create one with ENCODING 'UTF8'")
     text = files(__name__).joinpath("bootstrap.sql").read_text("utf-8")
     for statement in statements(text):
         await connection.execute(statement)
