@@ -75,8 +75,6 @@ async def test_a_database_that_cannot_hold_or_fold_every_letter_is_refused(
         try:
             dsn = dsn_of(engines.postgres_dsn, database=name)
             with pytest.raises(ValidationError, match=said):
-                await migrate(dsn)
-                async with await create_pool(dsn) as pool:
-                    await PostgresConfigStore(pool).save_agent(make_agent(uuid4()))
+                await use(dsn)
         finally:
             await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
