@@ -140,6 +140,19 @@ async def test_an_embedding_beside_has_what_an_episode_is_filtered_by(admin: Any
 
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
+async def test_lists_are_ordered_by_code_point_whatever_the_collation_of_the_database(
+    admin: Any, declaration: Declaration[Any]
+) -> None:
+    rows = await admin.fetch(
+        "SELECT a.attname FROM pg_attribute AS a JOIN pg_collation AS c ON c.oid = a.attcollation "
+        "WHERE a.attrelid = $1::regclass AND a.attname = ANY ($2) AND c.collname <> 'C'",
+        f'convostore."{declaration.name}"',
+        [column.removeprefix("-") for column in declaration.position()],
+    )
+    assert [name for (name,) in rows] == []
+
+
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.name)
 async def test_the_primary_key_is_the_tenant_and_the_declared_key(admin: Any, declaration: Declaration[Any]) -> None:
     primary = (await indexes_of(admin, declaration.name))[f"{declaration.name}_pkey"]
     assert primary["columns"] == ["tenant_id", *declaration.key]
