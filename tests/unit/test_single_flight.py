@@ -68,6 +68,34 @@ async def test_callers_that_arrive_during_an_execution_share_the_next_one() -> N
     assert await asyncio.gather(*first, *later, last) == [1] * 3 + [2] * 5 + [3]
 
 
+async def test_every_caller_has_a_result_of_its_own_and_the_last_needs_no_copy() -> None:
+    copies: list[list[int]] = []
+
+    def copied(result: list[int]) -> list[int]:
+        copies.append(result.copy())
+        return copies[-1]
+
+    async def work() -> list[int]:
+        return [1]
+
+    async def change() -> int:
+        found = await shared.run("key", work)
+        assert found == [1]
+        found.append(2)
+        return len(found)
+
+    shared = SingleFlight[str, list[int]](copied=copied)
+    assert await called(change()) == 2
+    assert copies == []
+    callers = [called(change()) for _ in range(4)]
+    await asyncio.sleep(0)
+    callers[1].cancel()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(results.pop(1), asyncio.CancelledError)
+    assert results == [2, 2, 2]
+    assert copies == [[1, 2], [1, 2]]
+
+
 async def test_keys_are_independent() -> None:
     shared, work = SingleFlight[str, int](), Work()
     waiting = called(shared.run("one", work))

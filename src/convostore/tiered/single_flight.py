@@ -33,10 +33,12 @@ class SingleFlight(Generic[K, T]):
 
     Args:
         patience: how long, in seconds, a running execution holds up the queued one.
+        copied: copies a result, so that each caller has its own; by default all have the same.
     """
 
-    def __init__(self, *, patience: float = 0.5) -> None:
+    def __init__(self, *, patience: float = 0.5, copied: Callable[[T], T] = lambda result: result) -> None:
         self._patience = patience
+        self._copied = copied
         self._running: dict[K, _Execution[T]] = {}
         self._queued: dict[K, _Execution[T]] = {}
 
@@ -50,7 +52,7 @@ class SingleFlight(Generic[K, T]):
             execution.task.add_done_callback(partial(self._ended, key, execution))
         execution.deadlines.append(deadline)
         try:
-            return await asyncio.shield(execution.task)
+            result = await asyncio.shield(execution.task)
         except StoreError as error:
             # Each call writes its own operation and outcome into its error.
             raise copy.copy(error) from error
@@ -59,6 +61,8 @@ class SingleFlight(Generic[K, T]):
             if not execution.deadlines:
                 self._forget(key, execution)
                 execution.task.cancel()
+        # The last one, often the only one, takes the result itself: all others have their copies by then.
+        return self._copied(result) if execution.deadlines else result
 
     async def _execute(
         self, key: K, execution: _Execution[T], work: Callable[[], Awaitable[T]], *, after: _Execution[T] | None

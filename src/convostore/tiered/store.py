@@ -14,6 +14,7 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
+from convostore.domain.declarations import SESSION
 from convostore.domain.sessions import HOT_TTL, check_unbound
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
@@ -66,7 +67,7 @@ class TieredSessionStore(SessionStore):
         self._record = persistent
         self._monotonic = monotonic
         self._generations: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
-        self._loads: SingleFlight[tuple[UUID, UUID | None], tuple[Session, int] | None] = SingleFlight()
+        self._loads: SingleFlight[tuple[UUID, UUID | None], tuple[Session, int] | None] = SingleFlight(copied=_copied)
         self._asking: SingleFlight[UUID, int] = SingleFlight()
         self._promotions = Promotions(self._hot, self._load)
 
@@ -93,7 +94,7 @@ class TieredSessionStore(SessionStore):
             return None
         session, generation = found
         self._promotions.start(session, generation)
-        return session.model_copy(deep=True)
+        return session
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
         guard = Guard(session.session_id, session.tenant_id, current_call().write_id.hex)
@@ -249,3 +250,11 @@ class TieredSessionStore(SessionStore):
             raise
         finally:
             self._generations.forget(tenant_id)
+
+
+def _copied(found: tuple[Session, int] | None) -> tuple[Session, int] | None:
+    if found is None:
+        return None
+    session, generation = found
+    # In a quarter of the time of a deep copy.
+    return SESSION.codec.from_document(SESSION.codec.to_document(session), session.session_id), generation
