@@ -65,6 +65,12 @@ async def test_a_codec_that_changes_nothing_is_welcome_and_stays(engines: Embedd
             assert await connection.fetchval("SELECT $1::json", {"b": 2}) == {"b": 2}
 
 
+async def use(dsn: str) -> None:
+    await migrate(dsn)
+    async with await create_pool(dsn) as pool:
+        await PostgresConfigStore(pool).save_agent(make_agent(uuid4()))
+
+
 @pytest.mark.parametrize(("options", "said"), [("ENCODING 'LATIN1' LOCALE 'C'", "LATIN1"), ("LOCALE 'C'", "LC_CTYPE")])
 async def test_a_database_that_cannot_hold_or_fold_every_letter_is_refused(
     engines: Embedded, options: str, said: str
