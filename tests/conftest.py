@@ -14,8 +14,8 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
-SLOW_FIXTURES = frozenset({"area", "cluster", "filled", "indexed", "postgres16", "service"})
-"""Servers besides the pair that all tests share, and tables of thousands of rows."""
+SLOW_FIXTURES = frozenset({"area", "cluster", "empty", "filled", "indexed", "postgres16", "service"})
+"""Servers besides the pair that all tests share, databases to migrate, and tables of thousands of rows."""
 
 
 @pytest.hookimpl(tryfirst=True)

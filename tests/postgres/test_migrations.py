@@ -76,7 +76,6 @@ async def test_migrating_to_the_version_that_is_there_changes_nothing(empty: str
     assert await snapshot(empty) == before
 
 
-@pytest.mark.slow
 async def test_eight_migrations_at_once_end_in_one_whole_schema(server: Embedded, empty: str) -> None:
     await asyncio.gather(*(migrate(empty) for _ in range(8)))
     async with fresh_database(server.postgres_dsn) as other:
@@ -84,7 +83,6 @@ async def test_eight_migrations_at_once_end_in_one_whole_schema(server: Embedded
         assert await snapshot(empty) == await snapshot(other)
 
 
-@pytest.mark.slow
 async def test_two_databases_of_one_server_can_be_migrated_at_once(server: Embedded, empty: str) -> None:
     async with fresh_database(server.postgres_dsn) as other:
         await asyncio.gather(migrate(empty), migrate(other))

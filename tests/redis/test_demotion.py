@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from redis.asyncio import Redis
 
 from convostore.models import Session
@@ -36,6 +37,7 @@ async def memory_of(client: Redis, sessions: Iterable[Session]) -> int:
     return int(sum(await pipeline.execute()))
 
 
+@pytest.mark.slow
 async def test_a_sweeper_demotes_idle_sessions_which_are_smaller_and_read_back_unchanged(client: Redis) -> None:
     ahead = timedelta()
     store = RedisSessionStore(client, hot_ttl=HOT_TTL, clock=lambda: now() + ahead, timeout=60)
