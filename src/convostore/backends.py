@@ -31,9 +31,9 @@ from convostore.domain.declarations import (
     SESSION,
     TURN,
 )
-from convostore.domain.profiles import Change, Merge, StoredProfile, identity_key
+from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import (
-    StoredRevision,
+    RevisionState,
     check_distinct,
     check_save,
     deduplicated,
@@ -77,18 +77,18 @@ __all__ = [
     "Codec",
     "Declaration",
     "Filter",
+    "LoadedProfile",
     "Meaning",
     "Merge",
     "Model",
     "NotEnded",
     "RecordType",
+    "RevisionState",
     "Row",
     "RowConfigStore",
     "RowTable",
     "Started",
     "Store",
-    "StoredProfile",
-    "StoredRevision",
     "Table",
     "TableConfigStore",
     "TableMemoryStore",

@@ -42,14 +42,14 @@ BACKENDS = {
     # Tables and models in them.
     *("NotEnded", "Row", "RowTable", "Started", "Table", "Where", "Window", "valid_at"),
     *("Codec", "Unreadable", "plain_value", "readable"),
-    *("StoredRevision", "check_distinct", "check_save", "deduplicated", "key_conflict", "managed_values"),
+    *("RevisionState", "check_distinct", "check_save", "deduplicated", "key_conflict", "managed_values"),
     *("same_content", "set_managed", "unique_conflict"),
     # Stores, and the rules of each.
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
     *("FUSED", "RANK_CONSTANT", "Filter", "Meaning", "TableMemoryStore", "Words"),
     *("BodyAuditStore", "check_retention", "digest_of", "month_of", "next_month", "next_record", "record_id_conflict"),
     "turn_number_conflict",
-    *("BaseProfileStore", "Change", "Merge", "StoredProfile", "identity_key"),
+    *("BaseProfileStore", "Change", "Merge", "LoadedProfile", "identity_key"),
     *("check_scope_filter", "check_unbound", "fence_conflict", "in_scope", "no_such_session", "session_id_conflict"),
 }
 

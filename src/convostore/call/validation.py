@@ -39,7 +39,7 @@ Seconds = Annotated[float, Field(ge=0.1, le=3_600)]
 FencingToken = Annotated[int, Field(ge=1, lt=2**63)]
 """What a lock gave: a number that is higher for each later holder."""
 
-StoredVersion = Annotated[int, Field(ge=1, lt=2**31)]
+VersionNumber = Annotated[int, Field(ge=1, lt=2**31)]
 """A version number, counted from 1."""
 
 

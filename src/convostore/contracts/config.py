@@ -13,7 +13,7 @@ from pydantic import Field
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
 from convostore.call.store import Store
-from convostore.call.validation import Limit, Offset, Score, StoredVersion
+from convostore.call.validation import Limit, Offset, Score, VersionNumber
 from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
 from convostore.models.enums import MigrationPlanStatus, Scope
 from convostore.models.fields import Identifier, Key, UtcDatetime, Vector
@@ -275,7 +275,7 @@ class ConfigStore(Store):
 
     @abstractmethod
     async def get_archived_scenario(
-        self, tenant_id: UUID, scenario_id: UUID, version: StoredVersion
+        self, tenant_id: UUID, scenario_id: UUID, version: VersionNumber
     ) -> Scenario | None:
         """Return an archived version of a scenario as it was archived, or None."""
 
@@ -467,7 +467,7 @@ class ConfigStore(Store):
 
     @abstractmethod
     async def get_migration_plan_for_versions(
-        self, tenant_id: UUID, scenario_id: UUID, from_version: StoredVersion, to_version: StoredVersion
+        self, tenant_id: UUID, scenario_id: UUID, from_version: VersionNumber, to_version: VersionNumber
     ) -> MigrationPlan | None:
         """Return the plan in force between two versions (pending, approved or deployed), else the newest, or None."""
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.locks import locked
 from convostore.call.store import Store
-from convostore.call.validation import FencingToken, Limit, Offset, Seconds, StoredVersion
+from convostore.call.validation import FencingToken, Limit, Offset, Seconds, VersionNumber
 from convostore.models.enums import Channel, SessionStatus
 from convostore.models.fields import ChannelUserId, Identifier
 from convostore.models.migration import ScopeFilter
@@ -119,7 +119,7 @@ class SessionStore(Store):
         self,
         tenant_id: UUID,
         scenario_id: UUID,
-        scenario_version: StoredVersion,
+        scenario_version: VersionNumber,
         step_content_hash: Identifier,
         scope_filter: ScopeFilter | None = None,
         *,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from convostore.domain.profiles import Change, Merge, StoredProfile, decided, identity_key, same, superseded
+from convostore.domain.profiles import Change, LoadedProfile, Merge, decided, identity_key, same, superseded
 from convostore.domain.revisions import set_managed
 from convostore.errors import ValidationError
 from convostore.models import (
@@ -38,7 +38,7 @@ def check_mergeable(source: CustomerProfile, target: CustomerProfile) -> None:
             raise ValidationError(f"{name}: the profile is deleted")
 
 
-def merged(source: StoredProfile, target: CustomerProfile, now: datetime) -> Change:
+def merged(source: LoadedProfile, target: CustomerProfile, now: datetime) -> Change:
     """Return the change that moves everything of one living profile into another, which becomes the result.
 
     Of two fields of one name the verified one wins, then the higher confidence, then the newer, then the target's.
@@ -86,7 +86,7 @@ def merged(source: StoredProfile, target: CustomerProfile, now: datetime) -> Cha
     return change
 
 
-def unmerged(merge: Merge, source: CustomerProfile, target: StoredProfile, now: datetime) -> Change:
+def unmerged(merge: Merge, source: CustomerProfile, target: LoadedProfile, now: datetime) -> Change:
     """Return the change that undoes the newest merge into a profile; the first of its profiles is the restored one.
 
     What the source brought goes back as it was. What was written since stays with the target: a field or asset of the
@@ -100,7 +100,7 @@ def unmerged(merge: Merge, source: CustomerProfile, target: StoredProfile, now: 
     """
     restored, ours = merge.source.model_copy(deep=True), target.profile
     set_managed(restored, revision=source.revision, deleted_at=source.deleted_at)
-    brought = StoredProfile(merge.source.model_copy(deep=True), merge.past_fields, merge.past_assets)
+    brought = LoadedProfile(merge.source.model_copy(deep=True), merge.past_fields, merge.past_assets)
     wrote = merged(brought, merge.target.model_copy(deep=True), merge.merged_at)
     change = Change(undone=restored.id)
     _return_identities(change, restored, ours)
@@ -123,7 +123,7 @@ def _return_identities(change: Change, restored: CustomerProfile, ours: Customer
     change.identities = [(ours.id, place, identity) for place, identity in enumerate(ours.channel_identities)]
 
 
-def _return_fields(change: Change, merge: Merge, target: StoredProfile, wrote: dict[UUID, ProfileField]) -> None:
+def _return_fields(change: Change, merge: Merge, target: LoadedProfile, wrote: dict[UUID, ProfileField]) -> None:
     ours = target.profile
     current = {item.id: item for item in (*target.past_fields, *ours.fields.values())}
     before = [*merge.past_fields, *merge.source.fields.values()]
@@ -145,7 +145,7 @@ def _return_fields(change: Change, merge: Merge, target: StoredProfile, wrote: d
             change.fields.append((ours.id, lost))
 
 
-def _return_assets(change: Change, merge: Merge, target: StoredProfile) -> None:
+def _return_assets(change: Change, merge: Merge, target: LoadedProfile) -> None:
     ours = target.profile
     current = {item.id: item for item in (*target.past_assets, *ours.assets)}
     change.assets = [(merge.source.id, 0, item) for item in merge.past_assets]

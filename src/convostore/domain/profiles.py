@@ -31,7 +31,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 _FATE = {"status", "superseded_by_id", "superseded_at"}
 
 
-class StoredProfile(NamedTuple):
+class LoadedProfile(NamedTuple):
     """A profile as it is stored, deleted or not, with those of its past items that were asked for.
 
     Attributes:
@@ -220,7 +220,7 @@ def decided(consent: Consent) -> datetime:
     return max(consent.granted_at or _NEVER, consent.revoked_at or _NEVER)
 
 
-def traced(item_id: UUID, stored: StoredProfile) -> ItemTrace | None:
+def traced(item_id: UUID, stored: LoadedProfile) -> ItemTrace | None:
     """Return what an item was derived from and what was derived from it; None if there is no such item."""
     items = {item.id: item for item in (*stored.past_fields, *stored.profile.fields.values())}
     files = {item.id: item for item in (*stored.past_assets, *stored.profile.assets)}

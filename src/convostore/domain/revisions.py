@@ -13,8 +13,8 @@ from convostore.models.base import Model
 M = TypeVar("M", bound=Model)
 
 
-class StoredRevision(NamedTuple):
-    """What a save must know of the stored row."""
+class RevisionState(NamedTuple):
+    """The revision of a stored row, and whether the row is soft-deleted."""
 
     revision: int
     deleted: bool
@@ -46,7 +46,7 @@ def key_conflict(declaration: Declaration[Any], key: tuple[Any, ...]) -> Conflic
     return ConflictError(message, code=f"{declaration.name}_pkey")
 
 
-def check_save(declaration: Declaration[M], item: M, stored: StoredRevision | None, *, overwrite: bool) -> None:
+def check_save(declaration: Declaration[M], item: M, stored: RevisionState | None, *, overwrite: bool) -> None:
     """Check that an item may be saved where this is stored.
 
     Raises:

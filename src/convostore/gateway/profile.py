@@ -11,7 +11,7 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.contracts.profile import ProfileStore
 from convostore.domain import merging, profiles
-from convostore.domain.profiles import Change, Merge, StoredProfile
+from convostore.domain.profiles import Change, LoadedProfile, Merge
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import (
@@ -34,7 +34,7 @@ class BaseProfileStore(ProfileStore):
     @abstractmethod
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
-    ) -> dict[UUID, StoredProfile]:
+    ) -> dict[UUID, LoadedProfile]:
         """Return the profiles with these very ids, deleted and merged ones too, with their past items of these ids.
 
         None for ids means all past items.
@@ -48,7 +48,7 @@ class BaseProfileStore(ProfileStore):
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
-    ) -> StoredProfile | None:
+    ) -> LoadedProfile | None:
         """Return the profile that an id or customer id leads to in the end, deleted or not; past items as `_exact`."""
 
     @abstractmethod
@@ -131,7 +131,7 @@ class BaseProfileStore(ProfileStore):
             await _pause()
 
     async def update_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
-        def work(stored: StoredProfile) -> Change | None:
+        def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_field(stored.profile, field, stored.past_fields, self._clock())
 
         await self._change(tenant_id, profile_id, work, field.id)
@@ -162,20 +162,20 @@ class BaseProfileStore(ProfileStore):
         if supersedes == asset.id:
             raise ValidationError("supersedes: an asset cannot take its own place")
 
-        def work(stored: StoredProfile) -> Change | None:
+        def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_asset(stored.profile, asset, stored.past_assets, self._clock(), supersedes)
 
         await self._change(tenant_id, profile_id, work, asset.id, *([supersedes] if supersedes else []))
         return asset.id
 
     async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
-        def work(stored: StoredProfile) -> Change | None:
+        def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_consent(stored.profile, consent, self._clock())
 
         await self._change(tenant_id, profile_id, work)
 
     async def set_verification_level(self, tenant_id: UUID, profile_id: UUID, level: VerificationLevel) -> None:
-        def work(stored: StoredProfile) -> Change | None:
+        def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_level(stored.profile, level, self._clock())
 
         await self._change(tenant_id, profile_id, work)
@@ -187,7 +187,7 @@ class BaseProfileStore(ProfileStore):
             wanted = (channel, channel_user_id)
             return next((i for i in profile.channel_identities if profiles.identity_key(i) == wanted), None)
 
-        def work(stored: StoredProfile) -> Change | None:
+        def work(stored: LoadedProfile) -> Change | None:
             if find(stored.profile) is not None:
                 return None
             return profiles.with_identity(stored.profile, channel, channel_user_id, self._clock())
@@ -225,7 +225,7 @@ class BaseProfileStore(ProfileStore):
                     return change.profiles[0]
             await _pause()
 
-    async def _whole(self, tenant_id: UUID, profile_id: UUID) -> StoredProfile | None:
+    async def _whole(self, tenant_id: UUID, profile_id: UUID) -> LoadedProfile | None:
         """Return the living profile that an id leads to, with all its past items."""
         stored = await self._final(tenant_id, profile_id=profile_id, item_ids=None)
         return stored if stored is not None and stored.profile.deleted_at is None else None
@@ -234,7 +234,7 @@ class BaseProfileStore(ProfileStore):
         self,
         tenant_id: UUID,
         profile_id: UUID,
-        work: Callable[[StoredProfile], Change | None],
+        work: Callable[[LoadedProfile], Change | None],
         *item_ids: UUID,
     ) -> CustomerProfile:
         """Apply the change that `work` computes from a living profile; retry after concurrent writes."""
@@ -248,7 +248,7 @@ class BaseProfileStore(ProfileStore):
             await _pause()
 
 
-def _living(stored: StoredProfile | None) -> CustomerProfile | None:
+def _living(stored: LoadedProfile | None) -> CustomerProfile | None:
     return stored.profile if stored is not None and stored.profile.deleted_at is None else None
 
 

@@ -13,7 +13,7 @@ from convostore.call.call import current_call
 from convostore.domain.codec import readable
 from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.revisions import (
-    StoredRevision,
+    RevisionState,
     check_distinct,
     check_save,
     deduplicated,
@@ -235,7 +235,7 @@ class RowTable(Table[M]):
         """Return what is stored under the key of an item, if it may be saved there."""
         row = self._stored(item)
         found = row.read() if row else None
-        stored = StoredRevision(_revision(found), row.deleted_at is not None) if row and found else None
+        stored = RevisionState(_revision(found), row.deleted_at is not None) if row and found else None
         check_save(self._declaration, item, stored, overwrite=overwrite)
         self._check_parents(item)
         self.check_unique(item)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.profiles import Change, Merge, StoredProfile, identity_key
+from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
 from convostore.gateway.profile import BaseProfileStore
@@ -37,7 +37,7 @@ class Record:
     assets: dict[UUID, tuple[int, ProfileAsset]] = field(default_factory=dict)
     merges: list[Merge] = field(default_factory=list)
 
-    def stored(self, item_ids: Collection[UUID] | None = ()) -> StoredProfile:
+    def loaded(self, item_ids: Collection[UUID] | None = ()) -> LoadedProfile:
         """Return the profile as it is read, with those of its past items; None means all."""
         asked = {*self.fields, *self.assets} if item_ids is None else item_ids
         identities = [identity for _, identity in sorted(self.identities.values(), key=lambda pair: pair[0])]
@@ -49,7 +49,7 @@ class Record:
                 "assets": [asset for asset in assets if asset.status is not ItemStatus.SUPERSEDED],
             }
         )
-        return StoredProfile(
+        return LoadedProfile(
             copied(profile),
             [
                 copied(item)
@@ -122,9 +122,9 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
-    ) -> dict[UUID, StoredProfile]:
+    ) -> dict[UUID, LoadedProfile]:
         records = self._of(tenant_id)
-        return {key: records[key].stored(item_ids) for key in profile_ids if key in records}
+        return {key: records[key].loaded(item_ids) for key in profile_ids if key in records}
 
     async def _final(
         self,
@@ -133,17 +133,17 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
-    ) -> StoredProfile | None:
+    ) -> LoadedProfile | None:
         if customer_id is not None:
             records = self._of(tenant_id).values()
             holders = (r.profile.id for r in records if r.profile.customer_id == customer_id and _holds_ids(r))
             profile_id = next(holders, None)
         end = self._end(tenant_id, profile_id) if profile_id else None
-        return end.stored(item_ids) if end else None
+        return end.loaded(item_ids) if end else None
 
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
         wanted = (channel, channel_user_id)
-        return next((r.stored().profile for r in self._living(tenant_id) if wanted in r.identities), None)
+        return next((r.loaded().profile for r in self._living(tenant_id) if wanted in r.identities), None)
 
     async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
         record = self._of(tenant_id).get(profile_id)
@@ -201,7 +201,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
             raise ConflictError("profile: the id of an asset is in use", code="profile_asset_pkey")
 
     def _listed(self, tenant_id: UUID, matches: Callable[[Record], bool]) -> list[CustomerProfile]:
-        found = [record.stored().profile for record in self._living(tenant_id) if matches(record)]
+        found = [record.loaded().profile for record in self._living(tenant_id) if matches(record)]
         return sorted(found, key=lambda profile: (-_microseconds(profile.created_at), profile.id))
 
     def _of(self, tenant_id: UUID) -> dict[UUID, Record]:

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from convostore.call.call import current_call
 from convostore.domain.codec import Codec, readable
-from convostore.domain.profiles import MERGE, Change, Merge, StoredProfile
+from convostore.domain.profiles import MERGE, Change, LoadedProfile, Merge
 from convostore.errors import StoreError
 from convostore.gateway.profile import BaseProfileStore
 from convostore.models import (
@@ -98,7 +98,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()
-    ) -> dict[UUID, StoredProfile]:
+    ) -> dict[UUID, LoadedProfile]:
         query = queries("profile").profiles_by_id(
             tenant_id=tenant_id, profile_ids=list(profile_ids), item_ids=_ids(item_ids)
         )
@@ -113,7 +113,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         profile_id: UUID | None = None,
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
-    ) -> StoredProfile | None:
+    ) -> LoadedProfile | None:
         query = queries("profile").final_profile(
             tenant_id=tenant_id, profile_id=profile_id, customer_id=customer_id, item_ids=_ids(item_ids)
         )
@@ -172,8 +172,8 @@ def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
     return None if ids is None else list(ids)
 
 
-def _stored(row: Any, tenant_id: UUID) -> StoredProfile:
+def _stored(row: Any, tenant_id: UUID) -> LoadedProfile:
     if row["tenant_id"] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
     document = _DOCUMENT.from_document(row["document"], row["id"])
-    return StoredProfile(document.profile, document.past_fields, document.past_assets)
+    return LoadedProfile(document.profile, document.past_fields, document.past_assets)

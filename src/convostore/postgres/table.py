@@ -12,7 +12,7 @@ import asyncpg
 from convostore.call.call import current_call
 from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.revisions import (
-    StoredRevision,
+    RevisionState,
     check_distinct,
     check_save,
     deduplicated,
@@ -213,7 +213,7 @@ class PostgresTable(Table[M]):
         if refused is None:
             return
         if refused in ("deleted", "revision"):
-            stored = None if row["revision"] is None else StoredRevision(row["revision"], refused == "deleted")
+            stored = None if row["revision"] is None else RevisionState(row["revision"], refused == "deleted")
             check_save(self._declaration, item, stored, overwrite=overwrite)
         for unique in self._declaration.unique:
             if refused == self._declaration.constraint(unique):
@@ -235,7 +235,7 @@ class PostgresTable(Table[M]):
         key = self.mapping.parameters(item, self._declaration.key)
         state = await self._database.fetchrow(self._statements.state(), tenant_of(item), *key)
         self._check_further(state, *further)
-        stored = StoredRevision(state["revision"], state["deleted"]) if state else None
+        stored = RevisionState(state["revision"], state["deleted"]) if state else None
         check_save(self._declaration, item, stored, overwrite=overwrite)
         return stored is not None
 
