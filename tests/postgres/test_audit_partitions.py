@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import date
 from typing import Any
 from uuid import uuid4
 
@@ -61,7 +62,7 @@ async def test_a_detached_partition_is_attached_again_by_the_next_save(admin: An
 
 async def test_a_partition_is_created_without_waiting_for_saves(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
     store = PostgresAuditStore(pool)
-    async with connected(server.postgres_dsn, role="convostore_app") as other, other.transaction():
+    async with connected(server.postgres_dsn) as other, other.transaction():
         await other.execute("LOCK TABLE convostore.audit_body IN ROW EXCLUSIVE MODE")
         assert await on(store, 2015, 1).prepare_months() == 4
         await store.save_turn(make_turn(uuid4()))
@@ -88,6 +89,31 @@ async def test_no_other_role_creates_or_drops_partitions(server: Embedded, funct
     async with connected(server.postgres_dsn, role="convostore_search") as search:
         with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
             await search.execute(f"SELECT convostore.{function}")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *("now(), 13", "now(), 2147483647", "now(), -1", "now(), NULL", "NULL, 3", "'infinity', 0", "'-infinity', 0"),
+        *("'1899-12-31 23:59:59+00', 0", "now() + interval '1 year 1 day', 0", "'9000-01-01', 3"),
+    ],
+)
+async def test_the_months_that_can_be_created_are_bounded(admin: Any, pool: asyncpg.Pool[Any], arguments: str) -> None:
+    before = await months(admin, "%")
+    with pytest.raises(asyncpg.InvalidParameterValueError, match="from 1900 to a year from now"):
+        await pool.execute(f"SELECT convostore.create_audit_months({arguments})")
+    assert await months(admin, "%") == before
+
+
+async def test_maintenance_cannot_drop_a_month_that_is_not_over(server: Embedded, admin: Any) -> None:
+    before = await months(admin, "%")
+    async with connected(server.postgres_dsn, role="convostore_maintenance") as maintenance:
+        transaction = maintenance.transaction()
+        await transaction.start()
+        dropped = await maintenance.fetch("SELECT convostore.drop_audit_months('infinity')")
+        assert max((month for (month,) in dropped), default=date.min) < now().date().replace(day=1)
+        await transaction.rollback()
+    assert await months(admin, "%") == before
 
 
 async def test_the_sweeper_of_open_stores_creates_partitions(server: Embedded) -> None:

@@ -40,7 +40,9 @@ PAGE_OF = {"tenant_id": TENANT, "limit": 100, "offset": 0}
 NAMED: dict[str, tuple[Any, ...]] = {
     "body": queries("audit").body(tenant_id=TENANT, kind="turn", record_id=ID),
     "turns_of_session": queries("audit").turns_of_session(**PAGE_OF, session_id=SESSION, after_number=-1),
-    "heads": queries("audit").heads(**PAGE_OF, first_chain="", last_chain="~"),
+    "heads": queries("audit").heads(
+        **PAGE_OF, with_own=True, first_session=UUID(int=0), after_session=None, last_session=UUID(int=2**128 - 1)
+    ),
     "bodies": queries("audit").bodies(**PAGE_OF, after_kind="turn", after_id=ID, after_recorded_at=MOMENT),
     "records": queries("audit").records(
         **PAGE_OF, after_own=0, after_session=UUID(int=0), after_sequence=0, last_session=UUID(int=2**128 - 1)

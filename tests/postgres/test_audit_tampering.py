@@ -150,7 +150,10 @@ async def test_a_chain_truncated_with_its_head_is_detected_by_its_anchor(trail: 
     anchor = (await trail.store.verify(trail.tenant, trail.session)).head
     for table, where in ((BODIES, "kind = 'turn'"), (RECORDS, "kind = 'turn'"), (HEADS, "chain <> ''")):
         await trail.alter(f"DELETE FROM {table} WHERE {where}")
-    assert await trail.found() is None
+    assert (await trail.store.verify(trail.tenant)).ok
+    of_session = (await trail.store.verify(trail.tenant, trail.session)).problem
+    assert of_session is not None
+    assert of_session.reason == "unknown"
     problem = await trail.found(anchor)
     assert problem is not None
     assert (problem.reason, problem.session_id, problem.sequence) == ("missing", trail.session, 1)
@@ -179,23 +182,96 @@ async def test_a_detached_or_dropped_partition_is_detected(trail: Trail) -> None
         assert (problem.reason, problem.sequence, problem.record_id) == ("body_missing", 7, turn.turn_id)
 
 
-async def test_the_head_is_found_again_in_the_records(trail: Trail) -> None:
-    await trail.alter(f"DELETE FROM {HEADS} WHERE true")
-    assert await trail.found() is None
-    await trail.store.save_turn(make_turn(trail.tenant, session_id=trail.session, turn_number=6))
-    await trail.store.save_event(make_event(trail.tenant))
-    result = await trail.store.verify(trail.tenant)
-    assert (result.ok, result.records) == (True, 10)
+COVERED_HEADS = {
+    "set back": f"UPDATE {HEADS} SET sequence = 2 WHERE chain <> ''",
+    "set to nothing": f"UPDATE {HEADS} SET sequence = 0, hash = sha256('') WHERE chain <> ''",
+    "changed": f"UPDATE {HEADS} SET hash = sha256('') WHERE chain <> ''",
+    "removed": f"DELETE FROM {HEADS} WHERE chain <> ''",
+    "given to another chain": f"UPDATE {HEADS} SET chain = 'ffffffff-ffff-ffff-ffff-ffffffffffff' WHERE chain <> ''",
+}
 
 
-async def test_a_forged_head_is_detected_in_the_next_record(trail: Trail) -> None:
-    await trail.alter(f"UPDATE {HEADS} SET hash = sha256('') WHERE chain <> ''")
-    assert await trail.found() is None
-    turn = make_turn(trail.tenant, session_id=trail.session, turn_number=6)
-    await trail.store.save_turn(turn)
+@pytest.mark.parametrize("what", COVERED_HEADS)
+async def test_a_head_that_contradicts_its_records_is_detected_and_restored_by_the_next_save(
+    trail: Trail, what: str
+) -> None:
+    await trail.alter(COVERED_HEADS[what])
     problem = await trail.found()
     assert problem is not None
-    assert (problem.reason, problem.sequence, problem.record_id) == ("unlinked", 7, turn.turn_id)
+    assert (problem.reason, problem.session_id, problem.sequence) == ("head", trail.session, 6)
+    for turn in (trail.turns[0], make_turn(trail.tenant, session_id=trail.session, turn_number=6)):
+        await trail.store.save_turn(turn)
+    result = await trail.store.verify(trail.tenant, trail.session)
+    assert (result.ok, result.records) == (True, 7)
+
+
+async def test_a_removed_head_of_the_tenants_own_chain_is_detected(trail: Trail) -> None:
+    await trail.alter(f"DELETE FROM {HEADS} WHERE chain = ''")
+    problem = (await trail.store.verify(trail.tenant)).problem
+    assert problem is not None
+    assert (problem.reason, problem.session_id, problem.sequence) == ("head", None, 2)
+    await trail.store.save_event(make_event(trail.tenant))
+    assert (await trail.store.verify(trail.tenant)).ok
+
+
+async def test_a_head_ahead_of_its_records_stays_so_that_the_gap_shows(trail: Trail) -> None:
+    await trail.alter(f"DELETE FROM {RECORDS} WHERE sequence > 4 AND session_id = '{trail.session}'")
+    await trail.store.save_turn(make_turn(trail.tenant, session_id=trail.session, turn_number=6))
+    problem = await trail.found()
+    assert problem is not None
+    assert (problem.reason, problem.sequence) == ("missing", 5)
+
+
+async def test_many_chains_without_heads_are_listed_page_by_page(trail: Trail) -> None:
+    sessions = sorted(uuid4() for _ in range(7))
+    await trail.store.save_events([make_event(trail.tenant, session_id=session) for session in sessions])
+    whole = await trail.store.list_heads(trail.tenant)
+    await trail.alter(f"DELETE FROM {HEADS} WHERE chain <> '{trail.session}'")
+    heads = await trail.store.list_heads(trail.tenant)
+    noted = {head.session_id for head in heads if head.sequence}
+    assert noted == {trail.session}
+    expected = [(head.session_id, head.recorded, head.recorded_hash) for head in whole]
+    assert [(head.session_id, head.recorded, head.recorded_hash) for head in heads] == expected
+    paged, after = [], None
+    while page := await trail.store.list_heads(trail.tenant, limit=2, after=after):
+        paged += page
+        after = page[-1]
+    assert paged == heads
+    assert await trail.store.list_heads(trail.tenant, limit=3, offset=4) == heads[4:7]
+
+
+TABLE = "convostore.audit_body_2003_{:02}"
+REMOVED = ("DELETE FROM {table} WHERE record_id = '{turn}'",)
+COVERED = {
+    # What is done to a month whose marker is forged: its number, when the marker says that it was dropped, statements.
+    "nothing": (1, "now()", (), "retention"),
+    "a body is removed": (2, "now()", REMOVED, "body_missing"),
+    "the month is detached": (
+        3,
+        "now()",
+        ("ALTER TABLE convostore.audit_body DETACH PARTITION {table}",),
+        "body_missing",
+    ),
+    "the month was not over": (4, "'2003-04-30 23:59:59+00'", ("DROP TABLE {table}",), "body_missing"),
+}
+
+
+@pytest.mark.parametrize("what", COVERED)
+async def test_a_month_that_is_wrongly_noted_as_dropped_is_detected(
+    server: Embedded, pool: asyncpg.Pool[Any], admin: Any, what: str
+) -> None:
+    month, dropped_at, statements, reason = COVERED[what]
+    store, table, turn = on(PostgresAuditStore(pool), 2003, month), TABLE.format(month), make_turn(uuid4())
+    await store.save_turn(turn)
+    await admin.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+    for statement in statements:
+        await admin.execute(statement.format(table=table, turn=turn.turn_id))
+    await admin.execute(f"INSERT INTO convostore.audit_retention VALUES ('2003-{month:02}-01', {dropped_at})")
+    for session in (None, turn.session_id):
+        problem = (await store.verify(turn.tenant_id, session)).problem
+        assert problem is not None
+        assert (problem.reason, problem.sequence, problem.record_id) == (reason, 1, turn.turn_id)
+    await admin.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 async def test_a_body_that_cannot_be_read_is_an_error_that_names_it(trail: Trail) -> None:

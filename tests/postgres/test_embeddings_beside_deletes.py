@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,7 +36,7 @@ async def switch(store: PostgresMemoryStore, tenant: UUID, _: list[Episode]) -> 
     ids=["added beside a delete", "added beside a switch", "switched beside a delete"],
 )
 async def test_an_episode_that_goes_meanwhile_is_skipped_and_no_other(
-    server: Embedded, admin: Any, work: Callable[..., Awaitable[int]], meanwhile: str
+    server: Embedded, admin: Any, work: Callable[..., Coroutine[Any, Any, int]], meanwhile: str
 ) -> None:
     tenant, agent = uuid4(), uuid4()
     episodes = [make_episode(tenant, agent, embedding=[1.0], embedding_model="old") for _ in range(10)]

@@ -16,6 +16,9 @@ from tests.postgres.databases import connected
 
 OTHER = UUID(int=7)
 
+AUDIT = {"audit_record", "audit_head", "audit_body"}
+"""What no role may write but by `record_audit`."""
+
 
 @pytest.fixture(params=["convostore_app", "convostore_maintenance"])
 async def bound(server: Embedded, request: pytest.FixtureRequest) -> AsyncIterator[Any]:
@@ -98,7 +101,8 @@ async def test_a_row_cannot_be_inserted_for_another_tenant(
     for setting in ("", OTHER):
         await set_tenant(bound, setting)
         for table in tables:
-            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            refused = "permission denied" if table in AUDIT else "row-level security"
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match=refused):
                 await insert(bound, table, (await rows_of(admin, table, tenant))[0])
 
 
@@ -113,7 +117,7 @@ async def test_rows_of_other_tenants_are_neither_changed_nor_deleted(
     bound: Any, tables: list[str], tenant: UUID
 ) -> None:
     await set_tenant(bound, OTHER)
-    for table in set(tables) - {"audit_record", "audit_body", "scenario_archive"}:
+    for table in set(tables) - {*AUDIT, "scenario_archive"}:
         assert await bound.execute(f'UPDATE convostore."{table}" SET tenant_id = tenant_id') == "UPDATE 0"
         assert await bound.execute(f'DELETE FROM convostore."{table}"') == "DELETE 0"
 
@@ -133,6 +137,18 @@ async def test_partitions_grant_no_privileges(admin: Any, bound: Any, tenant: UU
         assert await admin.fetch("SELECT FROM pg_policies WHERE tablename = $1", table) == []
 
 
+async def test_the_audit_trail_is_written_by_its_function_alone(admin: Any, bound: Any, tenant: UUID) -> None:
+    await set_tenant(bound, tenant)
+    for table in AUDIT:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+            await insert(bound, table, (await rows_of(admin, table, tenant))[0])
+        for statement in (f"UPDATE convostore.{table} SET tenant_id = tenant_id", f"DELETE FROM convostore.{table}"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+                await bound.execute(statement)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+        await bound.execute("SELECT convostore.lock_audit_head($1, '')", tenant)
+
+
 async def test_the_same_row_may_stand_under_two_tenants(
     admin: Any, bound: Any, tables: list[str], tenant: UUID
 ) -> None:
@@ -140,7 +156,7 @@ async def test_the_same_row_may_stand_under_two_tenants(
     await set_tenant(bound, other)
     # What they refer to must be there first; a session's id is unique across tenants, which is the one exception.
     parents = ["entity", "episode", "profile"]
-    order = [*parents, *(name for name in tables if name not in (*parents, "session"))]
+    order = [*parents, *(name for name in tables if name not in (*parents, "session", *AUDIT))]
     async with bound.transaction():
         for table in order:
             for row in await rows_of(admin, table, tenant):

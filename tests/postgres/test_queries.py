@@ -236,4 +236,5 @@ async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
         "session_tenant": ["session"],
         "old_sessions": ["session"],
         "audit_body_dropped": ["audit_retention"],
+        "audit_month_is_made": ["audit_retention"],
     }

@@ -14,8 +14,8 @@ from convostore.postgres import PostgresConfigStore, PostgresSessionStore, creat
 from tests.postgres.databases import connected, fresh_user
 
 ROLES = ["convostore_app", "convostore_maintenance", "convostore_owner", "convostore_search"]
-APPEND_ONLY = {"audit_record", "audit_body", "scenario_archive"}
-READ_ONLY = {"alembic_version", "audit_retention"}
+APPEND_ONLY = {"scenario_archive"}
+READ_ONLY = {"alembic_version", "audit_retention", "audit_record", "audit_head", "audit_body"}
 
 DEFINERS = """
 SELECT p.proname, r.rolname AS owner, p.proconfig, has_function_privilege('public', p.oid, 'EXECUTE') AS public,
@@ -48,7 +48,7 @@ async def test_the_application_cannot_become_another_role(server: Embedded) -> N
 
 
 @pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance"])
-async def test_rows_may_be_written_but_audit_records_and_archives_only_added(admin: Any, role: str) -> None:
+async def test_rows_may_be_written_archives_only_added_and_the_audit_trail_only_read(admin: Any, role: str) -> None:
     tables = await admin.fetch(
         "SELECT relname, relispartition FROM pg_class "
         "WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p')"
@@ -69,12 +69,19 @@ async def test_only_the_owner_may_create_things_in_the_schema(admin: Any, role: 
     assert await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
 
 
-async def test_the_search_role_may_read_two_tables_and_write_none(admin: Any) -> None:
+async def test_the_search_role_may_read_two_tables_and_append_to_the_audit_trail(admin: Any) -> None:
     rows = await admin.fetch(
-        "SELECT table_name, privilege_type FROM information_schema.table_privileges "
-        "WHERE table_schema = 'convostore' AND grantee = 'convostore_search' ORDER BY table_name"
+        "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) "
+        "FROM information_schema.table_privileges "
+        "WHERE table_schema = 'convostore' AND grantee = 'convostore_search' GROUP BY 1 ORDER BY 1"
     )
-    assert [tuple(row) for row in rows] == [("episode", "SELECT"), ("session", "SELECT")]
+    assert [tuple(row) for row in rows] == [
+        ("audit_body", "INSERT SELECT"),
+        ("audit_head", "INSERT SELECT UPDATE"),
+        ("audit_record", "INSERT SELECT"),
+        ("episode", "SELECT"),
+        ("session", "SELECT"),
+    ]
 
 
 async def test_functions_above_row_level_security_are_these_and_closed_to_the_public(admin: Any) -> None:
@@ -85,6 +92,7 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("drop_audit_months", "convostore_owner", [*fixed, "lock_timeout=500ms"], False, False),
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("old_sessions", "convostore_search", fixed, False, True),
+        ("record_audit", "convostore_search", fixed, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
         ("vector_spaces", "convostore_search", fixed, False, False),
     ]

@@ -274,6 +274,8 @@ class AuditStore(Store):
     ) -> AuditVerification:
         """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
 
+        Records, the notes of the chains' heads, bodies and the months noted as dropped must agree. An unknown tenant or
+        session, of which there is no record at all, is not verified: the problem is `unknown`, and `ok` is False.
         Bodies without a record are looked for only if all chains are asked for. It reads page by page, in memory that
         does not grow with what there is; the deadline is that of a page.
 
@@ -310,6 +312,8 @@ class AuditStore(Store):
     @non_idempotent
     async def drop_bodies(self, *, before: UtcDatetime) -> list[date]:
         """Drop the bodies of all tenants that arrived in months that were over at a moment; return these months.
+
+        Such a month is closed: saving something new by a clock that still shows it is a `ValidationError`.
 
         A month is told by its first day, and counted in UTC. Records stay, and tell which bodies they are without. On
         PostgreSQL this takes a pool of the role `convostore_maintenance`.

@@ -77,6 +77,14 @@ def turn_number_conflict() -> ConflictError:
     return ConflictError("turn: session_id, turn_number is in use", code="turn_session_id_turn_number_key")
 
 
+def month_dropped(moment: datetime) -> ValidationError:
+    """Return the refusal of what arrives in a month whose bodies were dropped."""
+    return ValidationError(
+        f"recorded_at: the bodies of {month_of(moment):%Y-%m} were dropped, so nothing more can arrive in it; "
+        "the clock of this process is behind"
+    )
+
+
 def check_retention(before: datetime, now: datetime) -> None:
     """Refuse to drop bodies that are yet to come.
 

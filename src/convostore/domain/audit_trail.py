@@ -47,7 +47,10 @@ async def verify(
     result = await _verify_records(tenant_id, session_id, anchors, trail.iter_records(tenant_id, session_id=session_id))
     if result.problem:
         return result
-    return result.model_copy(update={"problem": await _find_lost(trail, tenant_id, session_id)})
+    problem = await _find_lost(trail, tenant_id, session_id)
+    if problem is None and not result.records:
+        problem = AuditProblem(reason="unknown", session_id=session_id)
+    return result.model_copy(update={"problem": problem})
 
 
 async def anchors_of(trail: Trail, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
@@ -106,10 +109,12 @@ async def _verify_records(
 
 
 async def _find_lost(trail: Trail, tenant_id: UUID, session_id: UUID | None) -> AuditProblem | None:
-    """Return the first chain whose head counts more records than there are or, for all chains, body without record."""
+    """Return the first chain whose head and records contradict each other or, for all chains, body without record."""
     async for head in paginate(partial(trail.list_heads, tenant_id, session_id=session_id)):
         if head.recorded < head.sequence:
             return AuditProblem(reason="missing", session_id=head.session_id, sequence=head.recorded + 1)
+        if (head.sequence, head.hash) != (head.recorded, head.recorded_hash):
+            return AuditProblem(reason="head", session_id=head.session_id, sequence=head.recorded)
     if session_id is None:
         async for body in paginate(partial(trail.list_bodies, tenant_id)):
             if not body.recorded:

@@ -7,8 +7,9 @@ chain: those of one session, or the tenant's that belong to none, numbered by `s
 comes first, then those of sessions by id. The last line has the `kind` "end" and the number of `records`, so that a
 file that was cut off is noticed.
 
-- `digest` is the SHA-256 of the UTF-8 bytes of `body`. Bodies may be dropped after a while (`body_dropped`), digests
-  stay. `misfiled` is true if the database listed the body under other values than it has.
+- `digest` is the SHA-256 of the UTF-8 bytes of `body`. Bodies may be dropped after a while (`body_dropped`), by the
+  month and all of a month; digests stay. `misfiled` is true if the database listed the body under other values than
+  it has.
 - `hash` is the SHA-256 of ten lines of UTF-8 text, joined by line feeds, without one at the end: `convostore audit 1`
   (1 is the `version`), `tenant_id`, `kind`, `record_id`, `session_id`, `turn_number`, `sequence`, `recorded_at`,
   `previous_hash` and `digest`, as they stand in the export; null is an empty line.
@@ -137,6 +138,8 @@ class Verifier:
             return None if record["body_dropped"] else "body_missing"
         if digest_of(body) != record["digest"]:
             return "body_changed"
+        if record["body_dropped"]:
+            return "retention"
         return "misfiled" if record["misfiled"] else None
 
 
@@ -150,7 +153,9 @@ def check_export(lines: Iterable[Record], verifier: Verifier) -> Problem | None:
             return problem
     if problem := verifier.end():
         return problem
-    return None if told == verifier.records else {"reason": "miscounted", "told": told, "found": verifier.records}
+    if told != verifier.records:
+        return {"reason": "miscounted", "told": told, "found": verifier.records}
+    return None if told else {"reason": "unknown"}
 
 
 def _problem(reason: str, record: Record) -> Problem:
@@ -167,6 +172,8 @@ def described(problem: Problem) -> str:
     if problem["reason"] == "miscounted":
         told = "no number of records" if problem["told"] is None else f"{problem['told']} records"
         return f"miscounted: the last line tells of {told}, there are {problem['found']}"
+    if problem["reason"] == "unknown":
+        return "unknown: there are no records, so there is nothing to verify"
     chain = f"session {problem['session_id']}" if problem["session_id"] else "the tenant's own chain"
     what = f", {problem['kind']} {problem['record_id']}" if problem["record_id"] else ""
     return f"{problem['reason']}: {chain}, record {problem['sequence']}{what}"

@@ -12,6 +12,7 @@ from uuid import UUID
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.audit import (
     check_retention,
+    month_dropped,
     month_of,
     next_month,
     next_record,
@@ -115,7 +116,14 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
     ) -> list[AuditHead]:
         heads = sorted(
             (
-                AuditHead(tenant_id=tenant_id, session_id=session, sequence=len(chain), recorded=len(chain))
+                AuditHead(
+                    tenant_id=tenant_id,
+                    session_id=session,
+                    sequence=len(chain),
+                    recorded=len(chain),
+                    hash=chain[-1].hash,
+                    recorded_hash=chain[-1].hash,
+                )
                 for session, chain in self._trail(tenant_id).chains_of(session_id)
             ),
             key=_chain,
@@ -157,6 +165,8 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
             try:
                 body = record_type.codec.to_canonical(item)
                 known = trail.records.get((record_type.name, record_type.id_of(item)))
+                if known is None and month_of(moment) in self._dropped:
+                    raise month_dropped(moment)
                 if known is None:
                     added.append(self._next(record_type, item, body, moment))
                     trail.add(added[-1], copied(item), body)

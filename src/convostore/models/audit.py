@@ -137,7 +137,7 @@ class AuditRecord(FrozenModel):
     body: Body | None = None
     """Turn or event in its canonical form, JSON of at most 1 GiB; None if it is dropped or missing."""
     body_dropped: bool = False
-    """Whether the body is gone because retention dropped the bodies of its month."""
+    """Whether retention noted the bodies of its month as dropped; with a body, that shows tampering."""
     misfiled: bool = False
     """Whether the columns that lists filter by contradict the body, which shows tampering."""
 
@@ -161,16 +161,20 @@ class AuditAnchor(FrozenModel):
 
 
 class AuditHead(FrozenModel):
-    """The length of a chain according to the backend's note of it, and according to its records."""
+    """The end of a chain according to the backend's note of it, and according to its records."""
 
     tenant_id: UUID
     """Tenant that owns the chain."""
     session_id: UUID | None = None
     """Session of the chain; None for the tenant's own chain."""
     sequence: Count
-    """Noted `sequence` of the last record, 0 or more; more than `recorded` if records are missing."""
+    """Noted `sequence` of the last record, 0 if nothing is noted; more than `recorded` if records are missing."""
     recorded: Count
-    """`sequence` of the last record that exists; 0 if none does."""
+    """`sequence` of the last record that exists; 0 if none does, more than `sequence` if the note is wrong."""
+    hash: Sha256 | None = None
+    """Noted `hash` of the last record, 64 lower-case hexadecimal digits; None if nothing is noted."""
+    recorded_hash: Sha256 | None = None
+    """`hash` of the last record that exists, 64 lower-case hexadecimal digits; None if none does."""
 
 
 class AuditBody(FrozenModel):
@@ -194,30 +198,42 @@ class AuditProblem(FrozenModel):
     """The first record that is not as it was recorded."""
 
     reason: Literal[
-        "missing", "changed", "unlinked", "anchor", "body_missing", "body_changed", "misfiled", "unrecorded"
+        "missing",
+        "changed",
+        "unlinked",
+        "anchor",
+        "body_missing",
+        "body_changed",
+        "misfiled",
+        "retention",
+        "head",
+        "unrecorded",
+        "unknown",
     ]
     """What is wrong.
 
     `missing`: later records, an anchor or the chain's head imply a record that does not exist. `changed`: its `hash` is
     not that of its content. `unlinked`: it does not follow the record before it. `anchor`: its `hash` is not the
     anchor's, so the chain was recomputed. `body_missing`, `body_changed`: its body is gone or has another digest.
-    `misfiled`: the columns that lists filter by contradict its body. `unrecorded`: a body has no record.
+    `misfiled`: the columns that lists filter by contradict its body. `retention`: its month is noted as dropped, but
+    its body is there. `head`: the chain's head is missing, behind the records, or has another hash. `unrecorded`: a
+    body has no record. `unknown`: there are no records, so there is nothing to verify.
     """
     session_id: UUID | None = None
     """Session of the chain; None for the tenant's own chain."""
     sequence: Count | None = None
-    """Position in the chain, counted from 1; None if `unrecorded`."""
+    """Position in the chain, counted from 1; None if `unrecorded` or `unknown`."""
     kind: RecordKind | None = None
-    """Whether it is of a turn or of an event; None if `missing`."""
+    """Whether it is of a turn or of an event; None if `missing`, `head` or `unknown`."""
     record_id: UUID | None = None
-    """Id of the turn or event; None if `missing`."""
+    """Id of the turn or event; None if `missing`, `head` or `unknown`."""
 
 
 class AuditVerification(FrozenModel):
     """The outcome of a verification, which ends at the first problem."""
 
     problem: AuditProblem | None = None
-    """First problem found; None if every record is as it was recorded."""
+    """First problem found; None if there are records, and all are as they were recorded."""
     chains: Count = 0
     """Number of chains read, 0 or more."""
     records: Count = 0

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.domain.audit import MONTHS_AHEAD, check_retention, misfiled
+from convostore.domain.audit import MONTHS_AHEAD, check_retention, misfiled, month_dropped
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import RECORD_TYPES, TURN
 from convostore.domain.sessions import check_unbound
@@ -102,12 +102,15 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         offset: int = 0,
         after: AuditHead | None = None,
     ) -> list[AuditHead]:
-        first, last = (str(session_id),) * 2 if session_id else ("", "~")
-        if after is not None:
-            # The smallest text after this chain: no name of a chain contains a space.
-            first = max(first, f"{after.session_id or ''} ")
+        after_session = after.session_id if after else None
         query = queries("audit").heads(
-            tenant_id=tenant_id, first_chain=first, last_chain=last, limit=limit, offset=offset
+            tenant_id=tenant_id,
+            with_own=session_id is None and after is None,
+            first_session=max(session_id or _FIRST, after_session or _FIRST),
+            after_session=after_session,
+            last_session=session_id or _LAST,
+            limit=limit,
+            offset=offset,
         )
         rows = await self._database.fetch(*query)
         return [AuditHead.model_construct(**_own(row, tenant_id)) for row in rows]
@@ -156,7 +159,15 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             if error.code != _NO_PARTITION:
                 raise
             await self._create_months(moment)
+            await self._record_again(query, moment)
+
+    async def _record_again(self, query: tuple[Any, ...], moment: datetime) -> None:
+        try:
             await self._database.fetchval(*query)
+        except ValidationError as error:
+            if error.code != _NO_PARTITION:
+                raise
+            raise month_dropped(moment) from error
 
     async def _create_months(self, moment: datetime) -> int:
         query = queries("audit").create_months(moment=moment, months_ahead=MONTHS_AHEAD)
@@ -233,6 +244,6 @@ def _record(row: asyncpg.Record, tenant_id: UUID) -> AuditRecord:
         **{name: row[name] for name in _AS_THEY_ARE},
         **{name: row[name].hex() for name in ("previous_hash", "digest", "hash")},
         body=body,
-        body_dropped=body is None and row["dropped"],
+        body_dropped=row["dropped"],
         misfiled=body is not None and misfiled(kind, body, filed),
     )

@@ -14,8 +14,9 @@ from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.codec import maker
 from convostore.domain.declarations import AGENT, AGENT_OWNED
 from convostore.gateway.config import TableConfigStore
-from convostore.models import AgentConfig, Rule
+from convostore.models import Agent, AgentConfig, Rule
 from convostore.models.fields import now
+from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vector_statements import RULES
@@ -32,6 +33,42 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
     ) -> None:
         super().__init__(pool, timeout=timeout, clock=clock)
         self._nearest = VectorSearch(RULES, self._database)
+
+    async def get_agents(
+        self,
+        tenant_id: UUID,
+        *,
+        enabled_only: bool = False,
+        limit: int = 20,
+        offset: int = 0,
+        after: Agent | None = None,
+    ) -> tuple[list[Agent], int]:
+        total = 0
+
+        async def fetch(position: tuple[str | None, UUID | None], offset: int) -> list[asyncpg.Record]:
+            nonlocal total
+            name, agent_id = position
+            query = queries("config").agents(
+                tenant_id=tenant_id,
+                enabled=enabled_only or None,
+                after_name=name,
+                after_id=agent_id,
+                limit=limit,
+                offset=offset,
+            )
+            rows = await self._database.fetch(*query)
+            total = rows[0]["total"]
+            return [row for row in rows if row["id"] is not None]
+
+        agents = await page(
+            fetch,
+            lambda row: self._table(AGENT).mapping.model(row, tenant_id),
+            lambda row: (row["name"], row["id"]),
+            after=(after.name, after.id) if after else (None, None),
+            limit=limit,
+            offset=offset,
+        )
+        return agents, total
 
     async def delete_agent(self, tenant_id: UUID, agent_id: UUID) -> bool:
         query = queries("config").delete_agent(

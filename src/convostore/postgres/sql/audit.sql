@@ -45,7 +45,7 @@ LIMIT :limit::bigint OFFSET :offset::bigint
 -- Records with their bodies, after a cursor: the chain without session first, then sessions up to a last one.
 WITH {{bound}}
 SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.event_type, b."timestamp",
-       convostore.audit_body_dropped(r.recorded_at) AS dropped
+       convostore.audit_body_dropped(r.recorded_at, b.content IS NULL) AS dropped
 FROM (
     SELECT page.*
     FROM (
@@ -69,21 +69,63 @@ LEFT JOIN LATERAL (
 ORDER BY r.session_id NULLS FIRST, r.sequence
 
 -- name: heads
--- The heads of a range of chains, each with the highest sequence among its records.
-WITH {{bound}}
-SELECT h.tenant_id, nullif(h.chain, '')::uuid AS session_id, h.sequence,
-       coalesce(CASE h.chain
-           WHEN '' THEN (
-               SELECT max(r.sequence) FROM convostore.audit_record AS r
-               WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL)
-           ELSE (
-               SELECT max(r.sequence) FROM convostore.audit_record AS r
-               WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id = h.chain::uuid)
-       END, 0) AS recorded
-FROM convostore.audit_head AS h
-WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain >= :first_chain AND h.chain <= :last_chain
-ORDER BY h.chain
-LIMIT :limit::bigint OFFSET :offset::bigint
+-- The heads of a range of chains after a cursor, each with its chain's last record; a chain may lack either.
+WITH RECURSIVE {{bound}},
+recorded (session_id) AS (
+    (SELECT r.session_id FROM convostore.audit_record AS r
+     WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id >= :first_session
+       AND r.session_id IS DISTINCT FROM :after_session::uuid
+     ORDER BY r.session_id LIMIT 1)
+    UNION ALL
+    -- One index lookup per chain, however many records it has.
+    SELECT (
+        SELECT r.session_id FROM convostore.audit_record AS r
+        WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id > recorded.session_id
+        ORDER BY r.session_id LIMIT 1)
+    FROM recorded
+    WHERE recorded.session_id < :last_session
+),
+page AS (
+    SELECT known.chain
+    FROM (
+        SELECT '' COLLATE "C" AS chain
+        WHERE :with_own::boolean AND (
+            SELECT r.sequence FROM convostore.audit_record AS r
+            WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL
+            ORDER BY r.sequence LIMIT 1) IS NOT NULL
+        UNION
+        SELECT h.chain FROM convostore.audit_head AS h
+        WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain = '' AND :with_own
+        UNION
+        (SELECT recorded.session_id::text COLLATE "C" FROM recorded
+         WHERE recorded.session_id <= :last_session LIMIT :limit::bigint + :offset::bigint)
+        UNION
+        (SELECT h.chain FROM convostore.audit_head AS h
+         WHERE (TABLE bound) AND h.tenant_id = :tenant_id
+           AND h.chain BETWEEN :first_session::uuid::text AND :last_session::uuid::text
+           AND h.chain IS DISTINCT FROM :after_session::text
+         ORDER BY h.chain LIMIT :limit::bigint + :offset::bigint)
+    ) AS known
+    ORDER BY known.chain
+    LIMIT :limit::bigint OFFSET :offset::bigint
+)
+SELECT :tenant_id::uuid AS tenant_id, nullif(page.chain, '')::uuid AS session_id,
+       coalesce(head.sequence, 0) AS sequence, encode(head.hash, 'hex') AS hash,
+       coalesce(last.sequence, 0) AS recorded, encode(last.hash, 'hex') AS recorded_hash
+FROM page
+LEFT JOIN LATERAL (
+    SELECT h.sequence, h.hash FROM convostore.audit_head AS h
+    WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain = page.chain
+    OFFSET 0) AS head ON true
+LEFT JOIN LATERAL (
+    (SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+     WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL AND page.chain = ''
+     ORDER BY r.sequence DESC LIMIT 1)
+    UNION ALL
+    (SELECT r.sequence, r.hash FROM convostore.audit_record AS r
+     WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id = nullif(page.chain, '')::uuid
+     ORDER BY r.sequence DESC LIMIT 1)) AS last ON true
+ORDER BY page.chain
 
 -- name: bodies
 -- The keys of bodies after a cursor, and whether each has its record.

@@ -71,3 +71,25 @@ SELECT
 {{each soft-deleted}}
     (SELECT count(*) FROM {{each}}) AS {{each}}
 {{end}}
+
+-- name: agents
+-- A page of agents after a cursor, by name, with the number of all; one row without an agent if the page is empty.
+WITH {{bound}},
+page AS (
+    SELECT {{columns of agent}}
+    FROM convostore.agent AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at IS NULL
+      AND (:enabled::boolean IS NULL OR t.enabled = :enabled)
+      AND (:after_name::text IS NULL
+           OR t.name >= :after_name AND (t.name > :after_name OR t.id > :after_id::uuid))
+    ORDER BY {{order of agent}}
+    LIMIT :limit::bigint OFFSET :offset::bigint
+)
+SELECT t.*, matching.total
+FROM (
+    SELECT count(*) AS total FROM convostore.agent AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at IS NULL
+      AND (:enabled::boolean IS NULL OR t.enabled = :enabled)
+) AS matching
+LEFT JOIN page AS t ON true
+ORDER BY {{order of agent}}

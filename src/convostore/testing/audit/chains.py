@@ -125,8 +125,16 @@ class AuditVerificationContract(StoreContract):
         result = await store.verify(tenant, session)
         assert (result.ok, result.chains, result.records, result.bodies) == (True, 1, 5, 5)
         assert result.head == (await store.list_records(tenant, session_id=session))[-1].anchor
-        result = await store.verify(uuid4())
-        assert (result.ok, result.records, result.head) == (True, 0, None)
+
+    async def test_an_unknown_tenant_or_session_is_not_verified(self, store: AuditStore) -> None:
+        tenant, session = await self.saved(store)
+        unknown = uuid4()
+        for of_tenant, of_session in ((uuid4(), None), (uuid4(), session), (tenant, unknown)):
+            result = await store.verify(of_tenant, of_session)
+            assert (result.ok, result.chains, result.records, result.head) == (False, 0, 0, None)
+            assert result.problem is not None
+            assert (result.problem.reason, result.problem.session_id) == ("unknown", of_session)
+            assert result.problem.sequence is None
 
     async def test_heads_and_bodies_are_listed_by_keyset(self, store: AuditStore) -> None:
         tenant, session = await self.saved(store)
@@ -135,6 +143,8 @@ class AuditVerificationContract(StoreContract):
         heads = await store.list_heads(tenant)
         expected = [(None, 2), *sorted([(session, 5), (full.session_id, 1)])]
         assert [(head.session_id, head.sequence, head.recorded) for head in heads] == [(s, n, n) for s, n in expected]
+        ends = [(anchor.session_id, anchor.hash, anchor.hash) async for anchor in store.iter_anchors(tenant)]
+        assert [(head.session_id, head.hash, head.recorded_hash) for head in heads] == ends
         bodies = await store.list_bodies(tenant)
         assert [body.kind for body in bodies] == ["event"] * 2 + ["turn"] * 6
         assert bodies == sorted(bodies, key=lambda body: (body.kind, body.record_id))
@@ -203,7 +213,7 @@ class AuditVerificationContract(StoreContract):
         of_session = [line async for line in store.export(tenant, session_id=session)]
         assert of_session == [*lines[2:-1], '{"kind": "end", "records": 5}']
         assert verify_lines(of_session) is None
-        assert verify_lines([line async for line in store.export(uuid4())]) is None
+        assert verify_lines([line async for line in store.export(uuid4())]) == "unknown None"
         anchors = [json.loads(anchor.model_dump_json()) async for anchor in store.iter_anchors(tenant)]
         assert verify_lines(lines, anchors) is None
         assert verify_lines(lines[:-1]) == verify_lines(lines[:5]) == "miscounted None"
@@ -226,6 +236,7 @@ class AuditVerificationContract(StoreContract):
         assert verify_lines(with_line(body=record["body"].replace("Hello", "Bye"))) == "body_changed 2"
         assert verify_lines(with_line(body=None)) == "body_missing 2"
         assert verify_lines(with_line(misfiled=True)) == "misfiled 2"
+        assert verify_lines(with_line(body_dropped=True)) == "retention 2"
         for changes in (
             {"version": 2},
             {"kind": "event"},

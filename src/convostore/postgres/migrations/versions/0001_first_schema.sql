@@ -40,15 +40,22 @@ $$;
 
 -- Enables and forces row-level security on a table, creates its policies and grants its privileges. Every migration calls it
 -- for every table with a tenant_id that it creates; a table without it cannot be read by any role of the stores.
-CREATE PROCEDURE convostore.protect(relation regclass, changeable boolean DEFAULT true) LANGUAGE plpgsql
-SET search_path = pg_catalog AS $$
+-- Rows of a table that is `appended` are written by functions of convostore_search, for the bound tenant, and by nobody else.
+CREATE PROCEDURE convostore.protect(relation regclass, changeable boolean DEFAULT true, appended boolean DEFAULT false)
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    bound text := 'USING (tenant_id = nullif(current_setting(''convostore.tenant'', true), '''')::uuid)';
 BEGIN
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
-    EXECUTE format(
-        'CREATE POLICY of_bound_tenant ON %s TO convostore_app, convostore_maintenance '
-        'USING (tenant_id = nullif(current_setting(''convostore.tenant'', true), '''')::uuid)', relation);
+    EXECUTE format('CREATE POLICY of_bound_tenant ON %s TO convostore_app, convostore_maintenance %s', relation, bound);
+    EXECUTE format('GRANT SELECT ON %s TO convostore_app, convostore_maintenance', relation);
+    IF appended THEN
+        EXECUTE format('CREATE POLICY for_appending ON %s TO convostore_search %s', relation, bound);
+        EXECUTE format('GRANT SELECT, INSERT ON %s TO convostore_search', relation);
+        RETURN;
+    END IF;
     EXECUTE format('CREATE POLICY for_search ON %s FOR SELECT TO convostore_search USING (true)', relation);
-    EXECUTE format('GRANT SELECT, INSERT ON %s TO convostore_app, convostore_maintenance', relation);
+    EXECUTE format('GRANT INSERT ON %s TO convostore_app, convostore_maintenance', relation);
     IF changeable THEN
         EXECUTE format('GRANT UPDATE, DELETE ON %s TO convostore_app, convostore_maintenance', relation);
     END IF;
@@ -557,17 +564,20 @@ CREATE UNIQUE INDEX audit_record_sequence_key ON convostore.audit_record (tenant
 CREATE UNIQUE INDEX turn_session_id_turn_number_key ON convostore.audit_record (tenant_id, session_id, turn_number)
     WHERE turn_number IS NOT NULL;
 
-CALL convostore.protect('convostore.audit_record', changeable => false);
+CALL convostore.protect('convostore.audit_record', appended => true);
 
 CREATE TABLE convostore.audit_head (
     tenant_id uuid NOT NULL,
     chain text COLLATE "C" NOT NULL,
     sequence bigint NOT NULL,
     hash bytea NOT NULL,
-    CONSTRAINT audit_head_pkey PRIMARY KEY (tenant_id, chain)
+    CONSTRAINT audit_head_pkey PRIMARY KEY (tenant_id, chain),
+    CONSTRAINT audit_head_chain_check CHECK (chain = '' OR chain = chain::uuid::text)
 ) WITH (fillfactor = 70);
 
-CALL convostore.protect('convostore.audit_head');
+CALL convostore.protect('convostore.audit_head', appended => true);
+
+GRANT UPDATE ON convostore.audit_head TO convostore_search;
 
 CREATE TABLE convostore.audit_body (
     tenant_id uuid NOT NULL,
@@ -597,7 +607,7 @@ CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, sess
 CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
     WHERE kind = 'event' AND turn_id IS NOT NULL;
 
-CALL convostore.protect('convostore.audit_body', changeable => false);
+CALL convostore.protect('convostore.audit_body', appended => true);
 
 CREATE TABLE convostore.audit_retention (
     month date NOT NULL,
@@ -619,6 +629,14 @@ RETURN sha256(convert_to(concat_ws(E'\n', 'convostore audit ' || version, tenant
     coalesce(turn_number::text, ''), sequence, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
     encode(previous_hash, 'hex'), encode(digest, 'hex')), 'UTF8'));
 
+-- Whether a month takes no partition: it has one, or its bodies were dropped.
+CREATE FUNCTION convostore.audit_month_is_made(start timestamp) RETURNS boolean LANGUAGE sql SET search_path = pg_catalog
+RETURN EXISTS (
+    SELECT FROM pg_class AS c
+    WHERE c.oid = to_regclass('convostore.audit_body_' || to_char(start, 'YYYY_MM')) AND c.relispartition
+) OR EXISTS (SELECT FROM convostore.audit_retention AS t WHERE t.month = start::date);
+
+-- Called by any save, so it is bounded: 13 months at once, from 1900 to a year from now.
 CREATE FUNCTION convostore.create_audit_months(moment timestamptz, ahead integer) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
@@ -626,15 +644,18 @@ DECLARE
     name text;
     created bigint := 0;
 BEGIN
+    IF (moment BETWEEN '1900-01-01 00:00+00' AND now() + interval '1 year' AND ahead BETWEEN 0 AND 12) IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'months are created from 1900 to a year from now, 13 at once';
+    END IF;
     FOR start IN
         SELECT date_trunc('month', moment AT TIME ZONE 'UTC') + make_interval(months => n)
         FROM generate_series(0, ahead) AS n
     LOOP
         name := 'audit_body_' || to_char(start, 'YYYY_MM');
-        CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
-        -- Does not conflict with inserts. After waiting for it, the partition may have been created by another call.
+        CONTINUE WHEN convostore.audit_month_is_made(start);
+        -- Does not conflict with inserts. After waiting for it, the partition may have been created or dropped by another call.
         LOCK TABLE convostore.audit_body IN SHARE UPDATE EXCLUSIVE MODE;
-        CONTINUE WHEN (SELECT relispartition FROM pg_class WHERE oid = to_regclass('convostore.' || name));
+        CONTINUE WHEN convostore.audit_month_is_made(start);
         EXECUTE format('CREATE TABLE IF NOT EXISTS convostore.%I (LIKE convostore.audit_body)', name);
         EXECUTE format('ALTER TABLE convostore.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         CALL convostore.make_append_only(format('convostore.%I', name)::regclass);
@@ -659,7 +680,7 @@ BEGIN
         WHERE i.inhparent = 'convostore.audit_body'::regclass ORDER BY c.relname
     LOOP
         start := to_date(right(name, 7), 'YYYY_MM');
-        CONTINUE WHEN start + interval '1 month' > before AT TIME ZONE 'UTC';
+        CONTINUE WHEN start + interval '1 month' > least(before, now()) AT TIME ZONE 'UTC';
         INSERT INTO convostore.audit_retention (month, dropped_at) VALUES (start, now()) ON CONFLICT DO NOTHING;
         EXECUTE format('DROP TABLE convostore.%I', name);
         RETURN NEXT start;
@@ -667,41 +688,56 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION convostore.audit_body_dropped(recorded_at timestamptz) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+-- Whether a body's month is noted as dropped. For a body that is `missing` the note must be true: the month was over then,
+-- and it has no table, attached or not.
+CREATE FUNCTION convostore.audit_body_dropped(recorded_at timestamptz, missing boolean) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN EXISTS (
     SELECT FROM convostore.audit_retention AS t
-    WHERE t.month = date_trunc('month', recorded_at AT TIME ZONE 'UTC')::date);
+    WHERE t.month = date_trunc('month', recorded_at AT TIME ZONE 'UTC')::date AND (
+        NOT missing
+        OR t.dropped_at AT TIME ZONE 'UTC' >= t.month + interval '1 month' AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_class AS c
+            WHERE c.relnamespace = 'convostore'::regnamespace AND c.relname = 'audit_body_' || to_char(t.month, 'YYYY_MM'))));
 
+-- Locks the head of a chain and returns it. It is derived data: one that is behind its records, or contradicts the last of
+-- them, is restored from them, for otherwise nothing could be appended any more. One that is ahead of its records stays, so
+-- that those that are missing show.
 CREATE FUNCTION convostore.lock_audit_head(tenant uuid, of_chain text) RETURNS convostore.audit_head LANGUAGE plpgsql AS $$
 DECLARE
     head convostore.audit_head;
+    last record;
 BEGIN
     SELECT h.* INTO head FROM convostore.audit_head AS h WHERE h.tenant_id = tenant AND h.chain = of_chain FOR UPDATE;
     IF NOT FOUND THEN
-        -- The head is derived data: a missing one is restored from the records.
         INSERT INTO convostore.audit_head AS h (tenant_id, chain, sequence, hash)
-        SELECT tenant, of_chain, last.sequence, last.hash
-        FROM (
-            SELECT r.sequence, r.hash FROM convostore.audit_record AS r
-            WHERE r.tenant_id = tenant AND r.session_id = nullif(of_chain, '')::uuid
-            UNION ALL
-            SELECT r.sequence, r.hash FROM convostore.audit_record AS r
-            WHERE r.tenant_id = tenant AND r.session_id IS NULL AND of_chain = ''
-            UNION ALL
-            SELECT 0, decode(repeat('00', 32), 'hex')
-        ) AS last
-        ORDER BY last.sequence DESC LIMIT 1
+        VALUES (tenant, of_chain, 0, decode(repeat('00', 32), 'hex'))
         ON CONFLICT (tenant_id, chain) DO UPDATE SET chain = excluded.chain
+        RETURNING h.* INTO head;
+    END IF;
+    IF of_chain = '' THEN
+        SELECT r.sequence, r.hash INTO last FROM convostore.audit_record AS r
+        WHERE r.tenant_id = tenant AND r.session_id IS NULL ORDER BY r.sequence DESC LIMIT 1;
+    ELSE
+        SELECT r.sequence, r.hash INTO last FROM convostore.audit_record AS r
+        WHERE r.tenant_id = tenant AND r.session_id = of_chain::uuid ORDER BY r.sequence DESC LIMIT 1;
+    END IF;
+    IF last.sequence > head.sequence OR (last.sequence = head.sequence AND last.hash <> head.hash) THEN
+        RAISE WARNING 'the head of an audit chain contradicted its records and was restored from them'
+            USING DETAIL = format('tenant %s, chain %s, sequence %s instead of %s', tenant, of_chain, head.sequence, last.sequence);
+        UPDATE convostore.audit_head AS h SET sequence = last.sequence, hash = last.hash
+        WHERE h.tenant_id = tenant AND h.chain = of_chain
         RETURNING h.* INTO head;
     END IF;
     RETURN head;
 END
 $$;
 
+-- Appends items to their chains: the only way to write records, bodies and heads.
 CREATE FUNCTION convostore.record_audit(
-    tenant uuid, item_kind text, moment timestamptz, record_ids uuid[], session_ids uuid[], turn_numbers bigint[],
+    of_tenant uuid, item_kind text, moment timestamptz, record_ids uuid[], session_ids uuid[], turn_numbers bigint[],
     turn_ids uuid[], event_types text[], times timestamptz[], contents bytea[]
-) RETURNS bigint LANGUAGE plpgsql AS $$
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     item record;
     head convostore.audit_head;
@@ -713,11 +749,17 @@ DECLARE
     sequences bigint[] := '{}';
     places bigint[] := '{}';
 BEGIN
+    IF of_tenant IS DISTINCT FROM nullif(current_setting('convostore.tenant', true), '')::uuid THEN
+        RAISE insufficient_privilege USING MESSAGE = 'row-level security: the tenant is not the one that is bound';
+    END IF;
+    IF (item_kind IN ('turn', 'event')) IS NOT TRUE THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'only turns and events are recorded';
+    END IF;
     -- Heads are locked in the order of their chains, so that concurrent calls cannot deadlock.
     FOR item IN
         SELECT DISTINCT coalesce(s.id::text, '') COLLATE "C" AS chain FROM unnest(session_ids) AS s (id) ORDER BY 1
     LOOP
-        heads := heads || convostore.lock_audit_head(tenant, item.chain);
+        heads := heads || convostore.lock_audit_head(of_tenant, item.chain);
     END LOOP;
     -- Records are read under the locks, so that no concurrent call appends to these chains.
     FOR item IN
@@ -727,7 +769,7 @@ BEGIN
             SELECT g.*, sha256(g.content) AS digest,
                    dense_rank() OVER (ORDER BY coalesce(g.session_id::text, '') COLLATE "C") AS chain_number,
                    (SELECT r.digest FROM convostore.audit_record AS r
-                    WHERE r.tenant_id = tenant AND r.kind = item_kind AND r.record_id = g.record_id) AS stored
+                    WHERE r.tenant_id = of_tenant AND r.kind = item_kind AND r.record_id = g.record_id) AS stored
             FROM unnest(record_ids, session_ids, turn_numbers, contents) WITH ORDINALITY
                 AS g (record_id, session_id, turn_number, content, place)
         ) AS given
@@ -739,7 +781,7 @@ BEGIN
         END IF;
         CONTINUE WHEN NOT item.is_new;
         head := heads[item.chain_number];
-        link := convostore.audit_hash(1::smallint, tenant, item_kind, item.record_id, item.session_id, item.turn_number,
+        link := convostore.audit_hash(1::smallint, of_tenant, item_kind, item.record_id, item.session_id, item.turn_number,
             head.sequence + 1, moment, head.hash, item.digest);
         places := places || item.place;
         sequences := sequences || head.sequence + 1;
@@ -755,20 +797,20 @@ BEGIN
     END IF;
     INSERT INTO convostore.audit_record (tenant_id, kind, record_id, session_id, turn_number, sequence, recorded_at,
         version, previous_hash, digest, hash)
-    SELECT tenant, item_kind, g.record_id, g.session_id, g.turn_number, n.sequence, moment, 1, n.previous_link, n.digest, n.link
+    SELECT of_tenant, item_kind, g.record_id, g.session_id, g.turn_number, n.sequence, moment, 1, n.previous_link, n.digest, n.link
     FROM unnest(places, sequences, previous_links, digests, links) AS n (place, sequence, previous_link, digest, link)
     JOIN unnest(record_ids, session_ids, turn_numbers) WITH ORDINALITY AS g (record_id, session_id, turn_number, place)
         ON g.place = n.place;
     INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id, event_type,
         "timestamp", content)
-    SELECT tenant, item_kind, g.record_id, moment, g.session_id, g.turn_id, g.event_type, g.at, g.content
+    SELECT of_tenant, item_kind, g.record_id, moment, g.session_id, g.turn_id, g.event_type, g.at, g.content
     FROM unnest(places) AS n (place)
     JOIN unnest(record_ids, session_ids, turn_ids, event_types, times, contents) WITH ORDINALITY
         AS g (record_id, session_id, turn_id, event_type, at, content, place) ON g.place = n.place;
-    -- A loop: without statistics the planner might join all heads of the tenant.
+    -- A loop: without statistics the planner might join all heads of the of_tenant.
     FOREACH head IN ARRAY heads LOOP
         UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
-        WHERE h.tenant_id = tenant AND h.chain = head.chain AND h.sequence < head.sequence;
+        WHERE h.tenant_id = of_tenant AND h.chain = head.chain AND h.sequence < head.sequence;
     END LOOP;
     RETURN cardinality(places);
 END
@@ -843,6 +885,7 @@ CREATE FUNCTION convostore.session_tenant(wanted uuid) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 RETURN (SELECT s.tenant_id FROM convostore.session AS s WHERE s.session_id = wanted);
 
+-- Of all tenants, for the sweeper that runs as the application: the ids of the sessions that are due, at most 1,000 at a time.
 CREATE FUNCTION convostore.old_sessions(before timestamptz, most bigint) RETURNS TABLE (tenant_id uuid, session_ids uuid[])
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
@@ -850,7 +893,7 @@ BEGIN ATOMIC
     FROM (
         SELECT s.tenant_id, s.session_id FROM convostore.session AS s
         WHERE s.last_activity_at AT TIME ZONE 'UTC' < before AT TIME ZONE 'UTC'
-        ORDER BY s.last_activity_at AT TIME ZONE 'UTC' LIMIT most
+        ORDER BY s.last_activity_at AT TIME ZONE 'UTC' LIMIT least(most, 1000)
     ) AS old
     GROUP BY old.tenant_id;
 END;
@@ -1043,12 +1086,15 @@ GRANT SELECT ON convostore.alembic_version, convostore.audit_retention TO convos
 
 GRANT SELECT ON convostore.session, convostore.episode TO convostore_search;
 
-REVOKE EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions,
-    convostore.vector_spaces
+REVOKE EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes,
+    convostore.old_sessions, convostore.vector_spaces, convostore.record_audit, convostore.lock_audit_head
     FROM PUBLIC;
 
-GRANT EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes, convostore.old_sessions
+GRANT EXECUTE ON FUNCTION convostore.bind, convostore.in_time, convostore.session_tenant, convostore.matching_episodes,
+    convostore.old_sessions, convostore.record_audit
     TO convostore_app, convostore_maintenance;
+
+GRANT EXECUTE ON FUNCTION convostore.lock_audit_head TO convostore_search;
 
 GRANT EXECUTE ON FUNCTION convostore.vector_spaces() TO convostore_maintenance;
 
@@ -1068,6 +1114,8 @@ ALTER FUNCTION convostore.old_sessions(timestamptz, bigint) OWNER TO convostore_
 ALTER FUNCTION convostore.vector_spaces OWNER TO convostore_search;
 
 ALTER FUNCTION convostore.matching_episodes OWNER TO convostore_search;
+
+ALTER FUNCTION convostore.record_audit OWNER TO convostore_search;
 
 REVOKE CREATE ON SCHEMA convostore FROM convostore_search;
 
