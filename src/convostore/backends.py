@@ -9,6 +9,7 @@ from convostore.call.call import Call, current_call
 from convostore.call.store import Store
 from convostore.domain.audit import (
     check_retention,
+    month_dropped,
     month_of,
     next_month,
     next_record,
@@ -111,6 +112,7 @@ __all__ = [
     "in_scope",
     "key_conflict",
     "managed_values",
+    "month_dropped",
     "month_of",
     "nearest",
     "next_month",

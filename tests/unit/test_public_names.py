@@ -47,7 +47,16 @@ BACKENDS = {
     # Stores, and the rules of each.
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
     *("FUSED", "RANK_CONSTANT", "Filter", "Meaning", "TableMemoryStore", "Words"),
-    *("BodyAuditStore", "check_retention", "digest_of", "month_of", "next_month", "next_record", "record_id_conflict"),
+    *(
+        "BodyAuditStore",
+        "check_retention",
+        "digest_of",
+        "month_dropped",
+        "month_of",
+        "next_month",
+        "next_record",
+        "record_id_conflict",
+    ),
     "turn_number_conflict",
     *("BaseProfileStore", "Change", "Merge", "LoadedProfile", "identity_key"),
     *("check_scope_filter", "check_unbound", "fence_conflict", "in_scope", "no_such_session", "session_id_conflict"),
