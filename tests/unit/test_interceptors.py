@@ -47,7 +47,7 @@ class Seen:
 
 def a_call(effect: Effect = Effect.READ, *, seconds: float = 5.0, **arguments: Any) -> Call:
     deadline = asyncio.get_running_loop().time() + seconds
-    return Call("session", "get", arguments.get("tenant_id"), arguments, uuid4(), deadline, effect)
+    return Call("session", "get", arguments.get("tenant_id"), arguments, uuid4(), deadline, effect, sent=True)
 
 
 def last(answer: Any = None, *failures: Exception) -> tuple[Proceed, list[Call]]:
@@ -436,6 +436,19 @@ async def test_keep_deadline_cancels_what_is_late(effect: Effect, outcome: str) 
         await keep_deadline(a_call(effect, seconds=0.01), never)
     assert cancelled.is_set()
     assert (caught.value.code, caught.value.outcome, caught.value.retryable) == ("timeout", outcome, True)
+
+
+async def test_what_was_not_sent_is_not_applied() -> None:
+    async def never(call: Call) -> Any:
+        await asyncio.Event().wait()
+
+    unsent = dataclasses.replace(a_call(Effect.NON_IDEMPOTENT, seconds=0.01), sent=False)
+    with pytest.raises(ConnectionError) as caught:
+        await keep_deadline(unsent, never)
+    assert caught.value.outcome == "not_applied"
+    step, seen = last("done", ConnectionError("refused", outcome="unknown"))
+    assert await retry(dataclasses.replace(a_call(Effect.NON_IDEMPOTENT), sent=False), step) == "done"
+    assert len(seen) == 2
 
 
 async def test_retry_repeats_what_is_retryable() -> None:
