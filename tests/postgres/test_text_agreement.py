@@ -20,6 +20,8 @@ from tests.postgres.databases import connected, dsn_of
 from tests.unit.strategies import QUICK
 from tests.unit.texts import ASCII_TEXTS, NASTY, PAIRS, SCRIPTS, STRANGERS, TEXTS, longest
 
+pytestmark = pytest.mark.slow
+
 _VECTORS = """
 SELECT to_tsvector($2::text::regconfig, t.text)::text FROM unnest($1::text[]) WITH ORDINALITY AS t (text, n) ORDER BY n
 """

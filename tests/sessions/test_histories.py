@@ -31,6 +31,8 @@ from tests.redis import administration
 from tests.sessions.guards import pass_time
 from tests.sessions.linearizability import Operation, linearizable, regular
 
+pytestmark = pytest.mark.slow
+
 RUNNING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE application_name = 'convostore' AND state = 'active' AND query LIKE '%convostore.session%'

@@ -155,6 +155,7 @@ def test_plain_texts_can_be_given_as_they_are(text: str, plain: bool) -> None:
     assert is_plain(text) is plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["latin", "private use", "han", "han of a later version", "khmer"])
 def test_the_longest_texts_are_indexed_from_their_beginning_until_a_tsvector_is_full(script: str) -> None:
     text = longest(script)
@@ -164,6 +165,7 @@ def test_the_longest_texts_are_indexed_from_their_beginning_until_a_tsvector_is_
     assert indexed == every or (indexed == every[: len(indexed)] and sum(sizes) > MAX_BYTES - 1_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["han", "han of the second plane", "hangul"])
 def test_eighty_thousand_letters_of_a_script_without_spaces_are_indexed(script: str) -> None:
     assert len(search_text(longest(script)).split()) >= 80_000
