@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any, TypeAlias
+from uuid import UUID
 
 from convostore.models import Session
 from convostore.redis import codec, keys
@@ -17,7 +18,7 @@ def expected_of(values: dict[str, bytes]) -> Keys:
     """Return the indexes and channel pointers that follow from stored values."""
     expected: Keys = defaultdict(dict)
     for key, value in values.items():
-        session = codec.Codec().decode(value, None)
+        session = codec.Codec().decode(value, None, UUID(key[-36:]))
         assert isinstance(session, Session)
         assert key == keys.value_key(session.session_id)
         member, prefix = str(session.session_id), keys.bucket(session.session_id)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -76,6 +77,17 @@ running: ContextVar[Call | None] = ContextVar("convostore_call", default=None)
 
 A call that is made inside another is a call of its own in every respect; it only cannot outlast the outer one.
 """
+
+
+@contextmanager
+def nothing_applied() -> Iterator[None]:
+    """Run a block whose commands apply nothing of the running call: they do not mark it as sent."""
+    call = running.get()
+    token = running.set(None if call is None else replace(call))
+    try:
+        yield
+    finally:
+        running.reset(token)
 
 
 def current_call() -> Call:

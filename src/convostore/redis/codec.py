@@ -19,7 +19,7 @@ import zstandard
 
 from convostore.domain.codec import Unreadable
 from convostore.domain.sessions import PAYLOAD
-from convostore.errors import StoreError, ValidationError
+from convostore.errors import ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
 from convostore.redis.dictionaries import LEVEL, load_dictionary
@@ -28,7 +28,7 @@ PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-_DAMAGE = (OverflowError, ValueError, zstandard.ZstdError)
+_DAMAGE = (MemoryError, OverflowError, ValueError, zstandard.ZstdError)
 """What parsing a damaged header or decompressing a damaged payload raises."""
 
 
@@ -55,9 +55,23 @@ class Header:
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
-        """Parse a header line."""
-        _, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
+        """Parse a header line.
+
+        Raises:
+            ValueError: it is damaged, or of another version.
+        """
+        version, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
+        if version != "1" or not channel.startswith("convostore:{") or state not in ("open", "closed"):
+            raise ValueError("not a header of this version")
         return cls(int(revision), UUID(tenant), moment(int(created)), moment(-int(score)), channel, state)
+
+    @classmethod
+    def parsed(cls, line: bytes) -> Self | None:
+        """Parse a header line; return None if there is none, or it is damaged."""
+        try:
+            return cls.parse(line)
+        except _DAMAGE:
+            return None
 
 
 def payload(session: Session) -> bytes:
@@ -84,24 +98,23 @@ class Codec:
         self._decompressors = {name: zstandard.ZstdDecompressor(each) for name, each in trained.items()}
         self._decompressors[0] = zstandard.ZstdDecompressor()
 
-    def decode(self, value: bytes, tenant_id: UUID | None, session_id: Any = "of unknown id") -> Session | None:
+    def decode(self, value: bytes, tenant_id: UUID | None, session_id: UUID) -> Session | None:
         """Return the session in a value, or None if it is not this tenant's.
 
         Args:
             value: the value that was read.
             tenant_id: the tenant; None for any.
-            session_id: what errors name the session by.
+            session_id: the session, as its key names it.
 
         Raises:
-            StoreError: the value cannot be read, its dictionary is missing, or its header and payload name different
-                tenants.
+            Unreadable: the value is damaged, another session's or of another version, or its dictionary is missing.
         """
         line, _, rest = value.partition(b"\n")
         try:
             header = Header.parse(line)
             if tenant_id not in (None, header.tenant_id):
                 return None
-            document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest[1:])
+            document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest, session_id)
         except _DAMAGE as error:
             raise Unreadable("session", session_id) from error
         session = PAYLOAD.from_document(
@@ -112,38 +125,43 @@ class Codec:
             last_activity_at=header.last_activity_at,
         )
         if session.tenant_id != header.tenant_id:
-            raise StoreError("session: header and payload name different tenants")
+            raise Unreadable("session", session_id, why="header and payload name different tenants")
+        if session.session_id != session_id:
+            raise Unreadable("session", session_id, why="it is that of another session")
         return session
 
     def move(
         self, value: bytes, codec: bytes, session_id: UUID, tenant_id: UUID | None = None
     ) -> tuple[Any, ...] | None:
-        """Return the arguments of move.lua, or None if the value has this codec already or is another tenant's.
+        """Return the arguments of demote.lua or promote.lua, or None if nothing is to be done.
+
+        The value has this codec already, or is another tenant's.
 
         Args:
             value: the value that was read.
             codec: `COMPRESSED` to demote, `PLAIN` to promote.
-            session_id: what errors name the session by.
+            session_id: the session, as its key names it.
             tenant_id: the tenant; None for any.
 
         Raises:
-            StoreError: the value cannot be read, or its dictionary is missing.
+            Unreadable: as `decode` does: what nobody can read stays as it is.
         """
+        session = self.decode(value, tenant_id, session_id)
         line, _, rest = value.partition(b"\n")
-        try:
-            header = Header.parse(line)
-            if rest[:1] == codec or tenant_id not in (None, header.tenant_id):
-                return None
-            demoting = codec == COMPRESSED
-            payload = self._compressor.compress(rest[1:]) if demoting else self._decompress(rest[1:])
-        except _DAMAGE as error:
-            raise Unreadable("session", session_id) from error
-        return (line, rest[:1], codec + payload, header.score, *(("hot", "cold") if demoting else ("cold", "hot")))
+        if session is None or rest[:1] == codec:
+            return None
+        payload = self._compressor.compress(rest[1:]) if codec == COMPRESSED else self._decompress(rest, session_id)
+        return line, rest[:1], codec + payload, -microseconds(session.last_activity_at)
 
-    def _decompress(self, frame: bytes) -> bytes:
+    def _decompress(self, compressed: bytes, session_id: UUID) -> bytes:
+        """Return the payload after codec `z`."""
+        if compressed[:1] != COMPRESSED:
+            raise ValueError("not a codec of this version")
+        frame = compressed[1:]
         needed = zstandard.get_frame_parameters(frame).dict_id
         if needed not in self._decompressors:
-            raise StoreError(f"session: is compressed with dictionary {needed}, which this store was not given")
+            why = f"it is compressed with dictionary {needed}, which this store was not given"
+            raise Unreadable("session", session_id, why=why)
         return self._decompressors[needed].decompress(frame)
 
 

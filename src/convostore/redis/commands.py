@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+from convostore.call.call import nothing_applied
+from convostore.domain.codec import Unreadable
 from convostore.errors import ConnectionError, StoreError
 from convostore.redis import keys
 from convostore.redis.client import refuse_eviction
@@ -17,6 +19,9 @@ from convostore.redis.servers import servers_of
 
 ScriptCall = tuple[str, str, tuple[Any, ...]]
 """A script's name, its key and its arguments."""
+
+WRONG_TYPE = frozenset({"WRONGTYPE"})
+"""The code of a reply about a key that has another type than the command's."""
 
 
 class Commands:
@@ -35,25 +40,33 @@ class Commands:
 
         await self._servers.everywhere(ping)
 
-    async def send(self, commands: Sequence[Command]) -> list[Any]:
+    async def send(self, commands: Sequence[Command], *, tolerated: Collection[str] = ()) -> list[Any]:
         """Send commands in one round trip, each to the server that holds its key; return their replies.
+
+        Args:
+            commands: the commands.
+            tolerated: codes of errors that are returned in place of replies.
 
         Raises:
             ConnectionError: a command was not run; if others were, the outcome is unknown.
             StoreError: a command was refused.
         """
-        return _without_errors(await self._replies(commands))
+        return _without_errors(await self._replies(commands), tolerated)
 
     async def value(self, session_id: UUID) -> bytes | None:
-        """Return a session's value."""
-        (value,) = await self.send([("GET", keys.value_key(session_id))])
-        found: bytes | None = value
-        return found
+        """Return a session's value.
 
-    async def values(self, session_ids: Iterable[UUID]) -> list[bytes]:
-        """Return the values of those sessions that exist, in one round trip."""
-        replies = await self.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
-        return [value for value in replies if value]
+        Raises:
+            Unreadable: its key has another type.
+        """
+        ((_, reply),) = await self.values([session_id])
+        return checked_value(session_id, reply)
+
+    async def values(self, session_ids: Iterable[UUID]) -> list[tuple[UUID, Any]]:
+        """Return sessions with the replies that are their values, in one round trip: see `checked_value`."""
+        asked = list(session_ids)
+        replies = await self.send([("GET", keys.value_key(each)) for each in asked], tolerated=WRONG_TYPE)
+        return list(zip(asked, replies, strict=True))
 
     async def run(self, name: str, session_id: UUID, *arguments: Any, after: Command | None = None) -> Any:
         """Run a script on a session after another command, in one round trip if one server runs both in order."""
@@ -63,9 +76,9 @@ class Commands:
             after = None
         return (await self._run([call], after=[] if after is None else [after]))[-1]
 
-    async def run_all(self, calls: Iterable[ScriptCall]) -> list[Any]:
-        """Run scripts in one round trip; return their results."""
-        return await self._run(list(calls))
+    async def run_all(self, calls: Iterable[ScriptCall], *, tolerated: Collection[str] = ()) -> list[Any]:
+        """Run scripts in one round trip; return their results, and errors as `send` does."""
+        return await self._run(list(calls), tolerated=tolerated)
 
     async def repair_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
         """Remove a session's channel pointer, or restore its score, unless a later save has changed the score.
@@ -79,7 +92,9 @@ class Commands:
             error.outcome = "unknown"
             raise
 
-    async def _run(self, calls: list[ScriptCall], *, after: Sequence[Command] = ()) -> list[Any]:
+    async def _run(
+        self, calls: list[ScriptCall], *, after: Sequence[Command] = (), tolerated: Collection[str] = ()
+    ) -> list[Any]:
         by_hash = [script(name).by_hash(key, *arguments) for name, key, arguments in calls]
         replies = await self._replies([*after, *by_hash])
         unknown = [at for at, reply in enumerate(replies) if isinstance(reply, StoreError) and reply.code == "NOSCRIPT"]
@@ -87,7 +102,7 @@ class Commands:
         by_text = [script(name).by_text(key, *arguments) for name, key, arguments in unloaded]
         for at, reply in zip(unknown, await self._replies(by_text), strict=True):
             replies[at] = reply
-        return _without_errors(replies)
+        return _without_errors(replies, tolerated)
 
     async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         if not commands:
@@ -95,14 +110,39 @@ class Commands:
         if not self._checked:
             async with self._checking:
                 if not self._checked:
-                    await refuse_eviction(self._servers)
+                    with nothing_applied():
+                        await refuse_eviction(self._servers)
                     self._checked = True
         return await self._servers.send(commands)
 
 
-def _without_errors(replies: list[Any]) -> list[Any]:
-    """Return the replies of a pipeline, or raise the first error among them."""
-    errors = [reply for reply in replies if isinstance(reply, StoreError)]
+def checked_value(session_id: UUID, reply: Any) -> bytes | None:
+    """Return the value in a reply to GET, None if there is none.
+
+    Raises:
+        Unreadable: the session's key has another type.
+    """
+    if isinstance(reply, StoreError):
+        raise Unreadable("session", session_id, why="its key has another type") from reply
+    value: bytes | None = reply
+    return value
+
+
+def checked_index(item: tuple[str, Any]) -> tuple[str, list[Any]]:
+    """Return the key of an index and the reply to a read of it.
+
+    Raises:
+        Unreadable: it has another type.
+    """
+    key, reply = item
+    if isinstance(reply, StoreError):
+        raise Unreadable("index", key, why="its key has another type") from reply
+    return key, reply
+
+
+def _without_errors(replies: list[Any], tolerated: Collection[str]) -> list[Any]:
+    """Return the replies of a pipeline, or raise the first error among them that is not tolerated."""
+    errors = [reply for reply in replies if isinstance(reply, StoreError) and reply.code not in tolerated]
     if not errors:
         return replies
     if isinstance(errors[0], ConnectionError) and len(errors) < len(replies):

@@ -48,13 +48,22 @@ def prefix_of(key: str) -> str:
     return key[: len(BUCKETS[0])]
 
 
+def session_id_of(member: bytes, prefix: str = "") -> UUID | None:
+    """Return the session that a member of an index names, or None: it names none, or not one of this bucket."""
+    try:
+        found = UUID(member.decode())
+    except ValueError:
+        return None
+    return found if str(found).encode() == member and prefix in ("", bucket(found)) else None
+
+
 def value_key(session_id: UUID) -> str:
     """Return the key of a session's value."""
     return f"{bucket(session_id)}session:{session_id}"
 
 
-def agent_index(tenant_id: UUID, agent_id: UUID, status: SessionStatus) -> str:
-    """Return an agent's index within a bucket."""
+def agent_index(tenant_id: UUID, agent_id: UUID, status: str) -> str:
+    """Return an agent's index within a bucket; with "" as status, what all of them begin with."""
     return f"agent:{tenant_id}:{agent_id}:{status}"
 
 

@@ -1,59 +1,124 @@
-"""A page of an index that is spread over 64 buckets, in two round trips."""
+"""A page of indexes that are spread over 64 buckets, in two round trips."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from math import ceil, inf, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from convostore.domain.codec import readable
+from convostore.errors import StoreError
 from convostore.redis import keys
-from convostore.redis.commands import Commands
+from convostore.redis.commands import WRONG_TYPE, Commands, ScriptCall, checked_index
 from convostore.redis.scripts import script
 
+_ONE_BY_ONE = WRONG_TYPE | {"TRYAGAIN"}
+"""Refusals of a bucket's script whose indexes can be read one by one: one is damaged, or their slot migrates."""
 
-async def page(commands: Commands, indexes: Iterable[str], limit: int, offset: int) -> tuple[list[bytes], int]:
-    """Return values that include those of the page, unordered, and how many to skip once they are ordered.
 
-    The first trip reads the first few entries in every bucket. The second reads the values and, from the buckets whose
-    entries may not be enough for the page, further entries with their values.
+class Entry(NamedTuple):
+    """A session in an index. Entries are ordered as the list is."""
 
-    Args:
-        commands: the client.
-        indexes: the names of the indexes within a bucket, whose union is the list.
-        limit: of the page.
-        offset: of the page.
+    score: float
+    session_id: UUID
+
+
+class Page(NamedTuple):
+    """A page as the indexes name it.
+
+    Attributes:
+        values: the sessions with the replies that are their values: see `checked_value`.
+        is_last: whether no entries follow.
     """
-    wanted = offset + limit
-    few = min(wanted, _few(wanted))
-    names = [f"{bucket}{index}" for index in indexes for bucket in keys.BUCKETS]
-    listed = [
-        _scored(reply) for reply in await commands.send([("ZRANGE", name, 0, few - 1, "WITHSCORES") for name in names])
-    ]
-    entries = sorted(entry for found in listed for entry in found)[:wanted]
-    last = entries[-1][0] if len(entries) == wanted else inf
-    incomplete = [
-        name for name, found in zip(names, listed, strict=True) if len(found) == few < wanted and found[-1][0] <= last
-    ]
-    if not incomplete:
-        return await commands.values(UUID(member.decode()) for _, member in entries[offset:]), 0
-    highest = "+inf" if last == inf else f"{last:.0f}"
-    replies = await commands.send(
-        [
-            *(("GET", keys.value_key(UUID(member.decode()))) for _, member in entries),
-            # By text: NOSCRIPT would cost a third trip.
-            *(script("page").by_text(name, keys.prefix_of(name), few, wanted - few, highest) for name in incomplete),
-        ]
-    )
-    values = [value for value in replies[: len(entries)] if value]
-    values += [value for found in replies[len(entries) :] for value in found if value]
-    return values, offset
+
+    values: list[tuple[UUID, Any]]
+    is_last: bool
 
 
-def _scored(reply: list[Any]) -> list[tuple[float, bytes]]:
-    """Return the scores and members in a reply of ZRANGE, which has pairs in RESP3 and a flat list in RESP2."""
-    pairs = reply if reply and isinstance(reply[0], list) else zip(reply[::2], reply[1::2], strict=True)
-    return [(float(score), member) for member, score in pairs]
+class Union(NamedTuple):
+    """The union of a list's indexes, over all buckets.
+
+    Attributes:
+        stem: the beginning of the indexes' names within a bucket.
+        endings: what their names end with.
+    """
+
+    stem: str
+    endings: tuple[str, ...] = ("",)
+
+    @property
+    def names(self) -> list[str]:
+        """The indexes' names within a bucket."""
+        return [f"{self.stem}{ending}" for ending in self.endings]
+
+    async def page(self, commands: Commands, limit: int, offset: int) -> Page:
+        """Return a page.
+
+        The first trip reads the first few entries of every bucket. The second reads the values and, from the buckets
+        whose entries may not be enough for the page, further entries with their values.
+
+        Args:
+            commands: the client.
+            limit: of the page.
+            offset: of the page, in entries.
+        """
+        wanted = offset + limit
+        few = min(wanted, _few(wanted))
+        entries, truncated = await self._first(commands, few, wanted)
+        entries = sorted(entries)[:wanted]
+        last = entries[-1].score if len(entries) == wanted else inf
+        incomplete = [bucket for bucket, score in truncated.items() if score <= last]
+        # Further entries may come before the page, and move into it what is before it now.
+        known = [entry.session_id for entry in (entries if incomplete else entries[offset:])]
+        highest = "+inf" if last == inf else f"{last:.0f}"
+        further = [self._range(bucket, few, wanted - few, highest, "values") for bucket in incomplete]
+        replies = await commands.send(
+            [
+                *(("GET", keys.value_key(session_id)) for session_id in known),
+                # By text: NOSCRIPT would cost a third trip.
+                *(script(name).by_text(key, *arguments) for name, key, arguments in further),
+            ],
+            tolerated=WRONG_TYPE,
+        )
+        values = dict(zip(known, replies, strict=False))
+        for bucket, reply in zip(incomplete, replies[len(known) :], strict=True):
+            entries += _entries(bucket, reply[0::3], reply[1::3])
+            values |= {UUID(member.decode()): value for member, value in zip(reply[0::3], reply[2::3], strict=True)}
+        entries = sorted(entries)[:wanted]
+        return Page([(each.session_id, values[each.session_id]) for each in entries[offset:]], len(entries) < wanted)
+
+    async def _first(self, commands: Commands, few: int, wanted: int) -> tuple[list[Entry], dict[str, float]]:
+        """Return the first few entries of each bucket, and the last score in those that may have more."""
+        calls = [self._range(bucket, 0, few, "+inf", "scores") for bucket in keys.BUCKETS]
+        replies = dict(zip(keys.BUCKETS, await commands.run_all(calls, tolerated=_ONE_BY_ONE), strict=True))
+        refused = [bucket for bucket, reply in replies.items() if isinstance(reply, StoreError)]
+        entries: list[Entry] = []
+        truncated: dict[str, float] = {}
+        for bucket, reply in replies.items():
+            if bucket not in refused:
+                entries += _entries(bucket, reply[0::2], reply[1::2])
+                if len(reply) == 2 * few < 2 * wanted:
+                    truncated[bucket] = float(reply[-1])
+        names = [f"{bucket}{name}" for bucket in refused for name in self.names]
+        asked = [("ZRANGE", name, 0, wanted - 1, "WITHSCORES") for name in names]
+        replies = dict(zip(names, await commands.send(asked, tolerated=WRONG_TYPE), strict=True))
+        for name, reply in readable(checked_index, replies.items()):
+            # RESP3 has pairs where RESP2 has a flat list.
+            flat = [part for pair in reply for part in pair] if reply and isinstance(reply[0], list) else reply
+            entries += _entries(keys.prefix_of(name), flat[0::2], flat[1::2])
+        return entries, truncated
+
+    def _range(self, bucket: str, offset: int, limit: int, highest: str, what: str) -> ScriptCall:
+        arguments = bucket, offset, limit, highest, what, "|".join(self.endings)
+        return "page", f"{bucket}{self.stem}", arguments
+
+
+def _entries(bucket: str, members: Sequence[bytes], scores: Sequence[bytes]) -> Iterator[Entry]:
+    for member, score in zip(members, scores, strict=True):
+        session_id = keys.session_id_of(member, bucket)
+        if session_id is not None:
+            yield Entry(float(score), session_id)
 
 
 def _few(wanted: int) -> int:

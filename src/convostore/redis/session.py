@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
+from convostore.domain.codec import Unreadable, readable
 from convostore.domain.revisions import set_managed
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.sessions import (
@@ -25,14 +27,16 @@ from convostore.models.fields import now
 from convostore.redis import codec, keys
 from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
-from convostore.redis.commands import Commands
+from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on
 from convostore.redis.driver import Client
-from convostore.redis.lists import page
+from convostore.redis.lists import Union
 from convostore.redis.sweeping import sweep
 
 _STATES = ("open", "closed")
 _CANDIDATES = 16
 """How many sessions of a channel identity are read per trip: one is wanted, and few pointers are stale."""
+
+_WHOSE = "its header does not say whose it is; a store that is bound to no tenant can delete it"
 
 
 class RedisSessionStore(SessionStore):
@@ -88,7 +92,10 @@ class RedisSessionStore(SessionStore):
         # session is always found.
         pointer = ("ZADD", f"{channel}{state}", -now, str(session_id))
         verdict, before, after = await self._commands.run("save", session_id, *arguments, after=pointer)
-        stored = Header.parse(before) if before else None
+        if verdict == b"unreadable":
+            await self._commands.repair_pointer(f"{channel}{state}", session_id, -now)
+            raise Unreadable("session", session_id)
+        stored = Header.parsed(before)
         if verdict == b"saved":
             header = Header.parse(after)
             if stored is not None and stored.pointer != header.pointer:
@@ -111,23 +118,25 @@ class RedisSessionStore(SessionStore):
         )
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        line = await self._commands.run("delete", session_id, str(tenant_id or ""), "")
-        if not line:
-            return False
-        header = Header.parse(line)
-        await self._commands.repair_pointer(header.pointer, session_id, header.score)
-        return True
+        verdict, line = await self._commands.run("delete", session_id, str(tenant_id or ""), "")
+        if verdict == b"unreadable":
+            raise Unreadable("session", session_id, why=_WHOSE)
+        if header := Header.parsed(line):
+            await self._commands.repair_pointer(header.pointer, session_id, header.score)
+        return bool(verdict == b"deleted")
 
     async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
         index = keys.channel_index(tenant_id, channel, user_channel_id)
         start = 0
         while True:
             last = start + _CANDIDATES - 1
-            listed = await self._commands.send([("ZRANGE", f"{index}{state}", start, last) for state in _STATES])
-            candidates = [member for members in listed for member in members]
-            found = [
-                session for session in await self._load(candidates, tenant_id) if keys.channel_of(session) == index
-            ]
+            pointers = [f"{index}{state}" for state in _STATES]
+            asked = [("ZRANGE", name, start, last) for name in pointers]
+            listed = zip(pointers, await self._commands.send(asked, tolerated=WRONG_TYPE), strict=True)
+            candidates = [member for _, members in readable(checked_index, listed) for member in members]
+            named = filter(None, (keys.session_id_of(member) for member in candidates))
+            sessions = self._read(await self._commands.values(named), tenant_id)
+            found = sorted((each for each in sessions if keys.channel_of(each) == index), key=_recency)
             if found or not candidates:
                 break
             start += _CANDIDATES
@@ -144,16 +153,22 @@ class RedisSessionStore(SessionStore):
         offset: int = 0,
     ) -> list[Session]:
         statuses = [status] if status else list(SessionStatus)
-        indexes = [keys.agent_index(tenant_id, agent_id, item) for item in statuses]
-        sessions = await self._listed(tenant_id, indexes, limit, offset)
-        return [item for item in sessions if item.agent_id == agent_id and item.status in statuses]
+        union = Union(keys.agent_index(tenant_id, agent_id, ""), tuple(statuses))
+
+        def belongs(session: Session) -> bool:
+            return session.agent_id == agent_id and session.status in statuses
+
+        return await self._listed(tenant_id, union, belongs, limit, offset)
 
     async def list_by_customer(
         self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
     ) -> list[Session]:
-        index = keys.customer_index(tenant_id, customer_profile_id)
-        sessions = await self._listed(tenant_id, [index], limit, offset)
-        return [session for session in sessions if session.customer_profile_id == customer_profile_id]
+        union = Union(keys.customer_index(tenant_id, customer_profile_id))
+
+        def belongs(session: Session) -> bool:
+            return session.customer_profile_id == customer_profile_id
+
+        return await self._listed(tenant_id, union, belongs, limit, offset)
 
     async def find_sessions_by_step_hash(
         self,
@@ -168,23 +183,29 @@ class RedisSessionStore(SessionStore):
     ) -> list[Session]:
         check_scope_filter(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        listed = await self._commands.send([("SMEMBERS", f"{bucket}{index}") for bucket in keys.BUCKETS])
-        members = [member for found in listed for member in found]
+        names = [f"{bucket}{index}" for bucket in keys.BUCKETS]
+        replies = await self._commands.send([("SMEMBERS", name) for name in names], tolerated=WRONG_TYPE)
+        listed = readable(checked_index, zip(names, replies, strict=True))
+        named = (keys.session_id_of(member, keys.prefix_of(name)) for name, members in listed for member in members)
+        values = await self._commands.values(filter(None, named))
+        self._forget(values, [index])
         moment = self._clock()
         found = [
             session
-            for session in await self._load(members, tenant_id)
+            for session in self._read(values, tenant_id)
             if index in keys.indexes_of(session) and in_scope(session, scope_filter, moment)
         ]
-        return found[offset:][:limit]
+        return sorted(found, key=_recency)[offset:][:limit]
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
         milliseconds, tenant = round(ttl * 1_000), str(tenant_id or "")
         token: int = await self._commands.run("acquire_lock", session_id, str(owner), milliseconds, tenant)
-        if token < 0:
+        if token == -1:
             raise no_such_session()
+        if token == -2:
+            raise Unreadable("session", session_id)
         return token or None
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
@@ -216,20 +237,38 @@ class RedisSessionStore(SessionStore):
     async def _move_read(self, session_id: UUID, value: bytes, target: bytes, tenant_id: UUID | None = None) -> bool:
         """Move a session unless it was saved, moved or deleted since its value was read, or is another tenant's."""
         move = self._codec.move(value, target, session_id, tenant_id)
-        return move is not None and bool(await self._commands.run("move", session_id, *move))
+        name = "demote" if target == codec.COMPRESSED else "promote"
+        return move is not None and bool(await self._commands.run(name, session_id, *move))
 
-    async def _listed(self, tenant_id: UUID, indexes: Iterable[str], limit: int, offset: int) -> list[Session]:
-        """Return a page of the union of indexes over all buckets, most recent first."""
-        values, skipped = await page(self._commands, indexes, limit, offset)
-        return self._decoded(values, tenant_id)[skipped:][:limit]
+    async def _listed(
+        self, tenant_id: UUID, union: Union, belongs: Callable[[Session], bool], limit: int, offset: int
+    ) -> list[Session]:
+        """Return a page of a list, most recent first. What cannot be read is made up for by what follows it."""
+        found: list[Session] = []
+        while True:
+            page = await union.page(self._commands, limit, offset)
+            self._forget(page.values, union.names)
+            found += filter(belongs, self._read(page.values, tenant_id))
+            if page.is_last or len(found) >= limit:
+                return sorted(found, key=_recency)[:limit]
+            offset += limit
 
-    async def _load(self, members: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-        """Return the tenant's sessions with these ids that exist, most recent first."""
-        return self._decoded(await self._commands.values(UUID(member.decode()) for member in members), tenant_id)
+    def _read(self, values: Iterable[tuple[UUID, Any]], tenant_id: UUID) -> Iterator[Session]:
+        """Yield the tenant's sessions in replies; those that cannot be read are logged and left out."""
 
-    def _decoded(self, values: Iterable[bytes], tenant_id: UUID) -> list[Session]:
-        decoded = (self._codec.decode(value, tenant_id) for value in values)
-        return sorted((session for session in decoded if session is not None), key=_recency)
+        def read(item: tuple[UUID, Any]) -> Session | None:
+            session_id, reply = item
+            value = checked_value(session_id, reply)
+            return None if value is None else self._codec.decode(value, tenant_id, session_id)
+
+        return (session for session in readable(read, values) if session is not None)
+
+    def _forget(self, values: Iterable[tuple[UUID, Any]], indexes: list[str]) -> None:
+        """Remove those sessions from indexes that do not exist: a deletion could not read in which they were."""
+        missing = [session_id for session_id, reply in values if reply is None]
+        if missing:
+            calls = [on("forget", session_id, "|".join(indexes)) for session_id in missing]
+            self._background.start(self._commands.run_all(calls))
 
 
 def _recency(session: Session) -> tuple[float, UUID]:

@@ -1,18 +1,20 @@
-"""Demotes idle sessions and deletes old ones: a bounded number per sweep, each by compare-and-set on what was read."""
+"""Demotes idle sessions and deletes old ones: a bounded number per sweep, each only if it is as it was read."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from math import ceil
+from typing import Any
 from uuid import UUID
 
 from convostore.contracts.session import Swept
+from convostore.domain.codec import readable
 from convostore.redis import keys
 from convostore.redis.codec import COMPRESSED, Codec, Header, microseconds
-from convostore.redis.commands import Commands, on
+from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on
 
-_HEADER = 1_023
-"""The last byte of a value at which its header may end."""
+_HEAD = 1_024
+"""How many bytes of a value identify it to set_aside.lua; its header is shorter."""
 
 
 async def sweep(
@@ -20,41 +22,87 @@ async def sweep(
 ) -> Swept:
     """Demote sessions without activity since `idle_since`, and delete those without since `old_since`, if given.
 
-    A session that is saved, moved or deleted meanwhile is skipped, so several processes may sweep at once.
+    A session that is saved, moved or deleted meanwhile is skipped, so several processes may sweep at once. One that
+    cannot be read is logged and set aside, so that no later sweep meets it before it is old.
     """
+    idle_bound = _bound(idle_since)
+    old_bound = None if old_since is None else _bound(old_since)
     share = ceil(limit / len(keys.BUCKETS))
-    asked = []
-    for bucket in keys.BUCKETS:
-        for tier, moment in (("hot", idle_since), ("hot", old_since), ("cold", old_since)):
-            # Scores are negated times, so the oldest sessions have the highest.
-            bound = "+inf" if moment is None else f"({-microseconds(moment)}"
-            asked.append(("ZREVRANGEBYSCORE", f"{bucket}{tier}", "+inf", bound, "LIMIT", 0, share))
-    replies = [[UUID(member.decode()) for member in found] for found in await commands.send(asked)]
-    old = list(dict.fromkeys(found for pair in (replies[1::3], replies[2::3]) for listed in pair for found in listed))
-    old = old[:limit]
-    idle = [found for listed in replies[0::3] for found in listed if found not in set(old)][: limit - len(old)]
-    return Swept(demoted=await _demote(commands, codec, idle), deleted=await _delete(commands, old))
+    while True:
+        idle, old, garbage = await _due(commands, idle_bound, old_bound, share)
+        old = old[:limit]
+        idle = [each for each in idle if each not in set(old)][: limit - len(old)]
+        demoted, aside = await _demote(commands, codec, idle)
+        deleted = await _delete(commands, old, old_bound)
+        removed = sum(await commands.send([("ZREM", name, member) for name, member in garbage]))
+        if demoted or deleted or not aside + removed:
+            return Swept(demoted, deleted)
 
 
-async def _demote(commands: Commands, codec: Codec, session_ids: list[UUID]) -> int:
-    values = await commands.send([("GET", keys.value_key(session_id)) for session_id in session_ids])
-    calls = []
-    for session_id, value in zip(session_ids, values, strict=True):
-        move = codec.move(value, COMPRESSED, session_id) if value else None
-        if move is not None:
-            calls.append(on("move", session_id, *move))
-    return sum(await commands.run_all(calls))
+def _bound(moment: datetime) -> int:
+    """Return the score of a moment: what was last active before has a higher one, as scores are negated times."""
+    return -microseconds(moment)
 
 
-async def _delete(commands: Commands, session_ids: list[UUID]) -> int:
-    heads = await commands.send([("GETRANGE", keys.value_key(session_id), 0, _HEADER) for session_id in session_ids])
-    headers = [value.partition(b"\n")[0] for value in heads]
-    found = [(session_id, line) for session_id, line in zip(session_ids, headers, strict=True) if line]
-    done = await commands.run_all(on("delete", session_id, "", line) for session_id, line in found)
+async def _due(
+    commands: Commands, idle_bound: int, old_bound: int | None, share: int
+) -> tuple[list[UUID], list[UUID], list[tuple[str, bytes]]]:
+    """Return what is idle, what is old, and entries that name no session, from the indexes of tiers."""
+    asked = [(f"{bucket}hot", idle_bound) for bucket in keys.BUCKETS]
+    if old_bound is not None:
+        asked += [(f"{bucket}{tier}", old_bound) for bucket in keys.BUCKETS for tier in ("hot", "cold")]
+    replies = await commands.send(
+        [("ZREVRANGEBYSCORE", name, "+inf", f"({bound}", "LIMIT", 0, share) for name, bound in asked],
+        tolerated=WRONG_TYPE,
+    )
+    indexes = [name for name, _ in asked]
+    named: list[list[UUID]] = [[], []]
+    garbage: list[tuple[str, bytes]] = []
+    for at, (name, reply) in enumerate(zip(indexes, replies, strict=True)):
+        for _, members in readable(checked_index, [(name, reply)]):
+            for member in members:
+                session_id = keys.session_id_of(member, keys.prefix_of(name))
+                if session_id is None:
+                    garbage.append((name, member))
+                else:
+                    named[at >= len(keys.BUCKETS)].append(session_id)
+    idle, old = (list(dict.fromkeys(found)) for found in named)
+    return idle, old, garbage
+
+
+async def _demote(commands: Commands, codec: Codec, session_ids: list[UUID]) -> tuple[int, int]:
+    """Return how many sessions were demoted, and how many were set aside because they cannot be."""
+    values = await commands.values(session_ids)
+
+    def move(item: tuple[UUID, Any]) -> tuple[UUID, tuple[Any, ...] | None]:
+        session_id, reply = item
+        value = checked_value(session_id, reply)
+        return session_id, codec.move(value, COMPRESSED, session_id) if value else None
+
+    moves = {session_id: found for session_id, found in readable(move, values) if found is not None}
+    done = await commands.run_all(
+        (on("demote", session_id, *found) for session_id, found in moves.items()), tolerated=WRONG_TYPE
+    )
+    heads = [
+        (session_id, reply[:_HEAD] if isinstance(reply, bytes) else b"")
+        for session_id, reply in values
+        if session_id not in moves
+    ]
+    aside = await commands.run_all(on("set_aside", *each) for each in heads)
+    return done.count(1), sum(aside)
+
+
+async def _delete(commands: Commands, session_ids: list[UUID], bound: int | None) -> int:
+    calls = [on("delete", session_id, "", bound) for session_id in session_ids]
+    done = await commands.run_all(calls, tolerated=WRONG_TYPE)
     deleted = [
-        (session_id, Header.parse(line)) for (session_id, line), was_there in zip(found, done, strict=True) if was_there
+        (session_id, answer[1])
+        for session_id, answer in zip(session_ids, done, strict=True)
+        if isinstance(answer, list) and answer[0] == b"deleted"
     ]
     await commands.run_all(
-        ("repair_pointer", header.pointer, (str(session_id), header.score, "")) for session_id, header in deleted
+        ("repair_pointer", header.pointer, (str(session_id), header.score, ""))
+        for session_id, line in deleted
+        if (header := Header.parsed(line))
     )
     return len(deleted)

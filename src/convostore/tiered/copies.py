@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
-from convostore.call.call import running
+from convostore.call.call import nothing_applied, running
 from convostore.domain.codec import Unreadable
 from convostore.domain.sessions import PAYLOAD
 from convostore.errors import StoreError
@@ -157,7 +155,7 @@ class HotCopies:
             arguments = str(guard.tenant_id), guard.token, server, lifetime, expected, self._ttl, generation
             return bool(await connection.run(_script("place_guard"), guard.keys, *arguments))
 
-        with _nothing_applied():
+        with nothing_applied():
             return await self._attempt(guard.keys[0], place, False)
 
     async def release(
@@ -273,17 +271,6 @@ def _copy_key(session_id: UUID) -> str:
 
 def _guard_key(tenant_id: UUID, session_id: UUID) -> str:
     return f"{keys.bucket(session_id)}guard:{tenant_id}:{session_id}"
-
-
-@contextmanager
-def _nothing_applied() -> Iterator[None]:
-    """Run a block whose commands apply nothing of the running call: they do not mark it as sent."""
-    call = running.get()
-    token = running.set(None if call is None else replace(call))
-    try:
-        yield
-    finally:
-        running.reset(token)
 
 
 def _seconds_left() -> float:

@@ -13,6 +13,9 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
+_WHY = "it is damaged, or a newer release wrote what this one does not know"
+
+
 class Unreadable(StoreError):
     """A stored value cannot be read.
 
@@ -20,11 +23,11 @@ class Unreadable(StoreError):
         kind: what it is one of.
         key: its id.
         field: the field in which it is wrong, if that is known.
+        why: what is wrong, if more is known than that it cannot be read.
     """
 
-    def __init__(self, kind: str, key: Any, field: str | None = None) -> None:
+    def __init__(self, kind: str, key: Any, field: str | None = None, *, why: str = _WHY) -> None:
         where = f" ({field})" if field else ""
-        why = "it is damaged, or a newer release wrote what this one does not know"
         super().__init__(f"{kind} {key}: the stored value cannot be read{where}: {why}", code="unreadable")
         self.kind = kind
         self.key = str(key)

@@ -8,15 +8,18 @@
 -- ARGV[4]  time to live, in milliseconds
 -- ARGV[5]  tenant whose session it must be, or ""
 --
--- Returns the fencing token, 0 while another owner holds the lock, or -1 if there is no such session.
+-- Returns the fencing token, 0 while another owner holds the lock, -1 if there is no such session, or -2 if its
+-- value cannot be read.
 
 -- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
 -- the script is refused before it changes anything.
 local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == 'number'
 if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
-local stored = redis.call('GETRANGE', KEYS[1], 0, 255)
+local stored = redis.pcall('GETRANGE', KEYS[1], 0, 255)
+if type(stored) ~= 'string' then return -2 end
 if stored == '' then return -1 end
+if not string.match(stored, '^1|%d+|[%x-]+|') then return -2 end
 if ARGV[5] ~= '' and string.match(stored, '^[^|]*|[^|]*|([^|]*)|') ~= ARGV[5] then return -1 end
 local lock, fence = ARGV[1] .. 'lock:' .. ARGV[2], ARGV[1] .. 'fence:' .. ARGV[2]
 local owner = redis.call('GET', lock)

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Compare-and-set of a channel pointer: remove it or restore its score, unless a later save has written its own score.
 --
 -- KEYS[1]  the pointers of the channel identity
@@ -6,10 +6,10 @@
 -- ARGV[2]  the expected score
 -- ARGV[3]  the score to set, or "" to remove the pointer
 --
--- Returns 1 if the pointer was changed, 0 if it has another score or is not there.
+-- Returns 1 if the pointer was changed, 0 if it has another score, is not there, or is in no sorted set.
 
-local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not score or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
+local score = redis.pcall('ZSCORE', KEYS[1], ARGV[1])
+if type(score) ~= 'string' or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
 if ARGV[3] == '' then
     redis.call('ZREM', KEYS[1], ARGV[1])
 else

@@ -14,7 +14,7 @@
 -- ARGV[10] fencing token of the caller's lock, or ""
 --
 -- Returns {verdict, previous header or "", stored header or ""}; the verdict is "saved", "stale" (another revision),
--- "foreign" (another tenant's id) or "fenced" (a later lock exists).
+-- "foreign" (another tenant's id), "fenced" (a later lock exists) or "unreadable" (the stored header is damaged).
 
 -- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
 -- the script is refused before it changes anything.
@@ -27,10 +27,14 @@ local function split(line)
     return fields
 end
 
-local stored = redis.call('GETRANGE', KEYS[1], 0, 1023)
+local stored = redis.pcall('GETRANGE', KEYS[1], 0, 1023)
+if type(stored) ~= 'string' then return {'unreadable', '', ''} end
 local line, old = '', nil
 if stored ~= '' then
     line = string.match(stored, '^[^\n]*')
+    if not string.match(line, '^1|%d+|[%x-]+|[%x-]+|%-?%d+|%-?%d+|convostore:{%x+}:|%a+|agent:') then
+        return {'unreadable', '', ''}
+    end
     old = split(line)
     if old[3] ~= ARGV[5] then return {'foreign', '', ''} end
     if old[4] == ARGV[6] then return {'saved', line, line} end

@@ -1,5 +1,6 @@
-#!lua
--- Compare-and-set of a session's tier: replace codec and payload, if header and codec are those that were read.
+#!lua flags=allow-oom
+-- Demote a session by compare-and-set: replace codec and payload, if header and codec are those that were read.
+-- A full server does it: the compressed value is smaller.
 --
 -- KEYS[1]  the value's key; the index key shares its hash tag
 -- ARGV[1]  prefix of the bucket's keys
@@ -8,8 +9,6 @@
 -- ARGV[4]  the codec that was read
 -- ARGV[5]  codec and payload to store
 -- ARGV[6]  score: its last activity
--- ARGV[7]  source tier, "hot" or "cold"
--- ARGV[8]  target tier
 --
 -- Returns 1 if the session moved, 0 if it was saved, moved or deleted since it was read.
 
@@ -19,8 +18,8 @@ local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == '
 if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local before = ARGV[3] .. '\n' .. ARGV[4]
-if redis.call('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end
+if redis.pcall('GETRANGE', KEYS[1], 0, #before - 1) ~= before then return 0 end
+redis.call('ZADD', ARGV[1] .. 'cold', ARGV[6], ARGV[2])
+redis.call('ZREM', ARGV[1] .. 'hot', ARGV[2])
 redis.call('SET', KEYS[1], ARGV[3] .. '\n' .. ARGV[5])
-redis.call('ZREM', ARGV[1] .. ARGV[7], ARGV[2])
-redis.call('ZADD', ARGV[1] .. ARGV[8], ARGV[6], ARGV[2])
 return 1
