@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from convostore.models import Channel
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
@@ -40,5 +41,6 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     await profiles.merge_profiles(tenant, merged.id, kept.id)
     sessions = PostgresSessionStore(pool)
     await sessions.save(factories.full_session(tenant))
+    await sessions.get_or_create(tenant, uuid4(), Channel.SMS, "ann")
     await sessions.invalidate_copies(tenant)
     return tenant

@@ -16,6 +16,7 @@ from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.checking import prepare
 from convostore.postgres.queries import queries
+from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
 from convostore.postgres.tenancy import BIND_TENANT
 from tests.postgres.databases import connected, fresh_database
@@ -54,7 +55,7 @@ STATEMENTS: dict[str, list[str]] = {
     },
 }
 
-WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "statements.py", "vector_statements.py"}
+WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "session_table.py", "statements.py", "vector_statements.py"}
 """The modules that write SQL of their own: `reindexing` is an administrator's, and the others' is in `STATEMENTS`."""
 
 TABLES = """
@@ -95,7 +96,8 @@ OTHERWISE = {
     ("convostore.agent", "name"): "name || t.id",
     ("convostore.audit_record", "sequence"): "sequence + ascii(t.tenant_id::text)",
     ("convostore.channel_identity", "channel_user_id"): "channel_user_id || t.profile_id",
-    ("convostore.session", "session_id"): "gen_random_uuid()",
+    ("convostore.session", "session_id"): "md5(t.session_id::text || tenant.id)::uuid",
+    ("convostore.session_identity", "session_id"): "md5(t.session_id::text || tenant.id)::uuid",
 }
 """What must differ between the rows of a tenant, or of all: what a copy has instead of a column."""
 
@@ -187,6 +189,6 @@ def test_every_module_that_generates_sql_is_tested() -> None:
     sources = {file.name: file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py")}
     writing = re.compile(r"\b(FROM|INTO|UPDATE) (\{|convostore\.)")
     assert {name for name, text in sources.items() if writing.search(text)} == WRITERS
-    made = {name for name, method in vars(Statements).items() if callable(method)}
+    made = {name for kind in (Statements, SessionStatements) for name, method in vars(kind).items() if callable(method)}
     made |= set(re.findall(r"self\.(\w+) = cache\(", sources["statements.py"]))
     assert {name for name in made if not name.startswith("_")} == {name for _, name in GENERATED} - {"select_after"}

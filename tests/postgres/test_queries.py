@@ -46,10 +46,12 @@ GENERATED = [
         "save_all",
         "state",
         "restore",
+        "load_or_create",
     )
     if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "state"))
     and (declaration is not SESSION or statement != "save_all")
     and (declaration.soft_delete or statement != "restore")
+    and (declaration is SESSION or statement != "load_or_create")
 ]
 
 BY_ID_ALONE = {
@@ -58,7 +60,10 @@ BY_ID_ALONE = {
 }
 """The documented exception: calls by session id need no tenant. These learn it first and then are bound to it."""
 
-WITHOUT_TABLES = {("audit", "create_months"), ("audit", "drop_months"), ("session", "old_sessions")}
+WITHOUT_TABLES = {
+    *(("audit", name) for name in ("create_months", "drop_months")),
+    *(("session", name) for name in ("old_sessions", "tenant_of_session")),
+}
 """What concerns all tenants, in reviewed functions."""
 
 TENANT = UUID(int=5)

@@ -57,7 +57,10 @@ async def worker(kind: str, engines: Embedded) -> AsyncIterator[Worker]:
         async def opened() -> SessionStore:
             pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn))
             client = await stack.enter_async_context(create_client(f"{engines.redis_url}?db={DATABASE}"))
-            return store_on(kind, client, pool)
+            store = store_on(kind, client, pool)
+            if isinstance(store, RedisSessionStore | TieredSessionStore):
+                stack.push_async_callback(store.aclose)
+            return store
 
         yield opened
 

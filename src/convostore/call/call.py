@@ -22,7 +22,8 @@ class Call:
         operation: the method's name.
         tenant_id: the tenant that the store is bound to or the arguments name; None if neither does.
         arguments: the arguments by parameter name: as given before they are validated, checked copies afterwards.
-        write_id: identifies the call in what it writes; the same in every attempt.
+        write_id: identifies the call in what it writes; the same in every attempt. A UUID of version 7, so that what a
+            call creates can have it as its id.
         deadline: when the call must have ended, on the clock of the event loop.
         effect: what repeating the call does.
         sent: whether anything was sent to the backend that may have been applied; its driver sets it before it sends.

@@ -11,7 +11,7 @@ from abc import ABC
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, ClassVar, Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from convostore.call.call import Call, Interceptor, Proceed, chain, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT, keep_deadline
@@ -24,7 +24,7 @@ from convostore.call.tracing import Trace
 from convostore.call.translation import Translate, translated
 from convostore.call.validation import ArgumentCheck, Validate
 from convostore.errors import StoreError, ValidationError
-from convostore.models.fields import now
+from convostore.models.fields import new_id, now
 
 
 class Store(ABC):
@@ -170,7 +170,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
         if proceed is None:
             proceed = self._surroundings[method] = chain_of(self)
         tenant_id = self._tenant or tenant_of(arguments)
-        return await proceed(Call(self.kind, operation, tenant_id, arguments, uuid4(), deadline, effect))
+        return await proceed(Call(self.kind, operation, tenant_id, arguments, new_id(), deadline, effect))
 
     del call.__isabstractmethod__  # type: ignore[attr-defined]
     return call

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.locks import locked
+from convostore.call.paging import paginate
 from convostore.call.store import Store
 from convostore.call.validation import FencingToken, Limit, Offset, Seconds, VersionNumber
 from convostore.models.enums import Channel, SessionStatus
@@ -27,7 +30,10 @@ class Swept(NamedTuple):
 class SessionStore(Store):
     """Sessions, in up to two tiers: hot for what is in use, persistent for what is idle.
 
-    A session id is unique across tenants. Lists are ordered by `last_activity_at`, newest first, then by id.
+    A session id is unique across tenants. Lists are ordered by `last_activity_at`, newest first, then by id. `after` is
+    the cursor of keyset pagination: the last session of the page before, as it was in that page. `iter_…` streams a
+    whole list page by page and holds no connection between pages; a session that is saved meanwhile moves to the front,
+    behind the stream.
     """
 
     kind = "session"
@@ -70,7 +76,9 @@ class SessionStore(Store):
         """
 
     @abstractmethod
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: ChannelUserId) -> Session | None:
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: ChannelUserId, *, agent_id: UUID | None = None
+    ) -> Session | None:
         """Return the most recently active open session of a channel identity, or None.
 
         If no session is open, the most recently active closed one is returned.
@@ -79,6 +87,33 @@ class SessionStore(Store):
             tenant_id: the tenant.
             channel: the channel.
             user_channel_id: what the channel calls its user, 1 to 512 characters.
+            agent_id: only sessions of this agent.
+        """
+
+    @abstractmethod
+    @idempotent
+    async def get_or_create(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        channel: Channel,
+        user_channel_id: ChannelUserId,
+        *,
+        customer_profile_id: UUID | None = None,
+        config_version: StoredVersion = 1,
+    ) -> tuple[Session, bool]:
+        """Return the open session of a channel identity with an agent, and whether this call created it.
+
+        It is the most recently active one that is not closed, or else a new one, saved. Of many concurrent calls for an
+        identity and agent exactly one creates the session, and the others return it.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent; not checked to exist.
+            channel: the channel.
+            user_channel_id: what the channel calls its user, 1 to 512 characters.
+            customer_profile_id: of a new session; an existing one is returned as it is.
+            config_version: of a new session, from 1.
         """
 
     @abstractmethod
@@ -90,6 +125,7 @@ class SessionStore(Store):
         status: SessionStatus | None = None,
         limit: Limit = 100,
         offset: Offset = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """Return an agent's sessions, most recently active first; empty if there are none.
 
@@ -99,11 +135,30 @@ class SessionStore(Store):
             status: only sessions with this status.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only sessions behind this one, stored or not.
         """
+
+    def iter_by_agent(
+        self, tenant_id: UUID, agent_id: UUID, *, status: SessionStatus | None = None
+    ) -> AsyncIterator[Session]:
+        """Yield all of an agent's sessions, most recently active first.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            status: only sessions with this status.
+        """
+        return paginate(partial(self.list_by_agent, tenant_id, agent_id, status=status))
 
     @abstractmethod
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: Limit = 100, offset: Offset = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """Return a customer's sessions, most recently active first; empty if there are none.
 
@@ -112,7 +167,12 @@ class SessionStore(Store):
             customer_profile_id: the customer's profile.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only sessions behind this one, stored or not.
         """
+
+    def iter_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> AsyncIterator[Session]:
+        """Yield all of a customer's sessions, most recently active first."""
+        return paginate(partial(self.list_by_customer, tenant_id, customer_profile_id))
 
     @abstractmethod
     async def find_sessions_by_step_hash(
@@ -125,6 +185,7 @@ class SessionStore(Store):
         *,
         limit: Limit | None = None,
         offset: Offset = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """Return the active sessions that stand at a step, most recently active first; empty if there are none.
 
@@ -138,10 +199,28 @@ class SessionStore(Store):
             scope_filter: only sessions on these channels, at these nodes, of this age in whole days.
             limit: the maximum number of results, 1 to 1,000; None means all.
             offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only sessions behind this one, stored or not.
 
         Raises:
             ValidationError: the filter has `custom_conditions`, which no store can evaluate.
         """
+
+    def iter_sessions_by_step_hash(
+        self,
+        tenant_id: UUID,
+        scenario_id: UUID,
+        scenario_version: int,
+        step_content_hash: str,
+        scope_filter: ScopeFilter | None = None,
+    ) -> AsyncIterator[Session]:
+        """Yield all active sessions that stand at a step, most recently active first.
+
+        Args:
+            tenant_id: the tenant.
+            scenario_id: and the three that follow: as in `find_sessions_by_step_hash`.
+        """
+        at_step = (tenant_id, scenario_id, scenario_version, step_content_hash, scope_filter)
+        return paginate(partial(self.find_sessions_by_step_hash, *at_step))
 
     @abstractmethod
     @idempotent

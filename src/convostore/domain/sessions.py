@@ -7,7 +7,7 @@ from uuid import UUID
 
 from convostore.domain.codec import Codec
 from convostore.errors import ConflictError, NotFoundError, ValidationError
-from convostore.models import Session
+from convostore.models import Channel, Session
 
 PAYLOAD = Codec("session", Session, beside=Session.store_managed)
 """Turns sessions into what is stored behind a header, which holds the store-managed fields, and back."""
@@ -17,6 +17,32 @@ HOT_TTL = timedelta(minutes=30)
 
 MAX_AGE = timedelta(days=7)
 """How long after its last activity a sweep deletes a session, where sessions live in memory."""
+
+
+def new_session(
+    session_id: UUID,
+    tenant_id: UUID,
+    agent_id: UUID,
+    channel: Channel,
+    user_channel_id: str,
+    *,
+    customer_profile_id: UUID | None,
+    config_version: int,
+) -> Session:
+    """Return the session that `get_or_create` creates if there is none.
+
+    Its id is the write id of the call: a retry recognises what an earlier attempt created, whoever has saved or closed
+    it since.
+    """
+    return Session(
+        session_id=session_id,
+        tenant_id=tenant_id,
+        agent_id=agent_id,
+        channel=channel,
+        user_channel_id=user_channel_id,
+        customer_profile_id=customer_profile_id,
+        config_version=config_version,
+    )
 
 
 def session_id_conflict() -> ConflictError:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
@@ -16,6 +17,7 @@ from convostore.domain.sessions import (
     MAX_AGE,
     check_unbound,
     fence_conflict,
+    new_session,
     no_such_session,
     session_id_conflict,
 )
@@ -88,10 +90,38 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         del self._tenant_of[session_id]
         return await self._table(SESSION).delete(holder, session_id=session_id)
 
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
-        sessions = await self._find(tenant_id, channel=channel, user_channel_id=user_channel_id)
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
+    ) -> Session | None:
+        sessions = await self._find(tenant_id, agent_id=agent_id, channel=channel, user_channel_id=user_channel_id)
         sessions.sort(key=lambda session: session.status is SessionStatus.CLOSED)
         return sessions[0] if sessions else None
+
+    async def get_or_create(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        channel: Channel,
+        user_channel_id: str,
+        *,
+        customer_profile_id: UUID | None = None,
+        config_version: int = 1,
+    ) -> tuple[Session, bool]:
+        # Nothing is awaited that suspends between the search and the save.
+        identity = {"agent_id": agent_id, "channel": channel, "user_channel_id": user_channel_id}
+        for session in await self._find(tenant_id, **identity):
+            if session.status is not SessionStatus.CLOSED:
+                return session, False
+        created = new_session(
+            current_call().write_id,
+            tenant_id,
+            **identity,
+            customer_profile_id=customer_profile_id,
+            config_version=config_version,
+        )
+        await self._table(SESSION).save(created, overwrite=False)
+        self._tenant_of[created.session_id] = tenant_id
+        return created, True
 
     async def list_by_agent(
         self,
@@ -101,13 +131,20 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         status: SessionStatus | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
-        return (await self._find(tenant_id, agent_id=agent_id, status=status))[offset:][:limit]
+        return (await self._find(tenant_id, after, agent_id=agent_id, status=status))[offset:][:limit]
 
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
-        return (await self._find(tenant_id, customer_profile_id=customer_profile_id))[offset:][:limit]
+        return (await self._find(tenant_id, after, customer_profile_id=customer_profile_id))[offset:][:limit]
 
     async def find_sessions_by_step_hash(
         self,
@@ -119,10 +156,12 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         *,
         limit: int | None = None,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         check_scope_filter(scope_filter)
         sessions = await self._find(
             tenant_id,
+            after,
             status=SessionStatus.ACTIVE,
             active_scenario_id=scenario_id,
             active_scenario_version=scenario_version,
@@ -187,5 +226,5 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         holder = self._tenant_of.get(session_id)
         return holder if tenant_id in (None, holder) else None
 
-    async def _find(self, tenant_id: UUID, **where: Any) -> list[Session]:
-        return await self._table(SESSION).find(tenant_id, where)
+    async def _find(self, tenant_id: UUID, after: Session | None = None, **where: Any) -> list[Session]:
+        return await self._table(SESSION).find(tenant_id, where, after=after)

@@ -9,13 +9,15 @@ from uuid import UUID
 
 import asyncpg
 
+from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.scopes import check_scope_filter, created_window
-from convostore.domain.sessions import check_unbound, no_such_session
+from convostore.domain.sessions import check_unbound, new_session, no_such_session
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.postgres.database import DEADLINE
+from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionTable
 from convostore.postgres.store import PostgresStore
@@ -54,12 +56,36 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return await self.remove(session_id, tenant_id, invalidate_copies=False)
 
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
+    ) -> Session | None:
         query = queries("session").session_by_channel(
-            tenant_id=tenant_id, channel=channel, user_channel_id=user_channel_id
+            tenant_id=tenant_id, agent_id=agent_id, channel=channel, user_channel_id=user_channel_id
         )
         row = await self._database.fetchrow(*query)
         return self._session(row, tenant_id) if row else None
+
+    async def get_or_create(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        channel: Channel,
+        user_channel_id: str,
+        *,
+        customer_profile_id: UUID | None = None,
+        config_version: int = 1,
+    ) -> tuple[Session, bool]:
+        created = new_session(
+            current_call().write_id,
+            tenant_id,
+            agent_id,
+            channel,
+            user_channel_id,
+            customer_profile_id=customer_profile_id,
+            config_version=config_version,
+        )
+        session, _ = await self.load_or_create(created)
+        return session, session.session_id == created.session_id
 
     async def list_by_agent(
         self,
@@ -69,15 +95,22 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         status: SessionStatus | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         where = {"agent_id": agent_id, "status": status}
-        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset)
+        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         where = {"customer_profile_id": customer_profile_id}
-        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset)
+        return await self._sessions.find(tenant_id, where, limit=limit, offset=offset, after=after)
 
     async def find_sessions_by_step_hash(
         self,
@@ -89,25 +122,39 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         *,
         limit: int | None = None,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         check_scope_filter(scope_filter)
         scope = scope_filter or ScopeFilter()
         created_since, created_until = created_window(scope, self._clock())
-        query = queries("session").sessions_at_step(
-            tenant_id=tenant_id,
-            scenario_id=scenario_id,
-            scenario_version=scenario_version,
-            step_content_hash=step_content_hash,
-            include_channels=scope.include_channels,
-            exclude_channels=scope.exclude_channels,
-            include_steps=scope.include_current_nodes,
-            exclude_steps=scope.exclude_current_nodes,
-            created_since=created_since,
-            created_until=created_until,
+
+        async def fetch(last: tuple[datetime | None, UUID | None], offset: int) -> list[asyncpg.Record]:
+            query = queries("session").sessions_at_step(
+                tenant_id=tenant_id,
+                scenario_id=scenario_id,
+                scenario_version=scenario_version,
+                step_content_hash=step_content_hash,
+                include_channels=scope.include_channels,
+                exclude_channels=scope.exclude_channels,
+                include_steps=scope.include_current_nodes,
+                exclude_steps=scope.exclude_current_nodes,
+                created_since=created_since,
+                created_until=created_until,
+                after_activity=last[0],
+                after_session=last[1],
+                limit=limit,
+                offset=offset,
+            )
+            return await self._database.fetch(*query)
+
+        return await page(
+            fetch,
+            self._sessions.mapping.reader(tenant_id),
+            lambda row: (row["last_activity_at"], row["session_id"]),
+            after=(after.last_activity_at, after.session_id) if after else (None, None),
             limit=limit,
             offset=offset,
         )
-        return list(self._sessions.mapping.models(await self._database.fetch(*query), tenant_id))
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
@@ -142,6 +189,10 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         query = queries("session").get_session_and_generation(session_id=session_id, tenant_id=tenant_id)
         row = await self._database.fetchrow(*query)
         return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
+
+    async def load_or_create(self, session: Session) -> tuple[Session, int]:
+        """Return the open session of a session's identity and agent, or save it as that one; and the generation."""
+        return await self._sessions.load_or_create(session)
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
         """Save a session; on request increment the generation of its tenant's hot copies in the same statement."""

@@ -1,4 +1,4 @@
-"""The table of sessions: saves may check a fencing token and increment the generation of hot copies."""
+"""The table of sessions: saves that check fencing tokens and invalidate hot copies; one open session per identity."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from typing import Any
 
 import asyncpg
 
-from convostore.domain.declaration import Declaration
+from convostore.call.call import current_call
+from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.declarations import SESSION
+from convostore.domain.revisions import managed_values
 from convostore.domain.sessions import fence_conflict
 from convostore.models import Session
 from convostore.postgres.database import DEADLINE, Database
-from convostore.postgres.mapping import RowMapping
+from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.queries import queries
-from convostore.postgres.statements import Statements
+from convostore.postgres.statements import Statements, ordering
 from convostore.postgres.table import PostgresTable
+from convostore.postgres.tenancy import BOUND
 
 
 class SessionStatements(Statements):
@@ -36,6 +39,39 @@ class SessionStatements(Statements):
     def _in_time(self, number: int) -> str:
         """Return the column that ends a save whose deadline has passed, once it has the row's lock."""
         return f", convostore.in_time(${number}::timestamptz)"
+
+    def load_or_create(self) -> str:
+        """SELECT the open session of an identity and agent, else INSERT one; no row if another call has meanwhile.
+
+        The row of `session_identity` names the session that was created last. Creating one is a compare-and-set on it:
+        of two calls with the same snapshot the second waits for the first, and finds another session named than it saw.
+
+        Parameters: tenant, columns, write id, deadline. Returns the columns and the generation of hot copies.
+        """
+        columns, types = self._mapping.columns, self._mapping.types
+        given = {column: f"${number}::{types[column]}" for number, column in enumerate(columns, 2)}
+        write_id, deadline = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::timestamptz"
+        bound, identity = "(TABLE bound) AND t.tenant_id = $1", ("agent_id", "channel", "user_channel_id")
+        same = f"{bound} AND {' AND '.join(f't.{column} = {given[column]}' for column in identity)}"
+        found = ", ".join(f"t.{quoted(column)}" for column in columns)
+        select = f"SELECT {found} FROM {self._table} AS t WHERE"
+        own = f"t.session_id = {given['session_id']}"
+        return (
+            f"WITH {BOUND}, "
+            f"found AS MATERIALIZED (({select} {bound} AND {own}) UNION ALL "
+            f"({select} {same} AND NOT (t.status = 'closed') ORDER BY {ordering(self._declaration)} LIMIT 1)), "
+            f"claimed AS (INSERT INTO convostore.session_identity AS t (tenant_id, {', '.join(identity)}, session_id) "
+            f"SELECT $1, {', '.join(given[column] for column in identity)}, {given['session_id']} "
+            "WHERE (TABLE bound) AND NOT EXISTS (SELECT FROM found) "
+            f"ON CONFLICT (tenant_id, {', '.join(identity)}) DO UPDATE SET session_id = excluded.session_id "
+            "WHERE t.session_id = (SELECT t.session_id FROM convostore.session_identity AS t "
+            f"WHERE {same}) RETURNING convostore.in_time({deadline})), "
+            f"created AS (INSERT INTO {self._table} AS t ({', '.join(map(quoted, columns))}, write_id) "
+            f"SELECT {', '.join(given.values())}, {write_id} FROM claimed WHERE (TABLE bound) RETURNING {found}) "
+            f"SELECT t.*, coalesce((SELECT e.generation FROM convostore.copy_generation AS e "
+            "WHERE (TABLE bound) AND e.tenant_id = $1), 0) AS generation "
+            f"FROM (TABLE found UNION ALL TABLE created) AS t ORDER BY {own} DESC LIMIT 1"
+        )
 
 
 class InvalidatingStatements(SessionStatements):
@@ -57,6 +93,7 @@ class SessionTable(PostgresTable[Session]):
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         super().__init__(SESSION, database, clock)
         self._invalidating = InvalidatingStatements(SESSION, self.mapping)
+        self._load_or_create = SessionStatements(SESSION, self.mapping).load_or_create()
 
     async def save(self, item: Session, *, overwrite: bool) -> None:
         await self.write(item, overwrite=overwrite, fence=None, invalidate_copies=False)
@@ -65,6 +102,17 @@ class SessionTable(PostgresTable[Session]):
         """Save a session; see `SessionStore.save` and `SystemOfRecord.write`."""
         statements = self._invalidating if invalidate_copies else self._statements
         await self._save(session, statements, fence, DEADLINE, overwrite=overwrite)
+
+    async def load_or_create(self, session: Session) -> tuple[Session, int]:
+        """See `SystemOfRecord.load_or_create`."""
+        tenant_id = tenant_of(session)
+        managed = managed_values(session, revision=0, created_at=None, now=self._clock())
+        values = (*self.mapping.parameters(session.model_copy(update=managed)), current_call().write_id, DEADLINE)
+        row = None
+        while row is None:
+            # What a concurrent call has created meanwhile is in the next snapshot.
+            row = await self._database.fetchrow_in_time(self._load_or_create, tenant_id, *values)
+        return self.mapping.model(row, tenant_id), row["generation"]
 
     def _make_statements(self, declaration: Declaration[Session], mapping: RowMapping[Session]) -> Statements:
         return SessionStatements(declaration, mapping)

@@ -43,6 +43,7 @@ from convostore.testing.profile.history import ProfileHistoryContract, ProfileLi
 from convostore.testing.profile.merging import MergeContract
 from convostore.testing.profile.profiles import IdentityContract, ProfileSaveContract
 from convostore.testing.profile.unmerging import UnmergeContract
+from convostore.testing.session.identities import SessionIdentityContract
 from convostore.testing.session.lists import SessionListContract
 from convostore.testing.session.locks import SessionLockContract
 from convostore.testing.session.sessions import SessionSaveContract
@@ -50,7 +51,12 @@ from convostore.testing.session.steps import SessionStepContract
 
 
 class SessionStoreContract(
-    SessionSaveContract, SessionListContract, SessionStepContract, SessionArgumentContract, SessionLockContract
+    SessionSaveContract,
+    SessionIdentityContract,
+    SessionListContract,
+    SessionStepContract,
+    SessionArgumentContract,
+    SessionLockContract,
 ):
     """What every session store does."""
 

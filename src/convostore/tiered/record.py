@@ -28,6 +28,13 @@ class SystemOfRecord(Protocol):
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         """Return a session and its tenant's generation from one snapshot, or None."""
 
+    async def load_or_create(self, session: Session) -> tuple[Session, int]:
+        """Return the open session of a session's channel identity and agent, or save it as that one.
+
+        Of concurrent calls exactly one saves its session. One whose session an earlier attempt has saved returns that.
+        Also returns the tenant's generation from the same snapshot.
+        """
+
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
         """Save a session as `SessionStore.save` does; `invalidate_copies` in the same transaction if asked to.
 
@@ -58,7 +65,9 @@ class SystemOfRecord(Protocol):
     async def health_check(self) -> bool:
         """As `Store.health_check`."""
 
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
+    ) -> Session | None:
         """As `SessionStore.get_by_channel`."""
 
     async def list_by_agent(
@@ -69,11 +78,18 @@ class SystemOfRecord(Protocol):
         status: SessionStatus | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """As `SessionStore.list_by_agent`."""
 
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """As `SessionStore.list_by_customer`."""
 
@@ -87,6 +103,7 @@ class SystemOfRecord(Protocol):
         *,
         limit: int | None = None,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         """As `SessionStore.find_sessions_by_step_hash`."""
 

@@ -15,7 +15,7 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
-from convostore.domain.sessions import HOT_TTL, check_unbound
+from convostore.domain.sessions import HOT_TTL, check_unbound, new_session
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
@@ -135,8 +135,35 @@ class TieredSessionStore(SessionStore):
             await self._report(guard, DELETED)
         return deleted
 
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
-        return await self._record.get_by_channel(tenant_id, channel, user_channel_id)
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
+    ) -> Session | None:
+        return await self._record.get_by_channel(tenant_id, channel, user_channel_id, agent_id=agent_id)
+
+    async def get_or_create(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        channel: Channel,
+        user_channel_id: str,
+        *,
+        customer_profile_id: UUID | None = None,
+        config_version: int = 1,
+    ) -> tuple[Session, bool]:
+        created = new_session(
+            current_call().write_id,
+            tenant_id,
+            agent_id,
+            channel,
+            user_channel_id,
+            customer_profile_id=customer_profile_id,
+            config_version=config_version,
+        )
+        asked_at = self._monotonic()
+        session, generation = await self._record.load_or_create(created)
+        self._generations.note(tenant_id, generation, asked_at)
+        self._promotions.start(session, generation)
+        return session, session.session_id == created.session_id
 
     async def list_by_agent(
         self,
@@ -146,13 +173,24 @@ class TieredSessionStore(SessionStore):
         status: SessionStatus | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
-        return await self._record.list_by_agent(tenant_id, agent_id, status=status, limit=limit, offset=offset)
+        return await self._record.list_by_agent(
+            tenant_id, agent_id, status=status, limit=limit, offset=offset, after=after
+        )
 
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
-        return await self._record.list_by_customer(tenant_id, customer_profile_id, limit=limit, offset=offset)
+        return await self._record.list_by_customer(
+            tenant_id, customer_profile_id, limit=limit, offset=offset, after=after
+        )
 
     async def find_sessions_by_step_hash(
         self,
@@ -164,9 +202,10 @@ class TieredSessionStore(SessionStore):
         *,
         limit: int | None = None,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         at_step = (tenant_id, scenario_id, scenario_version, step_content_hash, scope_filter)
-        return await self._record.find_sessions_by_step_hash(*at_step, limit=limit, offset=offset)
+        return await self._record.find_sessions_by_step_hash(*at_step, limit=limit, offset=offset, after=after)
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None

@@ -85,15 +85,16 @@ WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.session_id = ANY (ARRAY
 RETURNING t.tenant_id, t.session_id
 
 -- name: session_by_channel
--- The most recently active open session of a channel identity, else the most recent closed one.
+-- The most recently active open session of a channel identity, of any agent or one, else the most recent closed one.
 SELECT {{columns of session}}
 FROM convostore.session AS t
 WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.channel = :channel AND t.user_channel_id = :user_channel_id
+  AND (:agent_id::uuid IS NULL OR t.agent_id = :agent_id)
 ORDER BY (t.status = 'closed'), t.last_activity_at DESC, t.session_id
 LIMIT 1
 
 -- name: sessions_at_step
--- The active sessions whose current step has a content hash, within a scope, most recently active first.
+-- The active sessions whose current step has a content hash, within a scope, after a cursor, most recently active first.
 SELECT {{columns of session}}
 FROM convostore.session AS t
 WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.status = 'active' AND t.active_scenario_id = :scenario_id
@@ -104,5 +105,7 @@ WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.status = 'active' AND t
   AND coalesce(t.step_history -> -1 ->> 'step_name' <> ALL (:exclude_steps::text[]), true)
   AND (:created_since::timestamptz IS NULL OR t.created_at >= :created_since)
   AND (:created_until::timestamptz IS NULL OR t.created_at <= :created_until)
+  AND t.last_activity_at <= coalesce(:after_activity::timestamptz, 'infinity')
+  AND (t.last_activity_at < coalesce(:after_activity, 'infinity') OR t.session_id > :after_session::uuid)
 ORDER BY t.last_activity_at DESC, t.session_id
 LIMIT :limit OFFSET :offset

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from convostore.call.paging import PAGE
 from convostore.contracts import SessionStore
 from convostore.models import Channel, Session, SessionStatus
 from convostore.testing.base import StoreContract
@@ -47,6 +49,34 @@ def lookups(store: SessionStore, session: Session) -> dict[str, Awaitable[Sessio
         if session.status is SessionStatus.ACTIVE and step[2]:
             found[f"step {step}"] = store.find_sessions_by_step_hash(tenant, step[0], step[1], step[2])
     return found
+
+
+def lists(
+    store: SessionStore, tenant: UUID, owner: UUID
+) -> list[tuple[Callable[..., Coroutine[Any, Any, list[Session]]], AsyncIterator[Session]]]:
+    """Return every list of the sessions that `in_every_list` makes, and its twin that streams."""
+    step = tenant, owner, 2, "here"
+    return [
+        (partial(store.list_by_agent, tenant, owner), store.iter_by_agent(tenant, owner)),
+        (
+            partial(store.list_by_agent, tenant, owner, status=SessionStatus.ACTIVE),
+            store.iter_by_agent(tenant, owner, status=SessionStatus.ACTIVE),
+        ),
+        (partial(store.list_by_customer, tenant, owner), store.iter_by_customer(tenant, owner)),
+        (partial(store.find_sessions_by_step_hash, *step), store.iter_sessions_by_step_hash(*step)),
+    ]
+
+
+async def in_every_list(store: SessionStore, tenant: UUID, owner: UUID, number: int) -> list[Session]:
+    """Save sessions that are in every list of their owner: agent, customer and scenario at once."""
+    changes = {
+        "agent_id": owner,
+        "customer_profile_id": owner,
+        "active_scenario_id": owner,
+        "active_scenario_version": 2,
+        "step_history": [make_visit(step_content_hash="here")],
+    }
+    return await save_sessions(store, tenant, *(changes for _ in range(number)))
 
 
 class SessionListContract(StoreContract):
@@ -144,3 +174,42 @@ class SessionListContract(StoreContract):
         one.customer_profile_id = None
         await store.save(one)
         assert await list_by(tenant, customer) == [three, two]
+
+    async def test_a_page_begins_after_its_cursor(self, store: SessionStore) -> None:
+        tenant, owner = uuid4(), uuid4()
+        sessions = (await in_every_list(store, tenant, owner, 7))[::-1]
+        await in_every_list(store, tenant, uuid4(), 2)
+        await in_every_list(store, uuid4(), owner, 2)
+        for list_page, _ in lists(store, tenant, owner):
+            for size in (1, 3, 7, 8):
+                found: list[Session] = []
+                while page := await list_page(limit=size, after=found[-1] if found else None):
+                    found += page
+                assert found == sessions
+            assert await list_page(limit=2, offset=1, after=sessions[1]) == sessions[3:5]
+            assert await list_page(after=sessions[0]) == sessions[1:]
+
+    async def test_a_cursor_need_not_be_stored_any_more(self, store: SessionStore) -> None:
+        tenant, owner = uuid4(), uuid4()
+        sessions = (await in_every_list(store, tenant, owner, 5))[::-1]
+        deleted, saved = (session.model_copy(deep=True) for session in sessions[1:3])
+        await store.delete(deleted.session_id)
+        await store.save(sessions[2])
+        for list_page, _ in lists(store, tenant, owner):
+            assert await list_page(after=deleted) == sessions[3:]
+            assert await list_page(after=saved) == sessions[3:]
+            assert await list_page(after=sessions[2]) == [sessions[0], *sessions[3:]]
+
+    async def test_of_sessions_that_were_active_at_one_moment_the_cursor_is_the_id(self, store: SessionStore) -> None:
+        tenant, owner = uuid4(), uuid4()
+        (session,) = await in_every_list(store, tenant, owner, 1)
+        before, after = (session.model_copy(update={"session_id": UUID(int=value)}) for value in (0, 2**128 - 1))
+        for list_page, _ in lists(store, tenant, owner):
+            assert await list_page(after=before) == [session]
+            assert await list_page(after=after) == []
+
+    async def test_a_stream_yields_every_page(self, store: SessionStore) -> None:
+        tenant, owner = uuid4(), uuid4()
+        sessions = (await in_every_list(store, tenant, owner, PAGE + 3))[::-1]
+        for _, stream in lists(store, tenant, owner):
+            assert [session async for session in stream] == sessions

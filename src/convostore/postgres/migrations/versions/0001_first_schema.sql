@@ -873,6 +873,23 @@ CREATE INDEX session_step_idx
 
 CALL convostore.protect('convostore.session');
 
+-- The session that was created last for a channel identity with an agent: what concurrent creations compare and set.
+CREATE TABLE convostore.session_identity (
+    tenant_id uuid NOT NULL,
+    agent_id uuid NOT NULL,
+    channel text NOT NULL,
+    user_channel_id text NOT NULL,
+    session_id uuid NOT NULL,
+    CONSTRAINT session_identity_pkey PRIMARY KEY (tenant_id, agent_id, channel, user_channel_id),
+    -- Deleting a session also deletes this trace of its user. Its check sees the session, which the same statement inserts.
+    CONSTRAINT session_identity_session_id_fkey FOREIGN KEY (tenant_id, session_id)
+        REFERENCES convostore.session (tenant_id, session_id) ON DELETE CASCADE
+);
+
+CREATE INDEX session_identity_session_id_idx ON convostore.session_identity (tenant_id, session_id);
+
+CALL convostore.protect('convostore.session_identity');
+
 CREATE TABLE convostore.copy_generation (
     tenant_id uuid NOT NULL,
     generation bigint NOT NULL,
