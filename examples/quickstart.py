@@ -9,9 +9,9 @@ async def main() -> None:
     tenant, agent, email = uuid4(), uuid4(), "ann@example.com"
     async with open_stores() as stores:
         ann = await stores.profiles.get_or_create(tenant, Channel.EMAIL, email)
-        session, new = await stores.sessions.get_or_create(tenant, agent, Channel.EMAIL, email, customer_profile_id=ann.id)
-        session.variables["order"] = "A-1"
-        print(new, await stores.sessions.save(session), session)
+        session, created = await stores.sessions.get_or_create(tenant, agent, Channel.EMAIL, email)
+        session.customer_profile_id = ann.id
+        print(created, await stores.sessions.save(session), session)
 
 
 asyncio.run(main())
