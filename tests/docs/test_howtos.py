@@ -84,6 +84,11 @@ def test_the_example_of_the_memory_page_runs() -> None:
     ]
 
 
+def test_the_example_of_the_channels_page_runs() -> None:
+    (example,) = blocks(HOWTOS / "channels.md", "python")
+    assert output_of(example) == ["True", "True True", "True", "['active', 'closed']"]
+
+
 def test_the_example_of_the_profiles_page_runs() -> None:
     (example,) = blocks(HOWTOS / "profiles.md", "python")
     assert output_of(example) == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]

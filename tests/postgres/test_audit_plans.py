@@ -26,14 +26,21 @@ TENANT, SESSION, ID = UUID(int=77), UUID(int=78), UUID(int=79)
 MOMENT = at(50)
 FILLED = ["audit_record", "audit_head", "audit_body_2020_05", "audit_body_2020_06"]
 
-VALUES = {"event_type": "type 3", "session_id": SESSION, "turn_id": ID, "since": at(0), "until": at(1_000)}
+VALUES = {
+    "event_type": "type 3",
+    "session_id": SESSION,
+    "turn_id": ID,
+    "customer_profile_id": ID,
+    "since": at(0),
+    "until": at(1_000),
+}
 SHAPES = [(), ("since",), ("since", "until"), ("event_type",), ("session_id",), ("turn_id",)]
 SHAPES += [("event_type", "session_id"), ("event_type", "since"), ("session_id", "since", "until")]
 
 LISTS = [
     (f"{kind} {' '.join(shape)}{' after' * after}", listing(kind, shape, after=after), shape, after)
     for kind in ("turn", "event")
-    for shape in (SHAPES if kind == "event" else SHAPES[:3])
+    for shape in (*(SHAPES if kind == "event" else SHAPES[:3]), ("customer_profile_id",))
     for after in (False, True)
 ]
 PAGE_OF = {"tenant_id": TENANT, "limit": 100, "offset": 0}

@@ -100,6 +100,10 @@ ALTERATIONS: dict[str, tuple[str, str]] = {
     "removed records at the end": ("missing", f"DELETE FROM {RECORDS} WHERE sequence >= 3 AND session_id IS NOT NULL"),
     "a removed body": ("body_missing", f"DELETE FROM {BODIES} WHERE {{turn}}"),
     "a body in another list": ("misfiled", f"UPDATE {BODIES} SET session_id = gen_random_uuid() WHERE {{turn}}"),
+    "a body of another customer": (
+        "misfiled",
+        f"UPDATE {BODIES} SET customer_profile_id = gen_random_uuid() WHERE {{turn}}",
+    ),
     "a body at another time": ("misfiled", f'UPDATE {BODIES} SET "timestamp" = now() WHERE {{turn}}'),
 }
 

@@ -94,7 +94,7 @@ async def test_every_statement_of_a_transaction_binds_anew(connection: Any, tena
 
 
 async def test_audit_items_cannot_be_recorded_for_another_than_the_bound_tenant(pool: asyncpg.Pool[Any]) -> None:
-    record = "SELECT convostore.record_audit($2, 'turn', now(), $3, $3, '{1}', $3, '{x}', '{now}', '{x}')"
+    record = "SELECT convostore.record_audit($2, 'turn', now(), $3, $3, '{1}', $3, $3, '{x}', '{now}', '{x}')"
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
         await pool.fetchval(f"{record} WHERE {BIND_TENANT}", OTHER, uuid4(), [uuid4()])
 

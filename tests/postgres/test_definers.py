@@ -23,8 +23,8 @@ CALLS = {
     "matching_episodes": "SELECT * FROM convostore.matching_episodes($1, $2, 'tea', 'simple', false, NULL, NULL, NULL, "
     "NULL, NULL, NULL, NULL, 10) WHERE $3::uuid IS NOT NULL",
     "record_audit": "SELECT convostore.record_audit($1, 'event', now(), ARRAY[gen_random_uuid()], ARRAY[$3::uuid], "
-    "ARRAY[NULL]::bigint[], ARRAY[NULL]::uuid[], '{noted}', ARRAY[now()], ARRAY['{}']::bytea[]) "
-    "WHERE $2::uuid IS NOT NULL",
+    "ARRAY[NULL]::bigint[], ARRAY[NULL]::uuid[], ARRAY[NULL]::uuid[], '{noted}', ARRAY[now()], "
+    "ARRAY['{}']::bytea[]) WHERE $2::uuid IS NOT NULL",
 }
 
 MAINTENANCE = {

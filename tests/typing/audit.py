@@ -28,6 +28,8 @@ async def turns(store: AuditStore, turn: TurnRecord, id: UUID, moment: datetime)
     assert_type(await store.list_turns_by_tenant(id, since=moment, until=None), list[TurnRecord])
     assert_type(store.iter_turns_by_session(id, id), AsyncIterator[TurnRecord])
     assert_type(store.iter_turns_by_tenant(id), AsyncIterator[TurnRecord])
+    assert_type(await store.list_turns_by_customer(id, id, after=turn), list[TurnRecord])
+    assert_type(store.iter_turns_by_customer(id, id), AsyncIterator[TurnRecord])
 
 
 async def events(store: AuditStore, event: AuditEvent, id: UUID) -> None:
@@ -36,6 +38,8 @@ async def events(store: AuditStore, event: AuditEvent, id: UUID) -> None:
     assert_type(await store.get_event(id, id), AuditEvent | None)
     assert_type(await store.list_events(id, event_type="handover"), list[AuditEvent])
     assert_type(store.iter_events(id, session_id=id), AsyncIterator[AuditEvent])
+    assert_type(await store.list_events_by_customer(id, id, after=event), list[AuditEvent])
+    assert_type(store.iter_events_by_customer(id, id), AsyncIterator[AuditEvent])
 
 
 async def chains(store: AuditStore, anchor: AuditAnchor, id: UUID) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import assert_type
 from uuid import UUID
 
@@ -14,14 +15,24 @@ async def reading(store: SessionStore, id: UUID, scope: ScopeFilter) -> None:
     assert_type(await store.get(id), Session | None)
     assert_type(await store.get(id, tenant_id=id), Session | None)
     assert_type(await store.get_by_channel(id, Channel.EMAIL, "ann@example.com"), Session | None)
+    assert_type(await store.get_by_channel(id, Channel.EMAIL, "ann@example.com", agent_id=id), Session | None)
     assert_type(await store.list_by_agent(id, id, status=SessionStatus.ACTIVE, limit=10, offset=5), list[Session])
     assert_type(await store.list_by_customer(id, id), list[Session])
     assert_type(await store.find_sessions_by_step_hash(id, id, 1, "hash", scope, limit=None), list[Session])
 
 
+async def streaming(store: SessionStore, id: UUID, session: Session) -> None:
+    assert_type(await store.list_by_customer(id, id, after=session), list[Session])
+    assert_type(store.iter_by_agent(id, id, status=SessionStatus.ACTIVE), AsyncIterator[Session])
+    assert_type(store.iter_by_customer(id, id), AsyncIterator[Session])
+    assert_type(store.iter_sessions_by_step_hash(id, id, 1, "hash"), AsyncIterator[Session])
+
+
 async def writing(store: SessionStore, session: Session) -> None:
     assert_type(await store.save(session), UUID)
     assert_type(await store.save(session, overwrite=True), UUID)
+    identity = session.tenant_id, session.agent_id, session.channel, session.user_channel_id
+    assert_type(await store.get_or_create(*identity, customer_profile_id=None), tuple[Session, bool])
     assert_type(await store.delete(session.session_id), bool)
     assert_type(await store.promote_to_hot(session.session_id), bool)
     assert_type(await store.demote_to_persistent(session.session_id), bool)

@@ -129,6 +129,32 @@ class AuditStore(Store):
         return paginate(partial(self.list_turns_by_tenant, tenant_id, since=since, until=until))
 
     @abstractmethod
+    async def list_turns_by_customer(
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: TurnRecord | None = None,
+    ) -> list[TurnRecord]:
+        """Return a customer's turns by `timestamp`, newest first, then by id; empty if there are none.
+
+        Only turns that name the profile are found; a merge of profiles does not change what was recorded.
+
+        Args:
+            tenant_id: the tenant.
+            customer_profile_id: the customer's profile.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
+        """
+
+    def iter_turns_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> AsyncIterator[TurnRecord]:
+        """Yield all of a customer's turns by `timestamp`, newest first, then by id."""
+        return paginate(partial(self.list_turns_by_customer, tenant_id, customer_profile_id))
+
+    @abstractmethod
     @idempotent
     async def save_event(self, event: AuditEvent) -> UUID:
         """Record an event and return its id.
@@ -208,6 +234,32 @@ class AuditStore(Store):
                 until=until,
             )
         )
+
+    @abstractmethod
+    async def list_events_by_customer(
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: Limit = 100,
+        offset: Offset = 0,
+        after: AuditEvent | None = None,
+    ) -> list[AuditEvent]:
+        """Return a customer's events by `timestamp`, newest first, then by id; empty if there are none.
+
+        Only events that name the profile are found; a merge of profiles does not change what was recorded.
+
+        Args:
+            tenant_id: the tenant.
+            customer_profile_id: the customer's profile.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            after: the cursor of keyset pagination: only items behind this one, stored or not.
+        """
+
+    def iter_events_by_customer(self, tenant_id: UUID, customer_profile_id: UUID) -> AsyncIterator[AuditEvent]:
+        """Yield all of a customer's events by `timestamp`, newest first, then by id."""
+        return paginate(partial(self.list_events_by_customer, tenant_id, customer_profile_id))
 
     @abstractmethod
     async def list_records(

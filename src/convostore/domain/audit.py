@@ -31,11 +31,14 @@ def next_month(month: date) -> datetime:
 
 
 def misfiled(record_type: RecordType[Any], body: str, filed: Iterable[Any]) -> bool:
-    """Return whether the values beside a body are not those in it; one that is no JSON has other problems."""
+    """Return whether the values beside a body are not those in it; one that is no JSON has other problems.
+
+    A body that was recorded before its model gained a field is without it.
+    """
     try:
         said = json.loads(body)
-        return any(said[name] != plain_value(value) for name, value in zip(record_type.filed, filed, strict=True))
-    except (KeyError, TypeError, ValueError):
+        return any(said.get(name) != plain_value(value) for name, value in zip(record_type.filed, filed, strict=True))
+    except (AttributeError, ValueError):
         return False
 
 

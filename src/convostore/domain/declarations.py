@@ -133,7 +133,7 @@ TURN = RecordType(
     "turn",
     TurnRecord,
     "turn_id",
-    ("session_id", "timestamp"),
+    ("session_id", "customer_profile_id", "timestamp"),
     sensitive=("user_message", "agent_response", "tool_calls", "metadata"),
     customer={"customer_profile_id": "profile", "session_id": "session"},
 )
@@ -141,9 +141,9 @@ EVENT = RecordType(
     "event",
     AuditEvent,
     "id",
-    ("session_id", "turn_id", "event_type", "timestamp"),
+    ("session_id", "turn_id", "customer_profile_id", "event_type", "timestamp"),
     sensitive=("event_data",),
-    customer={"session_id": "session", "turn_id": "turn"},
+    customer={"customer_profile_id": "profile", "session_id": "session", "turn_id": "turn"},
 )
 RECORD_TYPES: dict[str, RecordType[Any]] = {kind.name: kind for kind in (TURN, EVENT)}
 

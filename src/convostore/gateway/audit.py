@@ -72,6 +72,18 @@ class BodyAuditStore(AuditStore):
         where = {"since": since, "until": until}
         return await self._find(TURN, tenant_id, where, limit=limit, offset=offset, after=after)
 
+    async def list_turns_by_customer(
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: TurnRecord | None = None,
+    ) -> list[TurnRecord]:
+        where = {"customer_profile_id": customer_profile_id}
+        return await self._find(TURN, tenant_id, where, limit=limit, offset=offset, after=after)
+
     async def save_event(self, event: AuditEvent) -> UUID:
         await self._record(EVENT, [event])
         return event.id
@@ -103,4 +115,16 @@ class BodyAuditStore(AuditStore):
             "since": since,
             "until": until,
         }
+        return await self._find(EVENT, tenant_id, where, limit=limit, offset=offset, after=after)
+
+    async def list_events_by_customer(
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditEvent | None = None,
+    ) -> list[AuditEvent]:
+        where = {"customer_profile_id": customer_profile_id}
         return await self._find(EVENT, tenant_id, where, limit=limit, offset=offset, after=after)

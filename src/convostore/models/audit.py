@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -89,6 +89,8 @@ class TurnRecord(FrozenModel):
 class AuditEvent(FrozenModel):
     """Something worth recording besides a turn."""
 
+    gained: ClassVar[tuple[str, ...]] = ("customer_profile_id",)
+
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""
     tenant_id: UUID
@@ -101,6 +103,8 @@ class AuditEvent(FrozenModel):
     """Session whose hash chain holds the event, not checked to exist; None for the tenant's own chain."""
     turn_id: UUID | None = None
     """Turn during which the event happened, not checked to exist; None for no turn."""
+    customer_profile_id: UUID | None = None
+    """Profile of the customer whom the event concerns, not checked to exist; None for none."""
     timestamp: UtcDatetime = Field(default_factory=now)
     """Time of the event (UTC), now if omitted; lists are ordered by it, newest first."""
 

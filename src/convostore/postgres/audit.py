@@ -34,6 +34,7 @@ _FILTERS = {
     "event_type": "t.event_type = ${}",
     "session_id": "t.session_id = ${}",
     "turn_id": "t.turn_id = ${}",
+    "customer_profile_id": "t.customer_profile_id = ${}",
     "since": 't."timestamp" >= ${}',
     "until": 't."timestamp" < ${}',
 }
@@ -149,6 +150,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             session_ids=_column(items, "session_id"),
             turn_numbers=_column(items, "turn_number"),
             turn_ids=_column(items, "turn_id", kind.filed),
+            customer_profile_ids=_column(items, "customer_profile_id", kind.filed),
             event_types=_column(items, "event_type", kind.filed),
             timestamps=_column(items, "timestamp", kind.filed),
             contents=[kind.codec.to_canonical(item).encode() for item in items],

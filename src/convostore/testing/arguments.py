@@ -146,7 +146,9 @@ class AuditArgumentContract(StoreContract):
     async def test_limits_and_offsets_are_bounded(self, store: AuditStore) -> None:
         await check_pages(store.list_turns_by_session, uuid4(), uuid4())
         await check_pages(store.list_turns_by_tenant, uuid4())
+        await check_pages(store.list_turns_by_customer, uuid4(), uuid4())
         await check_pages(store.list_events, uuid4())
+        await check_pages(store.list_events_by_customer, uuid4(), uuid4())
         await check_pages(store.list_records, uuid4())
         await check_pages(store.list_heads, uuid4())
         await check_pages(store.list_bodies, uuid4())

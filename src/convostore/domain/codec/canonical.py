@@ -13,12 +13,17 @@ from convostore.models.base import Model
 def canonical(item: Model) -> str:
     """Return the canonical form of an item: JSON, version 1.
 
-    All fields, keys sorted by code point, no white space; in strings only `"`, `\\` and control characters are escaped;
+    All fields, but those that its model gained later only if they have a value, so that what was recorded before keeps
+    its bytes; keys sorted by code point, no white space; in strings only `"`, `\\` and control characters are escaped;
     integers have all their digits, floats the fewest that read back as the same double (and a point or exponent); ids
     are in lower case; times are in UTC with six decimals and a Z.
     """
+    values = item.__dict__
+    absent = [name for name in item.gained if values[name] is None]
+    if absent:
+        values = {name: value for name, value in values.items() if name not in absent}
     return json.dumps(
-        item.__dict__, default=_plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+        values, default=_plain, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
     )
 
 

@@ -3,8 +3,8 @@
 -- name: record
 -- Append items to their chains in one transaction, skipping those that exist; return how many were appended.
 SELECT convostore.record_audit(
-    :tenant_id, :kind, :recorded_at, :record_ids, :session_ids, :turn_numbers, :turn_ids, :event_types, :timestamps,
-    :contents)
+    :tenant_id, :kind, :recorded_at, :record_ids, :session_ids, :turn_numbers, :turn_ids, :customer_profile_ids,
+    :event_types, :timestamps, :contents)
 WHERE {{bind_tenant}}
 
 -- name: create_months
@@ -44,7 +44,7 @@ LIMIT :limit::bigint OFFSET :offset::bigint
 -- name: records
 -- Records with their bodies, after a cursor: the chain without session first, then sessions up to a last one.
 WITH {{bound}}
-SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.event_type, b."timestamp",
+SELECT r.*, b.content, b.session_id AS filed_session_id, b.turn_id, b.customer_profile_id, b.event_type, b."timestamp",
        convostore.audit_body_dropped(r.recorded_at, b.content IS NULL) AS dropped
 FROM (
     SELECT page.*
@@ -62,7 +62,8 @@ FROM (
     LIMIT :limit::bigint OFFSET :offset::bigint
 ) AS r
 LEFT JOIN LATERAL (
-    SELECT t.content, t.session_id, t.turn_id, t.event_type, t."timestamp" FROM convostore.audit_body AS t
+    SELECT t.content, t.session_id, t.turn_id, t.customer_profile_id, t.event_type, t."timestamp"
+    FROM convostore.audit_body AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.kind = r.kind AND t.record_id = r.record_id
       AND t.recorded_at = r.recorded_at
     OFFSET 0) AS b ON true

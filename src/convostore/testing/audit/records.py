@@ -97,6 +97,28 @@ class TurnContract(StoreContract):
         assert await store.list_turns_by_tenant(tenant, after=new, since=at(2)) == [a, b]
         assert [turn async for turn in store.iter_turns_by_tenant(tenant, until=at(3))] == [a, b, old]
 
+    async def test_a_customers_turns_are_found_newest_first(self, store: AuditStore) -> None:
+        tenant, customer = uuid4(), uuid4()
+        old, b, a, new, _, _ = await save_turns(
+            store,
+            tenant,
+            {"timestamp": at(1), "customer_profile_id": customer},
+            {"timestamp": at(2), "customer_profile_id": customer, "turn_id": UUID(int=2)},
+            {"timestamp": at(2), "customer_profile_id": customer, "turn_id": UUID(int=1)},
+            {"timestamp": at(3), "customer_profile_id": customer},
+            {"timestamp": at(2), "customer_profile_id": uuid4()},
+            {"timestamp": at(2)},
+        )
+        await save_turns(store, uuid4(), {"customer_profile_id": customer})
+        await save_events(store, tenant, {"customer_profile_id": customer})
+        found = store.list_turns_by_customer
+        assert await found(tenant, customer) == [new, a, b, old]
+        assert await found(tenant, customer, limit=2, offset=1) == [a, b]
+        assert await found(tenant, customer, after=a) == [b, old]
+        assert await found(tenant, customer, after=new, limit=1, offset=1) == [b]
+        assert await found(tenant, uuid4()) == []
+        assert [turn async for turn in store.iter_turns_by_customer(tenant, customer)] == [new, a, b, old]
+
     async def test_a_window_includes_its_start_and_not_its_end(self, store: AuditStore) -> None:
         tenant = uuid4()
         one, two, three = await save_turns(store, tenant, *({"timestamp": at(n)} for n in (1, 2, 3)))
@@ -185,3 +207,23 @@ class EventContract(StoreContract):
         assert await store.list_events(tenant, turn_id=turn) == [two, one]
         assert [event async for event in store.iter_events(tenant, turn_id=turn)] == [two, one]
         assert await store.list_events(tenant, turn_id=uuid4()) == []
+
+    async def test_a_customers_events_are_found_newest_first(self, store: AuditStore) -> None:
+        tenant, customer = uuid4(), uuid4()
+        one, two, three, _, _ = await save_events(
+            store,
+            tenant,
+            {"timestamp": at(1), "customer_profile_id": customer, "session_id": uuid4()},
+            {"timestamp": at(2), "customer_profile_id": customer},
+            {"timestamp": at(3), "customer_profile_id": customer},
+            {"timestamp": at(4), "customer_profile_id": uuid4()},
+            {"timestamp": at(5)},
+        )
+        await save_turns(store, tenant, {"customer_profile_id": customer})
+        found = store.list_events_by_customer
+        assert await found(tenant, customer) == [three, two, one]
+        assert await found(tenant, customer, limit=1, offset=1) == [two]
+        assert await found(tenant, customer, after=three) == [two, one]
+        assert await found(uuid4(), customer) == []
+        assert [event async for event in store.iter_events_by_customer(tenant, customer)] == [three, two, one]
+        assert (await store.verify(tenant)).ok

@@ -47,4 +47,6 @@ def full_turn(tenant_id: UUID) -> TurnRecord:
 
 
 def full_event(tenant_id: UUID) -> AuditEvent:
-    return make_event(tenant_id, event_data=JSON, session_id=uuid4(), turn_id=uuid4(), timestamp=at(1))
+    return make_event(
+        tenant_id, event_data=JSON, session_id=uuid4(), turn_id=uuid4(), customer_profile_id=uuid4(), timestamp=at(1)
+    )

@@ -586,6 +586,7 @@ CREATE TABLE convostore.audit_body (
     recorded_at timestamptz NOT NULL,
     session_id uuid,
     turn_id uuid,
+    customer_profile_id uuid,
     event_type text,
     "timestamp" timestamptz NOT NULL,
     content bytea NOT NULL,
@@ -606,6 +607,10 @@ CREATE INDEX audit_body_session_id_idx ON convostore.audit_body (tenant_id, sess
 
 CREATE INDEX audit_body_turn_id_idx ON convostore.audit_body (tenant_id, turn_id, "timestamp" DESC, record_id)
     WHERE kind = 'event' AND turn_id IS NOT NULL;
+
+CREATE INDEX audit_body_customer_profile_id_idx
+    ON convostore.audit_body (tenant_id, customer_profile_id, kind, "timestamp" DESC, record_id)
+    WHERE customer_profile_id IS NOT NULL;
 
 CALL convostore.protect('convostore.audit_body', appended => true);
 
@@ -736,7 +741,7 @@ $$;
 -- Appends items to their chains: the only way to write records, bodies and heads.
 CREATE FUNCTION convostore.record_audit(
     of_tenant uuid, item_kind text, moment timestamptz, record_ids uuid[], session_ids uuid[], turn_numbers bigint[],
-    turn_ids uuid[], event_types text[], times timestamptz[], contents bytea[]
+    turn_ids uuid[], customer_profile_ids uuid[], event_types text[], times timestamptz[], contents bytea[]
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
     item record;
@@ -801,12 +806,13 @@ BEGIN
     FROM unnest(places, sequences, previous_links, digests, links) AS n (place, sequence, previous_link, digest, link)
     JOIN unnest(record_ids, session_ids, turn_numbers) WITH ORDINALITY AS g (record_id, session_id, turn_number, place)
         ON g.place = n.place;
-    INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id, event_type,
-        "timestamp", content)
-    SELECT of_tenant, item_kind, g.record_id, moment, g.session_id, g.turn_id, g.event_type, g.at, g.content
+    INSERT INTO convostore.audit_body (tenant_id, kind, record_id, recorded_at, session_id, turn_id,
+        customer_profile_id, event_type, "timestamp", content)
+    SELECT of_tenant, item_kind, g.record_id, moment, g.session_id, g.turn_id, g.customer_profile_id, g.event_type,
+        g.at, g.content
     FROM unnest(places) AS n (place)
-    JOIN unnest(record_ids, session_ids, turn_ids, event_types, times, contents) WITH ORDINALITY
-        AS g (record_id, session_id, turn_id, event_type, at, content, place) ON g.place = n.place;
+    JOIN unnest(record_ids, session_ids, turn_ids, customer_profile_ids, event_types, times, contents) WITH ORDINALITY
+        AS g (record_id, session_id, turn_id, customer_profile_id, event_type, at, content, place) ON g.place = n.place;
     -- A loop: without statistics the planner might join all heads of the of_tenant.
     FOREACH head IN ARRAY heads LOOP
         UPDATE convostore.audit_head AS h SET sequence = head.sequence, hash = head.hash
