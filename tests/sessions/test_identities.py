@@ -112,8 +112,9 @@ async def test_a_caller_that_gave_up_leaves_one_session_for_the_next(worker: Wor
 
 @pytest.mark.parametrize("kind", ["postgres", "tiered"])
 async def test_the_identity_is_deleted_with_its_session(worker: Worker, engines: Embedded) -> None:
-    store, (tenant, *identity) = await worker(), new_identity()
-    session, _ = await store.get_or_create(tenant, *identity)
+    store, identity = await worker(), new_identity()
+    tenant = identity[0]
+    session, _ = await store.get_or_create(*identity)
     async with connected(engines.postgres_dsn) as admin:
         named = "SELECT session_id FROM convostore.session_identity WHERE tenant_id = $1"
         assert await admin.fetch(named, tenant) == [(session.session_id,)]

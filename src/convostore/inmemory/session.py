@@ -108,7 +108,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         config_version: int = 1,
     ) -> tuple[Session, bool]:
         # Nothing is awaited that suspends between the search and the save.
-        identity = {"agent_id": agent_id, "channel": channel, "user_channel_id": user_channel_id}
+        identity: dict[str, Any] = {"agent_id": agent_id, "channel": channel, "user_channel_id": user_channel_id}
         for session in await self._find(tenant_id, **identity):
             if session.status is not SessionStatus.CLOSED:
                 return session, False

@@ -101,10 +101,10 @@ class SessionIdentityContract(StoreContract):
             (tenant, agent, Channel.EMAIL, user),
             (tenant, agent, channel, "another"),
         ]
-        for _ in range(2):
+        for created in (True, False):
             found = [await store.get_or_create(*identity) for identity in identities]
             assert len({session.session_id for session, _ in found}) == 5
-        assert [created for _, created in found] == [False] * 5
+            assert [new for _, new in found] == [created] * 5
 
     async def test_a_returned_session_is_a_copy(self, store: SessionStore) -> None:
         identity = new_identity()
