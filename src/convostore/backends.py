@@ -46,7 +46,7 @@ from convostore.domain.revisions import (
 )
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.scoring import cosine, nearest
-from convostore.domain.sessions import check_unbound, fence_conflict, no_such_session, session_id_conflict
+from convostore.domain.sessions import check_unbound, fence_conflict, new_session, no_such_session, session_id_conflict
 from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.config import RowConfigStore, TableConfigStore
@@ -115,6 +115,7 @@ __all__ = [
     "month_dropped",
     "month_of",
     "nearest",
+    "new_session",
     "next_month",
     "next_record",
     "no_such_session",

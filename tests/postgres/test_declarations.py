@@ -46,7 +46,14 @@ GENERATED = {"dimensions": ("smallint", True), "model_hash": ("bigint", True), "
 """The tables that vectors are searched in, and the columns that PostgreSQL computes there."""
 
 AUDIT_TABLES = {"audit_record", "audit_head", "audit_body", "audit_retention"}
-OTHER_TABLES = {"alembic_version", "copy_generation", "episode_embedding", "profile_merge", *AUDIT_TABLES}
+OTHER_TABLES = {
+    "alembic_version",
+    "copy_generation",
+    "episode_embedding",
+    "profile_merge",
+    "session_identity",
+    *AUDIT_TABLES,
+}
 """What does not follow from a declaration."""
 
 INDEXES = """

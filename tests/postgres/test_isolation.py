@@ -149,14 +149,18 @@ async def test_the_audit_trail_is_written_by_its_function_alone(admin: Any, boun
         await bound.execute("SELECT convostore.lock_audit_head($1, '')", tenant)
 
 
+SESSIONS = ("session", "session_identity")
+"""A session's id is unique across tenants, which is the one exception; an identity refers to its session."""
+
+
 async def test_the_same_row_may_stand_under_two_tenants(
     admin: Any, bound: Any, tables: list[str], tenant: UUID
 ) -> None:
     other = uuid4()
     await set_tenant(bound, other)
-    # What they refer to must be there first; a session's id is unique across tenants, which is the one exception.
+    # What they refer to must be there first.
     parents = ["entity", "episode", "profile"]
-    order = [*parents, *(name for name in tables if name not in (*parents, "session", *AUDIT))]
+    order = [*parents, *(name for name in tables if name not in (*parents, *SESSIONS, *AUDIT))]
     async with bound.transaction():
         for table in order:
             for row in await rows_of(admin, table, tenant):

@@ -59,7 +59,15 @@ BACKENDS = {
     ),
     "turn_number_conflict",
     *("BaseProfileStore", "Change", "Merge", "LoadedProfile", "identity_key"),
-    *("check_scope_filter", "check_unbound", "fence_conflict", "in_scope", "no_such_session", "session_id_conflict"),
+    *(
+        "check_scope_filter",
+        "check_unbound",
+        "fence_conflict",
+        "in_scope",
+        "new_session",
+        "no_such_session",
+        "session_id_conflict",
+    ),
 }
 
 PUBLIC = {
