@@ -16,9 +16,10 @@ CODE = [step for step in STEPS if not step.file.endswith(".md")]
 """The steps that a test can miss."""
 
 IN_MEMORY = ("tests/unit/test_public_names.py", "tests/unit/test_declarations.py", "tests/contract/test_inmemory.py")
+OF_THE_TABLE = ("tests/postgres/test_keys.py", "tests/postgres/test_declarations.py")
 ON_SERVERS = (
+    *OF_THE_TABLE,
     "tests/contract/test_postgres.py",
-    "tests/postgres/test_declarations.py",
     "tests/postgres/test_isolation.py",
     "tests/stores/test_values_are_read_back_equal.py",
 )
@@ -56,6 +57,22 @@ def test_every_test_accepts_the_entity(followed: Path) -> None:
 @pytest.mark.parametrize("step", CODE, ids=lambda step: step.title)
 def test_a_forgotten_step_is_noticed(tmp_path: Path, step: Step) -> None:
     root = repository_with([other for other in STEPS if other is not step], tmp_path / "repository")
-    tests = ON_SERVERS[1:2] if step.file.endswith(".sql") else IN_MEMORY
+    tests = OF_THE_TABLE if step.file.endswith(".sql") else IN_MEMORY
     done = run(root, *PYTEST, *tests, "-k", "greeting or agent or config or public")
     assert done.returncode in (1, 2, 4), done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "part",
+    [r"CALL convostore\.protect.*?;\n", r"CREATE UNIQUE INDEX.*?;\n", r' COLLATE "C"'],
+    ids=["policy", "index", "order"],
+)
+def test_a_forgotten_part_of_the_table_is_noticed(tmp_path: Path, part: str) -> None:
+    root = repository_with(STEPS, tmp_path / "repository")
+    (migration,) = (root / step.file for step in STEPS if step.file.endswith(".sql"))
+    text, times = re.subn(part, "", migration.read_text("utf-8"), flags=re.DOTALL)
+    assert times == 1
+    migration.write_text(text, "utf-8")
+    done = run(root, *PYTEST, *OF_THE_TABLE, "-k", "greeting or keys")
+    assert done.returncode == 1, done.stdout
