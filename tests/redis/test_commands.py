@@ -33,7 +33,6 @@ DIRECT = {
     "ZADD",
     "ZRANGE",
     "ZREVRANGEBYSCORE",
-    "GETRANGE",
     "SMEMBERS",
     "ZREM",
     "EVALSHA",

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from convostore.embedded import Embedded
 from convostore.redis import create_client, driver
-from convostore.redis.errors import REFUSALS
+from convostore.redis.errors import REPLIES
 
 
 @pytest.fixture
@@ -143,20 +143,21 @@ def test_a_url_gives_the_options_of_connections_and_names_tls() -> None:
     )
 
 
-@pytest.mark.parametrize("prefix", [*REFUSALS, "NOSCRIPT", "NOPERM", "WRONGTYPE", "EXECABORT"])
-async def test_the_prefix_of_an_error_reply_is_known_whichever_class_the_parser_has_for_it(
-    connection: Any, prefix: str
+@pytest.mark.parametrize("beginning", REPLIES)
+async def test_an_error_reply_is_known_as_it_was_sent_whichever_class_the_parser_has_for_it(
+    connection: Any, beginning: str
 ) -> None:
-    text = f"{prefix} 1 127.0.0.1:1"
+    text = f"{beginning} 1 127.0.0.1:1"
     try:
         (error,) = await driver.exchange(connection, [("EVAL", f"return redis.error_reply('{text}')", 0)])
     except RedisError as raised:  # LOADING, NOAUTH and WRONGPASS end a connection.
         error = raised
     assert isinstance(error, RedisError)
-    assert driver.prefix_of(error) == prefix
+    assert driver.reply_of(error) == text
+    assert driver.reply_of(ConnectionError("READONLY")) == ""
 
 
-async def test_a_password_that_the_server_does_not_know_of_is_a_wrong_one(connection: Any) -> None:
+async def test_a_password_that_the_server_does_not_know_of_is_a_reply(connection: Any) -> None:
     with pytest.raises(RedisError) as refused:
         await driver.exchange(connection, [("AUTH", "secret")])
-    assert driver.prefix_of(refused.value) == "WRONGPASS"
+    assert driver.reply_of(refused.value).startswith("ERR AUTH")

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from redis import exceptions
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import convostore
+from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, StoreError
-from convostore.redis import create_client, keys
+from convostore.redis import RedisSessionStore, create_client, keys
 from convostore.redis.commands import Commands
 from convostore.redis.connection import Command, Connection
-from convostore.redis.errors import REFUSALS
+from convostore.redis.errors import DRIVER, REPLIES, translated
 from convostore.redis.servers import Servers, servers_of
 
 ROOT = Path(convostore.__file__).parent
@@ -69,18 +74,76 @@ async def first_of(replies: Awaitable[list[object]]) -> None:
     raise error
 
 
-@pytest.mark.parametrize("prefix", sorted(REFUSALS.keys() - {"MOVED", "ASK"}))
-async def test_a_refusal_was_not_applied_and_may_succeed_later(client: Redis, prefix: str) -> None:
-    (error,) = await servers_of(client).send([refused(prefix)])
-    assert isinstance(error, ConnectionError)
-    assert (error.code, error.outcome, error.retryable) == (prefix, "not_applied", True)
+def facts(error: object) -> tuple[type, str | None, bool, str, str]:
+    """Return what a caller learns from an error."""
+    assert isinstance(error, StoreError)
+    return type(error), error.code, error.retryable, error.outcome, str(error)
 
 
-@pytest.mark.parametrize("prefix", ["ERR", "NOPERM", "WRONGTYPE", "CROSSSLOT"])
-async def test_another_error_reply_keeps_its_prefix_and_is_not_retryable(client: Redis, prefix: str) -> None:
-    (error,) = await servers_of(client).send([refused(prefix)])
-    assert type(error) is StoreError
-    assert (error.code, error.outcome, error.retryable) == (prefix, "unknown", False)
+@pytest.mark.parametrize("beginning", [each for each in REPLIES if each not in ("MOVED", "ASK")])
+async def test_every_reply_of_the_table_means_what_it_says(client: Redis, beginning: str) -> None:
+    meaning = REPLIES[beginning]
+    (error,) = await servers_of(client).send([refused(beginning)])
+    code = beginning.partition(" ")[0]
+    assert facts(error) == (meaning.error, code, meaning.retryable, meaning.outcome, meaning.message)
+    assert error.__cause__ is not None
+
+
+async def test_a_reply_of_no_table_keeps_its_prefix_and_is_not_retryable(client: Redis) -> None:
+    (error,) = await servers_of(client).send([refused("NEWKIND")])
+    assert facts(error)[:4] == (StoreError, "NEWKIND", False, "unknown")
+
+
+@pytest.mark.parametrize("kind", DRIVER, ids=lambda kind: kind.__qualname__)
+def test_every_class_of_the_table_means_what_it_says(kind: type[Exception]) -> None:
+    code, meaning = DRIVER[kind]
+    expected = (meaning.error, code, meaning.retryable, meaning.outcome, meaning.message)
+    error = kind("what the driver says, with a secret")
+    assert facts(translated(error)) == expected
+    assert translated(error).__cause__ is error
+
+
+def test_every_class_of_the_driver_and_kind_of_the_system_is_in_the_table() -> None:
+    kinds = [kind for kind in vars(exceptions).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    kinds += [ConnectionRefusedError, ConnectionResetError, BrokenPipeError, FileNotFoundError, socket.gaierror]
+    outside = {kind for kind in kinds if not issubclass(kind, tuple(DRIVER))}
+    # Of a parser for other processes, and of a client that retries.
+    assert outside == {exceptions.ChildDeadlockedError, exceptions.IncorrectPolicyType}
+
+
+@pytest.mark.parametrize(
+    ("cause", "code", "retryable"),
+    [
+        (ConnectionRefusedError(), "connection", True),
+        (PermissionError(), "permission", False),
+        (ssl.SSLCertVerificationError(), "certificate", False),
+        (exceptions.AuthenticationError("no", status_code="WRONGPASS"), "WRONGPASS", False),
+    ],
+)
+def test_the_cause_of_a_lost_connection_decides(cause: Exception, code: str, retryable: bool) -> None:
+    error = exceptions.ConnectionError("Error connecting.")
+    error.__context__ = cause
+    assert facts(translated(error))[1:3] == (code, retryable)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        ("?db=9999", "ERR", "database"),
+        ("?username=nobody&password=wrong", "WRONGPASS", "password"),
+    ],
+)
+async def test_a_mistake_in_the_url_is_not_retried(engines: Embedded, options: str, code: str, message: str) -> None:
+    async with create_client(f"{engines.redis_url}{options}") as client:
+        with pytest.raises(ConnectionError, match=message) as refused:
+            await RedisSessionStore(client).delete(uuid4())
+    assert facts(refused.value)[1:4] == (code, False, "not_applied")
+
+
+async def test_a_script_that_was_refused_in_its_middle_may_have_changed_something(client: Redis) -> None:
+    begun: Command = "EVAL", "redis.call('SET', KEYS[1], 1) return redis.call('LPUSH', KEYS[1], 1)", 1, KEY
+    (error,) = await servers_of(client).send([begun])
+    assert facts(error)[1:4] == ("WRONGTYPE", False, "unknown")
 
 
 @pytest.mark.parametrize("prefix", ["MOVED", "ASK"])

@@ -7,13 +7,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
-from redis.exceptions import RedisError
 from rich.console import Console
 
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
 from convostore.postgres.migrations import HEAD
 from convostore.redis import check_eviction, create_client
+from convostore.redis.client import UNCHECKED_EVICTION
 from convostore.redis.servers import servers_of
 from convostore.settings import load_settings
 from convostore.stores import server_urls
@@ -47,7 +47,7 @@ async def run(console: Console, given: dict[str, Any]) -> bool:
 async def _passes(console: Console, subject: str, check: Check) -> bool:
     try:
         detail = await check()
-    except (StoreError, OSError, asyncpg.PostgresError, RedisError) as error:
+    except (StoreError, OSError, asyncpg.PostgresError) as error:
         console.print(f"[red]✗[/] {subject}: {error if isinstance(error, StoreError) else type(error).__name__}")
         return False
     console.print(f"[green]✓[/] {subject}: {detail}", highlight=False)
@@ -109,7 +109,8 @@ def _version(info: dict[str, str]) -> str:
 async def _eviction(url: str) -> str:
     async with create_client(url, max_connections=1) as client:
         try:
-            await check_eviction(client)
+            if not await check_eviction(client):
+                return UNCHECKED_EVICTION
         except ValidationError:
             return "may evict hot copies, which loses nothing; RedisSessionStore would refuse this server"
     return "evicts no copies"

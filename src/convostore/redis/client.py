@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,14 @@ _POOL_TIMEOUT = 3_600.0
 
 _SENTINEL_TIMEOUT = 0.5
 """Seconds until the next sentinel is asked."""
+
+UNCHECKED_EVICTION = (
+    "the maxmemory-policy could not be checked, because the user may not call INFO: see that it is noeviction, "
+    "or allow the check with ACL SETUSER <user> +info"
+)
+"""What is logged when the eviction policy could not be checked."""
+
+_log = logging.getLogger("convostore.session")
 
 _SENTINEL_PORT = 26_379
 _FORMS = "redis://, rediss:// or unix://; redis+cluster://host:port,host:port; or redis+sentinel://host:port,host:port/service"
@@ -62,8 +71,8 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
         raise ValidationError(f"redis_url: must be {_FORMS}") from error
 
 
-async def check_eviction(client: Client, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-    """Refuse servers that may evict sessions.
+async def check_eviction(client: Client, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
+    """Refuse servers that may evict sessions; return False if the user may not ask one, which is logged.
 
     Raises:
         ValidationError: the eviction policy of a server is `allkeys-*`.
@@ -71,22 +80,22 @@ async def check_eviction(client: Client, *, timeout: float = DEFAULT_TIMEOUT) ->
     """
     try:
         async with asyncio.timeout(timeout):
-            await refuse_eviction(servers_of(client))
+            return await refuse_eviction(servers_of(client))
     except TimeoutError as error:
         raise ConnectionError("The server did not answer in time.", code="timeout") from error
 
 
-async def refuse_eviction(servers: Servers) -> None:
-    """Raise ValidationError if a server may evict sessions."""
-
-    async def policy_of(connection: Connection) -> str:
-        return (await connection.info("memory")).get("maxmemory_policy", "")
-
-    for policy in await servers.everywhere(policy_of):
-        if policy.startswith("allkeys-"):
+async def refuse_eviction(servers: Servers) -> bool:
+    """Raise ValidationError if a server may evict sessions; return whether all of them could be asked."""
+    policies = await servers.everywhere(Connection.eviction_policy)
+    for policy in policies:
+        if policy is not None and policy.startswith("allkeys-"):
             raise ValidationError(
                 f"redis_url: the server's maxmemory-policy {policy} would drop sessions; use noeviction"
             )
+    if None in policies:
+        _log.warning(UNCHECKED_EVICTION, extra={"store": "session", "code": "NOPERM"})
+    return None not in policies
 
 
 def _one(url: str, options: dict[str, Any]) -> aio.Redis:

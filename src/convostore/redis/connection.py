@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from redis.exceptions import NoScriptError, ReadOnlyError
+from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError
 
 from convostore.call.call import running
 from convostore.errors import ConnectionError
@@ -63,6 +63,13 @@ class Connection:
         """Return fields of INFO."""
         text = bytes(await self.execute("INFO", *sections)).decode()
         return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+
+    async def eviction_policy(self) -> str | None:
+        """Return the server's maxmemory-policy, or None if the user may not ask for it."""
+        try:
+            return (await self.info("memory")).get("maxmemory_policy", "")
+        except NoPermissionError:
+            return None
 
     async def identity(self) -> str:
         """Return the server's run id and replication id: one of them changes whenever writes may have been lost.

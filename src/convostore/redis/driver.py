@@ -17,7 +17,6 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelMan
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
-    AuthenticationError,
     MovedError,
     RedisClusterException,
     RedisError,
@@ -286,11 +285,12 @@ def options_of(url: str) -> tuple[dict[str, Any], bool]:
     return options, options.pop("connection_class", None) is SSLConnection
 
 
-def prefix_of(error: Exception) -> str:
-    """Return the prefix of an error reply, such as `READONLY`; of another error, something that is no prefix.
+def reply_of(error: BaseException) -> str:
+    """Return an error reply as the server sent it, such as `READONLY …`, or "" if the error is none.
 
     Relies on: the parser cuts the prefix off where it has a class for the error, and keeps it as `status_code`.
     """
-    prefix: str = getattr(error, "status_code", None) or str(error).partition(" ")[0]
-    # "ERR AUTH <password> called without any password configured": the parser knows it by its text.
-    return "WRONGPASS" if prefix == "ERR" and isinstance(error, AuthenticationError) else prefix
+    prefix: str | None = getattr(error, "status_code", None)
+    if prefix is None:
+        return str(error) if isinstance(error, ResponseError) else ""
+    return f"{prefix} {error}"

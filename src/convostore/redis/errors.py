@@ -1,35 +1,123 @@
-"""What redis-py's errors mean to the stores. `Servers` translates them; its callers see store errors only."""
+"""What errors of the servers, redis-py and the operating system mean to the stores, in one table.
+
+`Servers` translates them; its callers see store errors only.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+import ssl
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from redis import exceptions
 
-from convostore.errors import ConnectionError, StoreError
-from convostore.redis.driver import prefix_of
+from convostore.errors import ConnectionError, Outcome, StoreError
+from convostore.redis.driver import reply_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-REFUSALS = {
-    "READONLY": "The server is a read-only replica at the moment.",
-    "OOM": "The server is out of memory.",
-    "LOADING": "The server is loading its data.",
-    "BUSY": "The server is busy running a script.",
-    "MASTERDOWN": "The replica has lost its primary.",
-    "CLUSTERDOWN": "The cluster is down.",
-    "TRYAGAIN": "The cluster is moving the key.",
-    "MOVED": "The cluster has moved the key.",
-    "ASK": "The cluster is moving the key.",
-    "NOREPLICAS": "The server has too few replicas.",
-    "MISCONF": "The server cannot write its data to disk.",
-    "NOAUTH": "The server asks for a password.",
-    "WRONGPASS": "The server refused the password.",
+
+class Meaning(NamedTuple):
+    """What a store raises for an error.
+
+    Attributes:
+        error: the class.
+        message: in our words; the server's may quote commands.
+        retryable: whether the same call may succeed if repeated.
+        outcome: `"unknown"` if the command may have been run. `Call.sent` tells of what failed before it was sent.
+    """
+
+    error: type[StoreError]
+    message: str
+    retryable: bool = False
+    outcome: Outcome = "not_applied"
+
+
+_TOO_OLD = "The server does not know the command: it must be Redis 7.0, Valkey 7.2 or newer, and not rename commands."
+_DATABASE = "The server has no such database; correct its number in the URL, on a cluster leave it out."
+_PASSWORD = "The server refused the user or the password; correct them in the URL."  # noqa: S105
+_NO_PASSWORD = "The server has no password, and one is given; leave it out of the URL."  # noqa: S105
+_LATER = "The server is a replica, or becomes one, at the moment."
+
+REPLIES: dict[str, Meaning] = {
+    # A command that was refused, and may be accepted later.
+    "READONLY": Meaning(ConnectionError, "The server is a read-only replica at the moment.", True),
+    "OOM": Meaning(ConnectionError, "The server is out of memory; raise maxmemory, or delete or sweep sessions.", True),
+    "LOADING": Meaning(ConnectionError, "The server is loading its data.", True),
+    "BUSY": Meaning(ConnectionError, "The server is busy running a script.", True),
+    "MASTERDOWN": Meaning(ConnectionError, "The replica has lost its primary.", True),
+    "NOMASTERLINK": Meaning(ConnectionError, "The replica has lost its primary.", True),
+    "CLUSTERDOWN": Meaning(ConnectionError, "The cluster is down.", True),
+    "TRYAGAIN": Meaning(ConnectionError, "The cluster is moving the key.", True),
+    "MOVED": Meaning(ConnectionError, "The cluster has moved the key.", True),
+    "ASK": Meaning(ConnectionError, "The cluster is moving the key.", True),
+    "REDIRECT": Meaning(ConnectionError, _LATER, True),
+    "UNBLOCKED": Meaning(ConnectionError, _LATER, True),
+    "NOREPLICAS": Meaning(ConnectionError, "The server has too few replicas.", True),
+    "MISCONF": Meaning(ConnectionError, "The server cannot write its data to disk.", True),
+    "NOSCRIPT": Meaning(ConnectionError, "The server has lost its scripts.", True),
+    "NOGOODSLAVE": Meaning(ConnectionError, "The sentinels find no replica to promote.", True),
+    "INPROG": Meaning(ConnectionError, "A failover is in progress.", True),
+    "ERR max number of clients": Meaning(ConnectionError, "The server has too many clients; raise maxclients.", True),
+    # Configuration: the same call will be refused again.
+    "NOAUTH": Meaning(ConnectionError, "The server asks for a password; give it in the URL."),
+    "WRONGPASS": Meaning(ConnectionError, _PASSWORD),
+    "ERR invalid password": Meaning(ConnectionError, _PASSWORD),
+    "ERR AUTH": Meaning(ConnectionError, _NO_PASSWORD),
+    "ERR Client sent AUTH": Meaning(ConnectionError, _NO_PASSWORD),
+    "DENIED": Meaning(ConnectionError, "The server is in protected mode; set a password, or bind it to an address."),
+    "NOPROTO": Meaning(ConnectionError, "The server does not know the protocol; leave `protocol` out of the URL."),
+    "ERR DB index": Meaning(ConnectionError, _DATABASE),
+    "ERR invalid DB index": Meaning(ConnectionError, _DATABASE),
+    "ERR SELECT is not allowed": Meaning(ConnectionError, _DATABASE),
+    "ERR unknown command": Meaning(StoreError, _TOO_OLD),
+    "ERR unknown subcommand": Meaning(StoreError, _TOO_OLD),
+    "ERR This instance has cluster support disabled": Meaning(
+        ConnectionError, "The server is no cluster; its URL begins with redis://."
+    ),
+    "NOPERM": Meaning(StoreError, "The user lacks a permission for a command or key; ACL SETUSER grants it."),
+    "CROSSSLOT": Meaning(StoreError, "The cluster refused keys of several slots."),
+    "EXECABORT": Meaning(StoreError, "The server discarded the transaction."),
+    # Data. A script may have changed something before it met the key.
+    "WRONGTYPE": Meaning(StoreError, "A key has another type than a store gives it.", outcome="unknown"),
+    "ERR": Meaning(StoreError, "The server refused the call.", outcome="unknown"),
 }
-"""Prefixes of replies that say: the command was not run, and may succeed later."""
+"""By the beginning of an error reply, the longest that fits: its prefix, after ERR also some words."""
+
+OTHERWISE = Meaning(StoreError, "The server refused the call.", outcome="unknown")
+
+_LOST = Meaning(ConnectionError, "The connection to the server was lost.", True, "unknown")
+_LATE = Meaning(ConnectionError, "The server did not answer in time.", True, "unknown")
+_FAILED = Meaning(StoreError, "redis-py failed.", outcome="unknown")
+
+DRIVER: dict[type[BaseException], tuple[str, Meaning]] = {
+    ssl.SSLCertVerificationError: (
+        "certificate",
+        Meaning(ConnectionError, "The server's certificate is not trusted; name its authority with ?ssl_ca_certs=."),
+    ),
+    ssl.SSLEOFError: ("connection", _LOST),
+    ssl.SSLZeroReturnError: ("connection", _LOST),
+    ssl.SSLError: ("tls", Meaning(ConnectionError, "TLS failed; does the server speak it?", outcome="unknown")),
+    PermissionError: ("permission", Meaning(ConnectionError, "This user may not use the server's socket.")),
+    exceptions.RedisClusterException: (
+        "cluster",
+        Meaning(ConnectionError, "No node of the cluster could be reached.", True),
+    ),
+    exceptions.MaxConnectionsError: ("pool", Meaning(ConnectionError, "Every connection of the pool is in use.", True)),
+    exceptions.TimeoutError: ("timeout", _LATE),
+    TimeoutError: ("timeout", _LATE),
+    exceptions.InvalidResponse: (
+        "protocol",
+        Meaning(ConnectionError, "What answered is no Redis or Valkey.", outcome="unknown"),
+    ),
+    exceptions.ConnectionError: ("connection", _LOST),
+    OSError: ("connection", _LOST),
+    exceptions.DataError: ("DataError", Meaning(StoreError, "redis-py cannot encode an argument.")),
+    exceptions.RedisError: ("driver", _FAILED),
+}
+"""By class of what no server sent, the code and what it means. The first that fits the error or a cause of it."""
 
 
 def translating(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -51,23 +139,30 @@ def translated(error: Exception) -> StoreError:
     """Return the store error that a driver's error means, with it as cause. The driver's text may quote commands."""
     if isinstance(error, StoreError):
         return error
-    meant = _meaning(error)
+    code, meaning, outcome = _found(error)
+    meant = meaning.error(meaning.message, retryable=meaning.retryable, outcome=outcome, code=code)
     meant.__cause__ = error
     return meant
 
 
-def _meaning(error: Exception) -> StoreError:
-    prefix = prefix_of(error)
-    if prefix in REFUSALS:
-        return ConnectionError(REFUSALS[prefix], code=prefix)
-    match error:
-        case exceptions.RedisClusterException():
-            return ConnectionError("No node of the cluster could be reached.", code="cluster")
-        case exceptions.MaxConnectionsError():
-            return ConnectionError("Every connection of the pool is in use.", code="pool")
-        case exceptions.TimeoutError():
-            return ConnectionError("The server did not answer in time.", outcome="unknown", code="timeout")
-        case exceptions.ConnectionError() | OSError():
-            return ConnectionError("The connection to the server was lost.", outcome="unknown", code="connection")
-    code = prefix if prefix.isupper() else type(error).__name__
-    return StoreError("The server refused the call.", outcome="unknown", code=code)
+def _found(error: BaseException) -> tuple[str, Meaning, Outcome]:
+    """Return the code, the meaning and the outcome of an error."""
+    causes = list(_causes(error))
+    # A cluster that cannot be reached may have a reply as its cause.
+    for reply in filter(None, map(reply_of, causes)):
+        beginnings = [each for each in REPLIES if f"{reply} ".startswith(f"{each} ")]
+        meaning = REPLIES[max(beginnings, key=len)] if beginnings else OTHERWISE
+        # What a script was refused in its middle may follow what it has changed.
+        prefix = reply.partition(" ")[0]
+        code = prefix if prefix.isupper() else "ERR"
+        return code, meaning, "unknown" if " script: " in reply else meaning.outcome
+    for kind, (code, meaning) in DRIVER.items():
+        if any(isinstance(each, kind) for each in causes):
+            return code, meaning, meaning.outcome
+    return type(error).__name__, _FAILED, _FAILED.outcome
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -16,6 +16,9 @@ from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, check
 _HEAD = 1_024
 """How many bytes of a value identify it to set_aside.lua; its header is shorter."""
 
+_PASSED_OVER = WRONG_TYPE | {"TRYAGAIN"}
+"""Refusals of a session's script that stop no sweep of the others: an index is damaged, or their slot migrates."""
+
 
 async def sweep(
     commands: Commands, codec: Codec, *, idle_since: datetime, old_since: datetime | None, limit: int
@@ -81,20 +84,20 @@ async def _demote(commands: Commands, codec: Codec, session_ids: list[UUID]) -> 
 
     moves = {session_id: found for session_id, found in readable(move, values) if found is not None}
     done = await commands.run_all(
-        (on("demote", session_id, *found) for session_id, found in moves.items()), tolerated=WRONG_TYPE
+        (on("demote", session_id, *found) for session_id, found in moves.items()), tolerated=_PASSED_OVER
     )
     heads = [
         (session_id, reply[:_HEAD] if isinstance(reply, bytes) else b"")
         for session_id, reply in values
         if session_id not in moves
     ]
-    aside = await commands.run_all(on("set_aside", *each) for each in heads)
-    return done.count(1), sum(aside)
+    aside = await commands.run_all((on("set_aside", *each) for each in heads), tolerated=_PASSED_OVER)
+    return done.count(1), aside.count(1)
 
 
 async def _delete(commands: Commands, session_ids: list[UUID], bound: int | None) -> int:
     calls = [on("delete", session_id, "", bound) for session_id in session_ids]
-    done = await commands.run_all(calls, tolerated=WRONG_TYPE)
+    done = await commands.run_all(calls, tolerated=_PASSED_OVER)
     deleted = [
         (session_id, answer[1])
         for session_id, answer in zip(session_ids, done, strict=True)
