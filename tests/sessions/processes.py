@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 from redis.asyncio import Redis
 
+from convostore.call.call import current_call, running
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore
 from convostore.testing.factories import full_session
@@ -17,6 +19,8 @@ from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Node
 from tests.sessions.guards import copy_key
 from tests.sessions.proxying import Proxy
+
+T = TypeVar("T")
 
 LEASE = timedelta(seconds=2)
 
@@ -31,7 +35,7 @@ class Clock:
         return self.now
 
 
-async def nothing() -> None:
+async def nothing(*_: object) -> None:
     """Nothing happens."""
 
 
@@ -60,6 +64,52 @@ class Record(PostgresSessionStore):
             await super().write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
         finally:
             await self.after()
+
+
+class LateRecord(PostgresSessionStore):
+    """PostgreSQL that applies writes late, also when their callers have given them up, and answers late.
+
+    So does a server that is frozen between its last look at the deadline and its commit, or a process after it.
+
+    Attributes:
+        late: what a write waits for before it is applied, given its deadline.
+        answering: what the answer to a load or a write waits for.
+        applying: the writes that were begun.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.late: Callable[[float], Awaitable[object]] = nothing
+        self.answering: Callable[[], Awaitable[object]] = nothing
+        self.applying: list[asyncio.Task[Any]] = []
+
+    async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
+        found = await super().load(session_id, tenant_id)
+        await self.answering()
+        return found
+
+    async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
+        given: dict[str, Any] = {"overwrite": overwrite, "fence": fence, "invalidate_copies": invalidate_copies}
+        await self._apply(super().write(session, **given))
+
+    async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> bool:
+        return await self._apply(super().remove(session_id, tenant_id, invalidate_copies=invalidate_copies))
+
+    async def _apply(self, write: Coroutine[Any, Any, T]) -> T:
+        call = current_call()
+
+        async def apply() -> T:
+            running.set(replace(call, deadline=call.deadline + 60.0))
+            await self.late(call.deadline)
+            try:
+                return await write
+            finally:
+                await self.answering()
+
+        task = asyncio.create_task(apply())
+        self.applying.append(task)
+        call.sent = True
+        return await asyncio.shield(task)
 
 
 @dataclass

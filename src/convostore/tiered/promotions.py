@@ -58,9 +58,10 @@ class Promotions:
         return await self._promote(*key, generation)
 
     async def _run(self, tenant_id: UUID, session_id: UUID, generation: int, cause: Call) -> bool:
-        deadline = asyncio.get_running_loop().time() + copies.PUBLISH_WITHIN.total_seconds()
-        running.set(replace(cause, deadline=deadline))
-        async with asyncio.timeout_at(deadline):
+        until = asyncio.get_running_loop().time() + copies.PUBLISH_WITHIN.total_seconds()
+        # PostgreSQL's limits follow the deadline of a call: one that changes with every other call costs a trip.
+        running.set(replace(cause, deadline=max(cause.deadline, until)))
+        async with asyncio.timeout_at(until):
             return await self._promote(tenant_id, session_id, generation)
 
     async def _promote(self, tenant_id: UUID, session_id: UUID, generation: int) -> bool:
