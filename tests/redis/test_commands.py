@@ -130,6 +130,8 @@ async def session(store: RedisSessionStore) -> Session:
     session.step_history.append(make_visit(step_content_hash="here"))
     await store.save(session)
     await store.demote_to_persistent(session.session_id)
+    await store.promote_to_hot(session.session_id)
+    await store.list_by_agent(session.tenant_id, session.agent_id)
     await store.delete(session.session_id)
     session.revision = 0
     await store.save(session)
