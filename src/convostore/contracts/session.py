@@ -100,7 +100,7 @@ class SessionStore(Store):
         user_channel_id: ChannelUserId,
         *,
         customer_profile_id: UUID | None = None,
-        config_version: StoredVersion = 1,
+        config_version: VersionNumber = 1,
     ) -> tuple[Session, bool]:
         """Return the open session of a channel identity with an agent, and whether this call created it.
 
