@@ -8,6 +8,7 @@ from uuid import UUID
 
 from convostore.models import Session
 from convostore.redis import codec, keys
+from convostore.redis.identities import CLAIM_TTL
 from tests.redis.administration import all_keys
 
 Keys: TypeAlias = dict[str, dict[str, float | None]]
@@ -24,9 +25,10 @@ def expected_of(values: dict[str, bytes]) -> Keys:
         member, prefix = str(session.session_id), keys.bucket(session.session_id)
         score = float(-codec.microseconds(session.last_activity_at))
         for index in keys.indexes_of(session):
-            expected[f"{prefix}{index}"][member] = None if index.startswith("step:") else score
+            expected[f"{prefix}{index}"][member] = score
         expected[f"{prefix}{'cold' if codec.is_demoted(value) else 'hot'}"][member] = score
-        expected[f"{keys.channel_of(session)}{codec.state_of(session)}"][member] = score
+        pointer = codec.pointer_of(session)
+        expected[pointer.key][pointer.member(session.session_id)] = score
     return dict(expected)
 
 
@@ -38,6 +40,8 @@ async def contents(client: Any) -> tuple[dict[str, bytes], Keys]:
         key, kind = name.decode(), (await client.type(name)).decode()
         if ":lock:" in key or ":fence:" in key:
             await check_lock(client, key)
+        elif ":claim:" in key:
+            assert 0 < await client.pttl(key) <= CLAIM_TTL.total_seconds() * 1_000, key
         elif kind == "string":
             values[key] = await client.get(name)
         elif kind == "set":

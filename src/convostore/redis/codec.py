@@ -42,6 +42,7 @@ class Header:
     last_activity_at: datetime
     channel: str
     state: str
+    agent_id: UUID
 
     @property
     def score(self) -> int:
@@ -49,9 +50,9 @@ class Header:
         return -microseconds(self.last_activity_at)
 
     @property
-    def pointer(self) -> str:
-        """The key of the set that contains its channel pointer."""
-        return f"{self.channel}{self.state}"
+    def pointer(self) -> keys.Pointer:
+        """Its channel pointer."""
+        return keys.Pointer(f"{self.channel}{self.state}", self.agent_id)
 
     @classmethod
     def parse(cls, line: bytes) -> Self:
@@ -60,10 +61,12 @@ class Header:
         Raises:
             ValueError: it is damaged, or of another version.
         """
-        version, revision, tenant, _, created, score, channel, state, *_ = line.decode().split("|")
+        version, revision, tenant, _, created, score, channel, state, index, *_ = line.decode().split("|")
         if version != "1" or not channel.startswith("convostore:{") or state not in ("open", "closed"):
             raise ValueError("not a header of this version")
-        return cls(int(revision), UUID(tenant), moment(int(created)), moment(-int(score)), channel, state)
+        return cls(
+            int(revision), UUID(tenant), moment(int(created)), moment(-int(score)), channel, state, keys.agent_of(index)
+        )
 
     @classmethod
     def parsed(cls, line: bytes) -> Self | None:
@@ -178,6 +181,11 @@ def microseconds(moment: datetime) -> int:
 def state_of(session: Session) -> str:
     """Return which of its channel identity's two sets contains a session: `open` or `closed`."""
     return "closed" if session.status is SessionStatus.CLOSED else "open"
+
+
+def pointer_of(session: Session) -> keys.Pointer:
+    """Return the channel pointer of a session."""
+    return keys.Pointer(f"{keys.channel_of(session)}{state_of(session)}", session.agent_id)
 
 
 def header_tail(session: Session) -> str:

@@ -80,14 +80,16 @@ class Commands:
         """Run scripts in one round trip; return their results, and errors as `send` does."""
         return await self._run(list(calls), tolerated=tolerated)
 
-    async def repair_pointer(self, key: str, session_id: UUID, score: int, instead: int | None = None) -> None:
+    async def repair_pointer(
+        self, pointer: keys.Pointer, session_id: UUID, score: int, instead: int | None = None
+    ) -> None:
         """Remove a session's channel pointer, or restore its score, unless a later save has changed the score.
 
         Raises:
             StoreError: it failed. The session itself was written before, so the outcome is unknown.
         """
         try:
-            await self.run_all([("repair_pointer", key, (str(session_id), score, "" if instead is None else instead))])
+            await self.run_all([repair(pointer, session_id, score, instead)])
         except StoreError as error:
             error.outcome = "unknown"
             raise
@@ -153,3 +155,9 @@ def _without_errors(replies: list[Any], tolerated: Collection[str]) -> list[Any]
 def on(name: str, session_id: UUID, *arguments: Any) -> ScriptCall:
     """Return the call of a script on a session, with the bucket's prefix and the id as its first arguments."""
     return name, keys.value_key(session_id), (keys.bucket(session_id), str(session_id), *arguments)
+
+
+def repair(pointer: keys.Pointer, session_id: UUID, score: int, instead: int | None = None) -> ScriptCall:
+    """Return the call that removes a session's channel pointer or restores its score: see `Commands.repair_pointer`."""
+    member = pointer.member(session_id)
+    return "repair_pointer", pointer.key, (member, score, "" if instead is None else instead)

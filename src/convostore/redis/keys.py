@@ -3,11 +3,12 @@
     convostore:{aapb}:session:<session>                                 string: header, then payload
     convostore:{aapb}:agent:<tenant>:<agent>:<status>                   sorted set of sessions
     convostore:{aapb}:customer:<tenant>:<customer>                      sorted set of sessions
-    convostore:{aapb}:step:<tenant>:<scenario>:<version>:<sha256>       set of active sessions
+    convostore:{aapb}:step:<tenant>:<scenario>:<version>:<sha256>       sorted set of active sessions
     convostore:{aapb}:hot, …:cold                                       sorted sets of sessions, by tier
     convostore:{aapb}:lock:<session>                                    string: owner, expires
     convostore:{aapb}:fence:<session>                                   string: the last fencing token
-    convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of sessions
+    convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of pointers, <session>:<agent>
+    convostore:{<sha256 of tenant, channel, user>}:claim:<agent>        string: the session to be created, expires
 
 Scores are the microseconds from 1970 to the last activity, negated: ascending order is most recent first, ties by id.
 They are exact until the year 2255. The bucket is crc32(session id) mod 64. Keys contain free text only as a hash.
@@ -16,6 +17,7 @@ They are exact until the year 2255. The bucket is crc32(session id) mod 64. Keys
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import NamedTuple
 from uuid import UUID
 from zlib import crc32
 
@@ -57,6 +59,24 @@ def session_id_of(member: bytes, prefix: str = "") -> UUID | None:
     return found if str(found).encode() == member and prefix in ("", bucket(found)) else None
 
 
+class Pointer(NamedTuple):
+    """Where a session's channel pointer is: in the set with this key, with the agent that it names."""
+
+    key: str
+    agent_id: UUID
+
+    def member(self, session_id: UUID) -> str:
+        """Return the pointer as it stands in the set."""
+        return f"{session_id}:{self.agent_id}"
+
+
+def pointed(member: bytes) -> tuple[UUID, UUID] | None:
+    """Return the session and the agent that a channel pointer names, or None if it names none."""
+    session, _, agent = member.partition(b":")
+    found = session_id_of(session), session_id_of(agent)
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
 def value_key(session_id: UUID) -> str:
     """Return the key of a session's value."""
     return f"{bucket(session_id)}session:{session_id}"
@@ -65,6 +85,18 @@ def value_key(session_id: UUID) -> str:
 def agent_index(tenant_id: UUID, agent_id: UUID, status: str) -> str:
     """Return an agent's index within a bucket; with "" as status, what all of them begin with."""
     return f"agent:{tenant_id}:{agent_id}:{status}"
+
+
+def agent_of(index: str) -> UUID:
+    """Return the agent whose index this is.
+
+    Raises:
+        ValueError: it is no agent's.
+    """
+    kind, _, agent, _ = index.split(":")
+    if kind != "agent":
+        raise ValueError("not the index of an agent")
+    return UUID(agent)
 
 
 def customer_index(tenant_id: UUID, customer_profile_id: UUID) -> str:
@@ -83,7 +115,7 @@ def channel_index(tenant_id: UUID, channel: str, user_channel_id: str) -> str:
 
 
 def indexes_of(session: Session) -> list[str]:
-    """Return the indexes of its bucket that contain a session: sorted sets, then the set of its step."""
+    """Return the indexes of its bucket that contain a session, its agent's first."""
     found = [agent_index(session.tenant_id, session.agent_id, session.status)]
     if session.customer_profile_id is not None:
         found.append(customer_index(session.tenant_id, session.customer_profile_id))

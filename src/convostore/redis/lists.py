@@ -17,6 +17,10 @@ _ONE_BY_ONE = WRONG_TYPE | {"TRYAGAIN"}
 """Refusals of a bucket's script whose indexes can be read one by one: one is damaged, or their slot migrates."""
 
 
+_TIED = 100
+"""How many entries of one index read by itself may have the cursor's score: sessions saved in one microsecond."""
+
+
 class Entry(NamedTuple):
     """A session in an index. Entries are ordered as the list is."""
 
@@ -29,11 +33,11 @@ class Page(NamedTuple):
 
     Attributes:
         values: the sessions with the replies that are their values: see `checked_value`.
-        is_last: whether no entries follow.
+        last: the last entry of the page, if entries may follow.
     """
 
     values: list[tuple[UUID, Any]]
-    is_last: bool
+    last: Entry | None
 
 
 class Union(NamedTuple):
@@ -52,7 +56,7 @@ class Union(NamedTuple):
         """The indexes' names within a bucket."""
         return [f"{self.stem}{ending}" for ending in self.endings]
 
-    async def page(self, commands: Commands, limit: int, offset: int) -> Page:
+    async def page(self, commands: Commands, limit: int, offset: int, after: Entry | None = None) -> Page:
         """Return a page.
 
         The first trip reads the first few entries of every bucket. The second reads the values and, from the buckets
@@ -62,17 +66,18 @@ class Union(NamedTuple):
             commands: the client.
             limit: of the page.
             offset: of the page, in entries.
+            after: the cursor: only entries behind it.
         """
         wanted = offset + limit
         few = min(wanted, _few(wanted))
-        entries, truncated = await self._first(commands, few, wanted)
+        entries, truncated = await self._first(commands, few, wanted, after)
         entries = sorted(entries)[:wanted]
         last = entries[-1].score if len(entries) == wanted else inf
         incomplete = [bucket for bucket, score in truncated.items() if score <= last]
         # Further entries may come before the page, and move into it what is before it now.
         known = [entry.session_id for entry in (entries if incomplete else entries[offset:])]
         highest = "+inf" if last == inf else f"{last:.0f}"
-        further = [self._range(bucket, few, wanted - few, highest, "values") for bucket in incomplete]
+        further = [self._range(bucket, few, wanted - few, highest, "values", after) for bucket in incomplete]
         replies = await commands.send(
             [
                 *(("GET", keys.value_key(session_id)) for session_id in known),
@@ -86,11 +91,14 @@ class Union(NamedTuple):
             entries += _entries(bucket, reply[0::3], reply[1::3])
             values |= {UUID(member.decode()): value for member, value in zip(reply[0::3], reply[2::3], strict=True)}
         entries = sorted(entries)[:wanted]
-        return Page([(each.session_id, values[each.session_id]) for each in entries[offset:]], len(entries) < wanted)
+        listed = [(each.session_id, values[each.session_id]) for each in entries[offset:]]
+        return Page(listed, entries[-1] if len(entries) == wanted else None)
 
-    async def _first(self, commands: Commands, few: int, wanted: int) -> tuple[list[Entry], dict[str, float]]:
+    async def _first(
+        self, commands: Commands, few: int, wanted: int, after: Entry | None
+    ) -> tuple[list[Entry], dict[str, float]]:
         """Return the first few entries of each bucket, and the last score in those that may have more."""
-        calls = [self._range(bucket, 0, few, "+inf", "scores") for bucket in keys.BUCKETS]
+        calls = [self._range(bucket, 0, few, "+inf", "scores", after) for bucket in keys.BUCKETS]
         replies = dict(zip(keys.BUCKETS, await commands.run_all(calls, tolerated=_ONE_BY_ONE), strict=True))
         refused = [bucket for bucket, reply in replies.items() if isinstance(reply, StoreError)]
         entries: list[Entry] = []
@@ -101,16 +109,20 @@ class Union(NamedTuple):
                 if len(reply) == 2 * few < 2 * wanted:
                     truncated[bucket] = float(reply[-1])
         names = [f"{bucket}{name}" for bucket in refused for name in self.names]
-        asked = [("ZRANGE", name, 0, wanted - 1, "WITHSCORES") for name in names]
+        lowest, most = ("-inf", wanted) if after is None else (f"{after.score:.0f}", wanted + _TIED)
+        page = "+inf", "BYSCORE", "LIMIT", 0, most, "WITHSCORES"
+        asked = [("ZRANGE", name, lowest, *page) for name in names]
         replies = dict(zip(names, await commands.send(asked, tolerated=WRONG_TYPE), strict=True))
         for name, reply in readable(checked_index, replies.items()):
             # RESP3 has pairs where RESP2 has a flat list.
             flat = [part for pair in reply for part in pair] if reply and isinstance(reply[0], list) else reply
-            entries += _entries(keys.prefix_of(name), flat[0::2], flat[1::2])
+            found = _entries(keys.prefix_of(name), flat[0::2], flat[1::2])
+            entries += (entry for entry in found if after is None or entry > after)
         return entries, truncated
 
-    def _range(self, bucket: str, offset: int, limit: int, highest: str, what: str) -> ScriptCall:
-        arguments = bucket, offset, limit, highest, what, "|".join(self.endings)
+    def _range(self, bucket: str, offset: int, limit: int, highest: str, what: str, after: Entry | None) -> ScriptCall:
+        cursor = ("-inf", "") if after is None else (f"{after.score:.0f}", str(after.session_id))
+        arguments = bucket, offset, limit, highest, what, "|".join(self.endings), *cursor
         return "page", f"{bucket}{self.stem}", arguments
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +21,7 @@ from convostore.domain.sessions import (
     MAX_AGE,
     check_unbound,
     fence_conflict,
+    new_session,
     no_such_session,
     session_id_conflict,
 )
@@ -29,12 +33,12 @@ from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on
 from convostore.redis.driver import Client
-from convostore.redis.lists import Union
+from convostore.redis.identities import CANDIDATES, claim
+from convostore.redis.lists import Entry, Union
 from convostore.redis.sweeping import sweep
 
-_STATES = ("open", "closed")
-_CANDIDATES = 16
-"""How many sessions of a channel identity are read per trip: one is wanted, and few pointers are stale."""
+_SCOPED, _MOST = 100, 1_000
+"""How many sessions a search by step reads at a time: at least, and at most."""
 
 _WHOSE = "its header does not say whose it is; a store that is bound to no tenant can delete it"
 
@@ -82,18 +86,25 @@ class RedisSessionStore(SessionStore):
         return session
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        session_id, channel, state = session.session_id, keys.channel_of(session), codec.state_of(session)
+        await self._write(session, overwrite=overwrite, fence=fence)
+        return session.session_id
+
+    async def _write(
+        self, session: Session, *, overwrite: bool = False, fence: int | None = None, until: str = ""
+    ) -> bool:
+        """Save a session, if it can be saved until a moment in microseconds since 1970; return whether it was."""
+        session_id, pointer = session.session_id, codec.pointer_of(session)
         now = codec.microseconds(self._clock())
         arguments = (
             *(session.revision, int(overwrite), str(session.tenant_id), str(current_call().write_id), now),
-            *(codec.header_tail(session), codec.payload(session), "" if fence is None else fence),
+            *(codec.header_tail(session), codec.payload(session), "" if fence is None else fence, until),
         )
         # The pointers are in another slot than the session. They are written first and verified on read, so a saved
         # session is always found.
-        pointer = ("ZADD", f"{channel}{state}", -now, str(session_id))
-        verdict, before, after = await self._commands.run("save", session_id, *arguments, after=pointer)
+        point = ("ZADD", pointer.key, -now, pointer.member(session_id))
+        verdict, before, after = await self._commands.run("save", session_id, *arguments, after=point)
         if verdict == b"unreadable":
-            await self._commands.repair_pointer(f"{channel}{state}", session_id, -now)
+            await self._commands.repair_pointer(pointer, session_id, -now)
             raise Unreadable("session", session_id)
         stored = Header.parsed(before)
         if verdict == b"saved":
@@ -106,9 +117,11 @@ class RedisSessionStore(SessionStore):
                 created_at=header.created_at,
                 last_activity_at=header.last_activity_at,
             )
-            return session_id
-        instead = stored.score if stored is not None and stored.pointer == f"{channel}{state}" else None
-        await self._commands.repair_pointer(f"{channel}{state}", session_id, -now, instead)
+            return True
+        instead = stored.score if stored is not None and stored.pointer == pointer else None
+        await self._commands.repair_pointer(pointer, session_id, -now, instead)
+        if verdict == b"late":
+            return False
         if verdict == b"foreign":
             raise session_id_conflict()
         if verdict == b"fenced":
@@ -125,23 +138,89 @@ class RedisSessionStore(SessionStore):
             await self._commands.repair_pointer(header.pointer, session_id, header.score)
         return bool(verdict == b"deleted")
 
-    async def get_by_channel(self, tenant_id: UUID, channel: Channel, user_channel_id: str) -> Session | None:
+    async def get_by_channel(
+        self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
+    ) -> Session | None:
         index = keys.channel_index(tenant_id, channel, user_channel_id)
-        start = 0
+        start, closed, opened = 0, None, f"{index}open"
+        pointers = [opened, f"{index}closed"]
+        while pointers:
+            asked = [("ZRANGE", name, start, start + CANDIDATES - 1) for name in pointers]
+            replies = zip(pointers, await self._commands.send(asked, tolerated=WRONG_TYPE), strict=True)
+            pages = dict(readable(checked_index, replies))
+            named = filter(None, (keys.pointed(member) for members in pages.values() for member in members))
+            candidates = [session_id for session_id, agent in named if agent_id in (None, agent)]
+            for session in await self._of_identity(candidates, tenant_id, index, agent_id):
+                if session.status is not SessionStatus.CLOSED:
+                    return session
+                closed = closed or session
+            # Any open session comes before a closed one.
+            more = [name for name, members in pages.items() if len(members) == CANDIDATES]
+            pointers = [name for name in more if name == opened or closed is None]
+            start += CANDIDATES
+        return closed
+
+    async def get_or_create(
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        channel: Channel,
+        user_channel_id: str,
+        *,
+        customer_profile_id: UUID | None = None,
+        config_version: int = 1,
+    ) -> tuple[Session, bool]:
+        created = new_session(
+            current_call().write_id,
+            tenant_id,
+            agent_id,
+            channel,
+            user_channel_id,
+            customer_profile_id=customer_profile_id,
+            config_version=config_version,
+        )
+        index, offset, beside_pointers, waits = keys.channel_of(created), 0, False, 0
         while True:
-            last = start + _CANDIDATES - 1
-            pointers = [f"{index}{state}" for state in _STATES]
-            asked = [("ZRANGE", name, start, last) for name in pointers]
-            listed = zip(pointers, await self._commands.send(asked, tolerated=WRONG_TYPE), strict=True)
-            candidates = [member for _, members in readable(checked_index, listed) for member in members]
-            named = filter(None, (keys.session_id_of(member) for member in candidates))
-            sessions = self._read(await self._commands.values(named), tenant_id)
-            found = sorted((each for each in sessions if keys.channel_of(each) == index), key=_recency)
-            if found or not candidates:
-                break
-            start += _CANDIDATES
-        found.sort(key=lambda session: session.status is SessionStatus.CLOSED)
-        return found[0] if found else None
+            claimed = await claim(self._commands, created, offset=offset, beside_pointers=beside_pointers)
+            found = await self._of_identity(claimed.candidates, tenant_id, index, agent_id)
+            for session in sorted(found, key=lambda session: session.session_id != created.session_id):
+                if session.status is not SessionStatus.CLOSED:
+                    return session, session.session_id == created.session_id
+            if len(claimed.candidates) == CANDIDATES:
+                offset += CANDIDATES
+                continue
+            offset, beside_pointers = 0, True
+            if claimed.verdict == "held":
+                beside_pointers, waits = False, waits + 1
+                await asyncio.sleep(min(0.001 * 2**waits, 0.05) * random.uniform(0.5, 1.0))  # noqa: S311
+            elif claimed.verdict == "claimed":
+                own = await self._create(created, claimed.until)
+                if own is not None:
+                    return own, True
+
+    async def _create(self, session: Session, until: str) -> Session | None:
+        """Save a session under its claim and return it; None if it is too late for that.
+
+        If an earlier attempt of the call has saved it, the session is returned as it is by now.
+        """
+        try:
+            return session if await self._write(session, until=until) else None
+        except ConflictError as conflict:
+            value = await self._commands.value(session.session_id)
+            stored = self._codec.decode(value, session.tenant_id, session.session_id) if value else None
+            if stored is None and conflict.current_revision is None:
+                raise
+            return stored
+
+    async def _of_identity(
+        self, candidates: Iterable[UUID], tenant_id: UUID, index: str, agent_id: UUID | None
+    ) -> list[Session]:
+        """Return those sessions that have a channel identity, and this agent if one is given, most recent first."""
+        sessions = self._read(await self._commands.values(candidates), tenant_id)
+        return sorted(
+            (each for each in sessions if keys.channel_of(each) == index and agent_id in (None, each.agent_id)),
+            key=_recency,
+        )
 
     async def list_by_agent(
         self,
@@ -151,6 +230,7 @@ class RedisSessionStore(SessionStore):
         status: SessionStatus | None = None,
         limit: int = 100,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         statuses = [status] if status else list(SessionStatus)
         union = Union(keys.agent_index(tenant_id, agent_id, ""), tuple(statuses))
@@ -158,17 +238,23 @@ class RedisSessionStore(SessionStore):
         def belongs(session: Session) -> bool:
             return session.agent_id == agent_id and session.status in statuses
 
-        return await self._listed(tenant_id, union, belongs, limit, offset)
+        return await self._listed(tenant_id, union, belongs, limit, offset, after)
 
     async def list_by_customer(
-        self, tenant_id: UUID, customer_profile_id: UUID, *, limit: int = 100, offset: int = 0
+        self,
+        tenant_id: UUID,
+        customer_profile_id: UUID,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         union = Union(keys.customer_index(tenant_id, customer_profile_id))
 
         def belongs(session: Session) -> bool:
             return session.customer_profile_id == customer_profile_id
 
-        return await self._listed(tenant_id, union, belongs, limit, offset)
+        return await self._listed(tenant_id, union, belongs, limit, offset, after)
 
     async def find_sessions_by_step_hash(
         self,
@@ -180,22 +266,18 @@ class RedisSessionStore(SessionStore):
         *,
         limit: int | None = None,
         offset: int = 0,
+        after: Session | None = None,
     ) -> list[Session]:
         check_scope_filter(scope_filter)
         index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        names = [f"{bucket}{index}" for bucket in keys.BUCKETS]
-        replies = await self._commands.send([("SMEMBERS", name) for name in names], tolerated=WRONG_TYPE)
-        listed = readable(checked_index, zip(names, replies, strict=True))
-        named = (keys.session_id_of(member, keys.prefix_of(name)) for name, members in listed for member in members)
-        values = await self._commands.values(filter(None, named))
-        self._forget(values, [index])
-        moment = self._clock()
-        found = [
-            session
-            for session in self._read(values, tenant_id)
-            if index in keys.indexes_of(session) and in_scope(session, scope_filter, moment)
-        ]
-        return sorted(found, key=_recency)[offset:][:limit]
+        moment, wanted = self._clock(), sys.maxsize if limit is None else offset + limit
+
+        def belongs(session: Session) -> bool:
+            return index in keys.indexes_of(session) and in_scope(session, scope_filter, moment)
+
+        # The scope filters what was read: a page of the index may have few of the sessions that are wanted.
+        size = min(max(wanted, _SCOPED), _MOST)
+        return (await self._listed(tenant_id, Union(index), belongs, wanted, 0, after, size))[offset:]
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
@@ -241,17 +323,28 @@ class RedisSessionStore(SessionStore):
         return move is not None and bool(await self._commands.run(name, session_id, *move))
 
     async def _listed(
-        self, tenant_id: UUID, union: Union, belongs: Callable[[Session], bool], limit: int, offset: int
+        self,
+        tenant_id: UUID,
+        union: Union,
+        belongs: Callable[[Session], bool],
+        limit: int,
+        offset: int,
+        after: Session | None,
+        size: int | None = None,
     ) -> list[Session]:
-        """Return a page of a list, most recent first. What cannot be read is made up for by what follows it."""
+        """Return a page of a list, most recent first, by reading the index in pages of `size`, or of `limit`.
+
+        What cannot be read or does not belong to the list is made up for by what follows it.
+        """
         found: list[Session] = []
+        last = None if after is None else Entry(-codec.microseconds(after.last_activity_at), after.session_id)
         while True:
-            page = await union.page(self._commands, limit, offset)
+            page = await union.page(self._commands, size or limit, offset, last)
             self._forget(page.values, union.names)
             found += filter(belongs, self._read(page.values, tenant_id))
-            if page.is_last or len(found) >= limit:
+            if page.last is None or len(found) >= limit:
                 return sorted(found, key=_recency)[:limit]
-            offset += limit
+            last, offset = page.last, 0
 
     def _read(self, values: Iterable[tuple[UUID, Any]], tenant_id: UUID) -> Iterator[Session]:
         """Yield the tenant's sessions in replies; those that cannot be read are logged and left out."""

@@ -11,7 +11,7 @@ from convostore.contracts.session import Swept
 from convostore.domain.codec import readable
 from convostore.redis import keys
 from convostore.redis.codec import COMPRESSED, Codec, Header, microseconds
-from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on
+from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on, repair
 
 _HEAD = 1_024
 """How many bytes of a value identify it to set_aside.lua; its header is shorter."""
@@ -104,7 +104,7 @@ async def _delete(commands: Commands, session_ids: list[UUID], bound: int | None
         if isinstance(answer, list) and answer[0] == b"deleted"
     ]
     await commands.run_all(
-        ("repair_pointer", header.pointer, (str(session_id), header.score, ""))
+        repair(header.pointer, session_id, header.score)
         for session_id, line in deleted
         if (header := Header.parsed(line))
     )

@@ -39,7 +39,7 @@ if ARGV[3] ~= '' then
     if fields[3] ~= ARGV[3] then return {'missing', ''} end
 end
 for at = 9, #fields do
-    redis.pcall(string.sub(fields[at], 1, 5) == 'step:' and 'SREM' or 'ZREM', ARGV[1] .. fields[at], ARGV[2])
+    redis.pcall('ZREM', ARGV[1] .. fields[at], ARGV[2])
 end
 redis.pcall('ZREM', hot, ARGV[2])
 redis.pcall('ZREM', cold, ARGV[2])

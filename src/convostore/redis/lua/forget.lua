@@ -16,7 +16,7 @@ if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') en
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 local removed = 0
 for name in string.gmatch(ARGV[3], '[^|]+') do
-    local found = redis.pcall(string.sub(name, 1, 5) == 'step:' and 'SREM' or 'ZREM', ARGV[1] .. name, ARGV[2])
+    local found = redis.pcall('ZREM', ARGV[1] .. name, ARGV[2])
     if type(found) == 'number' then removed = removed + found end
 end
 return removed

@@ -8,6 +8,8 @@
 -- ARGV[4]  highest score
 -- ARGV[5]  "values" to return values as well, or "scores"
 -- ARGV[6]  the endings of the indexes' keys, separated by |
+-- ARGV[7]  the cursor's score, and
+-- ARGV[8]  the cursor's session: only entries behind it; -inf and "" for all
 --
 -- Returns a flat list of sessions, each followed by its score, and its value if asked for: nil if it is missing, "" if
 -- it is of another type.
@@ -18,11 +20,16 @@ local is_stable = type(redis.pcall('EXISTS', KEYS[1], ARGV[1] .. 'moving')) == '
 if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') end
 
 local offset, limit, entries = tonumber(ARGV[2]), tonumber(ARGV[3]), {}
+local lowest, after = ARGV[7], ARGV[8]
 for ending in string.gmatch(ARGV[6] .. '|', '([^|]*)|') do
-    local range = {'ZRANGEBYSCORE', KEYS[1] .. ending, '-inf', ARGV[4], 'WITHSCORES', 'LIMIT', 0, offset + limit}
-    local found = redis.call(unpack(range))
+    local tied = after == '' and 0 or redis.call('ZCOUNT', KEYS[1] .. ending, lowest, lowest)
+    local page = {'LIMIT', 0, offset + limit + tied}
+    local found = redis.call('ZRANGEBYSCORE', KEYS[1] .. ending, lowest, ARGV[4], 'WITHSCORES', unpack(page))
     for at = 1, #found, 2 do
-        entries[#entries + 1] = {session = found[at], text = found[at + 1], score = tonumber(found[at + 1])}
+        local score = tonumber(found[at + 1])
+        if after == '' or score > tonumber(lowest) or found[at] > after then
+            entries[#entries + 1] = {session = found[at], text = found[at + 1], score = score}
+        end
     end
 end
 table.sort(entries, function(one, other)

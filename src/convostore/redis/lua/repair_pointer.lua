@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- Compare-and-set of a channel pointer: remove it or restore its score, unless a later save has written its own score.
+-- With the pointer goes the claim under which its session was created.
 --
--- KEYS[1]  the pointers of the channel identity
--- ARGV[1]  session id
+-- KEYS[1]  the pointers of the channel identity, open or closed; the keys of claims share their hash tag
+-- ARGV[1]  the pointer: session and agent
 -- ARGV[2]  the expected score
 -- ARGV[3]  the score to set, or "" to remove the pointer
 --
@@ -12,6 +13,9 @@ local score = redis.pcall('ZSCORE', KEYS[1], ARGV[1])
 if type(score) ~= 'string' or tonumber(score) ~= tonumber(ARGV[2]) then return 0 end
 if ARGV[3] == '' then
     redis.call('ZREM', KEYS[1], ARGV[1])
+    local session, agent = string.match(ARGV[1], '^(.*):(.*)$')
+    local claim = string.match(KEYS[1], '^.*:') .. 'claim:' .. agent
+    if redis.call('GET', claim) == session then redis.call('DEL', claim) end
 else
     redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
 end

@@ -12,9 +12,10 @@
 -- ARGV[8]  channel key, state and indexes, as in the header
 -- ARGV[9]  codec and payload
 -- ARGV[10] fencing token of the caller's lock, or ""
+-- ARGV[11] until when it may be saved, in microseconds since 1970, or ""
 --
 -- Returns {verdict, previous header or "", stored header or ""}; the verdict is "saved", "stale" (another revision),
--- "foreign" (another tenant's id), "fenced" (a later lock exists) or "unreadable" (the stored header is damaged).
+-- "foreign" (another tenant's id), "fenced" (a later lock exists), "late" or "unreadable" (the stored header is damaged).
 
 -- While a slot migrates, both nodes refuse a command on several keys of which one is absent, and 'moving' always is:
 -- the script is refused before it changes anything.
@@ -46,6 +47,10 @@ if stored ~= '' then
 elseif ARGV[3] ~= '0' and ARGV[4] ~= '1' then
     return {'stale', '', ''}
 end
+if ARGV[11] ~= '' then
+    local time = redis.call('TIME')
+    if tonumber(time[1]) * 1000000 + tonumber(time[2]) > tonumber(ARGV[11]) then return {'late', line, ''} end
+end
 
 local score = string.format('%.0f', -tonumber(ARGV[7]))
 local revision = string.format('%.0f', (old and tonumber(old[2]) or 0) + 1)
@@ -54,22 +59,12 @@ local header = table.concat({'1', revision, ARGV[5], ARGV[6], created, score, AR
 
 if old then
     for at = 9, #old do
-        local key = ARGV[1] .. old[at]
-        if string.sub(old[at], 1, 5) == 'step:' then
-            redis.call('SREM', key, ARGV[2])
-        else
-            redis.call('ZREM', key, ARGV[2])
-        end
+        redis.call('ZREM', ARGV[1] .. old[at], ARGV[2])
     end
 end
 local new = split(header)
 for at = 9, #new do
-    local key = ARGV[1] .. new[at]
-    if string.sub(new[at], 1, 5) == 'step:' then
-        redis.call('SADD', key, ARGV[2])
-    else
-        redis.call('ZADD', key, score, ARGV[2])
-    end
+    redis.call('ZADD', ARGV[1] .. new[at], score, ARGV[2])
 end
 redis.call('ZADD', ARGV[1] .. 'hot', score, ARGV[2])
 redis.call('ZREM', ARGV[1] .. 'cold', ARGV[2])
