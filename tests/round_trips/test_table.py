@@ -31,7 +31,7 @@ LEASE = timedelta(hours=1)
 """A lease that no busy machine lets expire during a test."""
 
 TIMEOUT = 20.0
-"""A deadline that few busy machines miss: a retry would count. After a longer one, a promotion sets the patience anew."""
+"""A deadline that few busy machines miss: a retry would count. After a longer one promotions set the patience anew."""
 
 
 class Section(NamedTuple):
