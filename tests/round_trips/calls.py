@@ -45,10 +45,21 @@ async def sessions(store: SessionStore) -> None:
         await when(store, "stale revision").save(stale(session))
     await store.get_by_channel(tenant, session.channel, session.user_channel_id)
     await when(store, "unknown identity").get_by_channel(tenant, Channel.SMS, "nobody")
+    await when(store, "of one agent").get_by_channel(
+        tenant, session.channel, session.user_channel_id, agent_id=session.agent_id
+    )
+    identity = session.agent_id, session.channel, session.user_channel_id
+    await store.get_or_create(tenant, *identity)
+    await when(store, "new").get_or_create(tenant, session.agent_id, Channel.SMS, "new")
+    await when(store, "new with this agent").get_or_create(tenant, uuid4(), *identity[1:])
     await store.list_by_agent(tenant, session.agent_id)
     await when(store, "of one status").list_by_agent(tenant, session.agent_id, status=session.status)
+    await when(store, "after a cursor").list_by_agent(tenant, session.agent_id, after=session)
+    await consumed(store.iter_by_agent(tenant, session.agent_id))
     await store.list_by_customer(tenant, session.customer_profile_id)
+    await consumed(store.iter_by_customer(tenant, session.customer_profile_id))
     await store.find_sessions_by_step_hash(tenant, session.active_scenario_id, 3, "here")
+    await consumed(store.iter_sessions_by_step_hash(tenant, session.active_scenario_id, 3, "here"))
 
     fence = await store.acquire_lock(session_id, owner)
     await when(store, "under a lock").save(session, fence=fence)

@@ -183,6 +183,11 @@ def state_of(session: Session) -> str:
     return "closed" if session.status is SessionStatus.CLOSED else "open"
 
 
+def recency(session: Session) -> tuple[int, UUID]:
+    """Return what lists are ordered by: the most recently active session first, then by id."""
+    return -microseconds(session.last_activity_at), session.session_id
+
+
 def pointer_of(session: Session) -> keys.Pointer:
     """Return the channel pointer of a session."""
     return keys.Pointer(f"{keys.channel_of(session)}{state_of(session)}", session.agent_id)

@@ -1,4 +1,4 @@
-"""Claims of channel identities: of many calls that find no open session, one creates it.
+"""Sessions of channel identities: finding one, and claiming to create one, which one of many calls does.
 
 A claim lies beside the identity's pointers, and the session in another slot. Only the call that holds the claim saves
 its session, and only within `SAVE_WITHIN`, by the server's clock. A claim lasts a second longer, by which the clocks of
@@ -8,13 +8,20 @@ is removed with the pointer to its session.
 
 from __future__ import annotations
 
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
-from convostore.models import Session
-from convostore.redis import keys
-from convostore.redis.commands import Commands
+from convostore.domain.codec import readable
+from convostore.models import Channel, Session, SessionStatus
+from convostore.redis import codec, keys
+from convostore.redis.commands import WRONG_TYPE, Commands, checked_index
+
+Read: TypeAlias = "Callable[[Iterable[tuple[UUID, Any]], UUID], Iterator[Session]]"
+"""Reads a tenant's sessions in the replies that are their values, without those that cannot be read."""
 
 SAVE_WITHIN = timedelta(seconds=1)
 """How long after it was placed a claim allows its session to be saved."""
@@ -25,8 +32,11 @@ CLAIM_TTL = SAVE_WITHIN + timedelta(seconds=1)
 CANDIDATES = 16
 """How many sessions of a channel identity are read per trip: one is wanted, and few pointers are stale."""
 
+_PAUSES = (0.002, 0.004, 0.008, 0.016, 0.032, 0.05)
+"""Seconds between two looks at an identity that another call has claimed; the last again and again."""
 
-class Claimed(NamedTuple):
+
+class _Claimed(NamedTuple):
     """What a call learned of a channel identity.
 
     Attributes:
@@ -40,7 +50,55 @@ class Claimed(NamedTuple):
     candidates: list[UUID]
 
 
-async def claim(commands: Commands, session: Session, *, offset: int, beside_pointers: bool) -> Claimed:
+async def find_by_channel(
+    commands: Commands, read: Read, identity: tuple[UUID, Channel, str], agent_id: UUID | None
+) -> Session | None:
+    """Return the session of a tenant's channel identity: see `SessionStore.get_by_channel`."""
+    index = keys.channel_index(*identity)
+    start, closed, opened = 0, None, f"{index}open"
+    pointers = [opened, f"{index}closed"]
+    while pointers:
+        asked = [("ZRANGE", name, start, start + CANDIDATES - 1) for name in pointers]
+        replies = zip(pointers, await commands.send(asked, tolerated=WRONG_TYPE), strict=True)
+        pages = dict(readable(checked_index, replies))
+        named = filter(None, (keys.pointed(member) for members in pages.values() for member in members))
+        candidates = [session_id for session_id, agent in named if agent_id in (None, agent)]
+        for session in await _of_identity(commands, read, candidates, identity[0], index, agent_id):
+            if session.status is not SessionStatus.CLOSED:
+                return session
+            closed = closed or session
+        # Any open session comes before a closed one.
+        more = [name for name, members in pages.items() if len(members) == CANDIDATES]
+        pointers = [name for name in more if name == opened or closed is None]
+        start += CANDIDATES
+    return closed
+
+
+async def open_or_claim(commands: Commands, read: Read, session: Session) -> Session | str:
+    """Return the open session of a session's identity and agent, or claim the identity for this one.
+
+    Returns:
+        The open session, this one if it is that; or until when this one may be saved, in microseconds since 1970.
+    """
+    index, offset, beside_pointers, waits = keys.channel_of(session), 0, False, 0
+    while True:
+        claimed = await _claim(commands, session, offset=offset, beside_pointers=beside_pointers)
+        found = await _of_identity(commands, read, claimed.candidates, session.tenant_id, index, session.agent_id)
+        for each in sorted(found, key=lambda each: each.session_id != session.session_id):
+            if each.status is not SessionStatus.CLOSED:
+                return each
+        if len(claimed.candidates) == CANDIDATES:
+            offset += CANDIDATES
+        elif claimed.verdict == "claimed":
+            return claimed.until
+        else:
+            offset, beside_pointers = 0, claimed.verdict == "open"
+            if claimed.verdict == "held":
+                await asyncio.sleep(_PAUSES[min(waits, len(_PAUSES) - 1)] * random.uniform(0.5, 1.0))  # noqa: S311
+                waits += 1
+
+
+async def _claim(commands: Commands, session: Session, *, offset: int, beside_pointers: bool) -> _Claimed:
     """Claim the identity and agent of a session that is to be created.
 
     Args:
@@ -55,4 +113,20 @@ async def claim(commands: Commands, session: Session, *, offset: int, beside_poi
     call = "claim", f"{prefix}open", (*what, *milliseconds, int(beside_pointers), offset, CANDIDATES)
     ((verdict, until, *members),) = await commands.run_all([call])
     named = (keys.pointed(member) for member in members)
-    return Claimed(verdict.decode(), until.decode(), [session_id for session_id, _ in filter(None, named)])
+    return _Claimed(verdict.decode(), until.decode(), [session_id for session_id, _ in filter(None, named)])
+
+
+async def _of_identity(
+    commands: Commands,
+    read: Read,
+    candidates: Iterable[UUID],
+    tenant_id: UUID,
+    index: str,
+    agent_id: UUID | None,
+) -> list[Session]:
+    """Return those sessions that have a channel identity, and this agent if one is given, most recent first."""
+    sessions = read(await commands.values(candidates), tenant_id)
+    return sorted(
+        (each for each in sessions if keys.channel_of(each) == index and agent_id in (None, each.agent_id)),
+        key=codec.recency,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -31,9 +29,9 @@ from convostore.models.fields import now
 from convostore.redis import codec, keys
 from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
-from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on
+from convostore.redis.commands import Commands, checked_value, on
 from convostore.redis.driver import Client
-from convostore.redis.identities import CANDIDATES, claim
+from convostore.redis.identities import find_by_channel, open_or_claim
 from convostore.redis.lists import Entry, Union
 from convostore.redis.sweeping import sweep
 
@@ -141,24 +139,7 @@ class RedisSessionStore(SessionStore):
     async def get_by_channel(
         self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
     ) -> Session | None:
-        index = keys.channel_index(tenant_id, channel, user_channel_id)
-        start, closed, opened = 0, None, f"{index}open"
-        pointers = [opened, f"{index}closed"]
-        while pointers:
-            asked = [("ZRANGE", name, start, start + CANDIDATES - 1) for name in pointers]
-            replies = zip(pointers, await self._commands.send(asked, tolerated=WRONG_TYPE), strict=True)
-            pages = dict(readable(checked_index, replies))
-            named = filter(None, (keys.pointed(member) for members in pages.values() for member in members))
-            candidates = [session_id for session_id, agent in named if agent_id in (None, agent)]
-            for session in await self._of_identity(candidates, tenant_id, index, agent_id):
-                if session.status is not SessionStatus.CLOSED:
-                    return session
-                closed = closed or session
-            # Any open session comes before a closed one.
-            more = [name for name, members in pages.items() if len(members) == CANDIDATES]
-            pointers = [name for name in more if name == opened or closed is None]
-            start += CANDIDATES
-        return closed
+        return await find_by_channel(self._commands, self._read, (tenant_id, channel, user_channel_id), agent_id)
 
     async def get_or_create(
         self,
@@ -179,24 +160,13 @@ class RedisSessionStore(SessionStore):
             customer_profile_id=customer_profile_id,
             config_version=config_version,
         )
-        index, offset, beside_pointers, waits = keys.channel_of(created), 0, False, 0
         while True:
-            claimed = await claim(self._commands, created, offset=offset, beside_pointers=beside_pointers)
-            found = await self._of_identity(claimed.candidates, tenant_id, index, agent_id)
-            for session in sorted(found, key=lambda session: session.session_id != created.session_id):
-                if session.status is not SessionStatus.CLOSED:
-                    return session, session.session_id == created.session_id
-            if len(claimed.candidates) == CANDIDATES:
-                offset += CANDIDATES
-                continue
-            offset, beside_pointers = 0, True
-            if claimed.verdict == "held":
-                beside_pointers, waits = False, waits + 1
-                await asyncio.sleep(min(0.001 * 2**waits, 0.05) * random.uniform(0.5, 1.0))  # noqa: S311
-            elif claimed.verdict == "claimed":
-                own = await self._create(created, claimed.until)
-                if own is not None:
-                    return own, True
+            found = await open_or_claim(self._commands, self._read, created)
+            if isinstance(found, Session):
+                return found, found.session_id == created.session_id
+            own = await self._create(created, found)
+            if own is not None:
+                return own, True
 
     async def _create(self, session: Session, until: str) -> Session | None:
         """Save a session under its claim and return it; None if it is too late for that.
@@ -211,16 +181,6 @@ class RedisSessionStore(SessionStore):
             if stored is None and conflict.current_revision is None:
                 raise
             return stored
-
-    async def _of_identity(
-        self, candidates: Iterable[UUID], tenant_id: UUID, index: str, agent_id: UUID | None
-    ) -> list[Session]:
-        """Return those sessions that have a channel identity, and this agent if one is given, most recent first."""
-        sessions = self._read(await self._commands.values(candidates), tenant_id)
-        return sorted(
-            (each for each in sessions if keys.channel_of(each) == index and agent_id in (None, each.agent_id)),
-            key=_recency,
-        )
 
     async def list_by_agent(
         self,
@@ -343,7 +303,7 @@ class RedisSessionStore(SessionStore):
             self._forget(page.values, union.names)
             found += filter(belongs, self._read(page.values, tenant_id))
             if page.last is None or len(found) >= limit:
-                return sorted(found, key=_recency)[:limit]
+                return sorted(found, key=codec.recency)[:limit]
             last, offset = page.last, 0
 
     def _read(self, values: Iterable[tuple[UUID, Any]], tenant_id: UUID) -> Iterator[Session]:
@@ -362,7 +322,3 @@ class RedisSessionStore(SessionStore):
         if missing:
             calls = [on("forget", session_id, "|".join(indexes)) for session_id in missing]
             self._background.start(self._commands.run_all(calls))
-
-
-def _recency(session: Session) -> tuple[float, UUID]:
-    return -codec.microseconds(session.last_activity_at), session.session_id

@@ -15,7 +15,8 @@ if ARGV[3] == '' then
     redis.call('ZREM', KEYS[1], ARGV[1])
     local session, agent = string.match(ARGV[1], '^(.*):(.*)$')
     local claim = string.match(KEYS[1], '^.*:') .. 'claim:' .. agent
-    if redis.call('GET', claim) == session then redis.call('DEL', claim) end
+    -- While a slot migrates it may be out of reach; it expires.
+    if redis.pcall('GET', claim) == session then redis.pcall('DEL', claim) end
 else
     redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
 end
