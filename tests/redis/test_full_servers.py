@@ -48,6 +48,8 @@ async def test_sessions_are_read_and_listed(own_client: Redis) -> None:
     async with full(own_client):
         assert await store.get(session.session_id) == session
         assert await store.get_by_channel(tenant, session.channel, session.user_channel_id) == session
+        identity = session.channel, session.user_channel_id
+        assert await store.get_or_create(tenant, session.agent_id, *identity) == (session, False)
         assert await store.list_by_agent(tenant, session.agent_id) == [session]
         assert await store.list_by_customer(tenant, customer) == [session]
         version = session.active_scenario_version or 0
@@ -95,6 +97,7 @@ async def test_whatever_takes_memory_is_refused_and_not_applied(own_client: Redi
             lambda: store.save(closed),
             lambda: store.save(moved),
             lambda: store.save(closed, overwrite=True),
+            lambda: store.get_or_create(session.tenant_id, uuid4(), session.channel, session.user_channel_id),
             lambda: store.acquire_lock(session.session_id, OWNER),
             lambda: store.acquire_lock(session.session_id, uuid4()),
             lambda: store.promote_to_hot(demoted.session_id),
