@@ -26,7 +26,7 @@ class _Marker(Enum):
 DEADLINE = _Marker.DEADLINE
 """Stands among the parameters of a statement for the deadline of the running call."""
 
-_TOO_PATIENT = 4
+_TOO_PATIENT = 60
 """How many times as long as the running call may wait a connection's patience may be before it is set anew."""
 
 
