@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from convostore.settings import Settings
 
 
-_CLOSING = 2.0
+_CLOSING = 5.0
 """Seconds that each server has to take leave of its connections."""
 
 
