@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,9 @@ from convostore.testing.factories import full_event, full_turn
 from tests.postgres.databases import connected
 from tests.postgres.test_isolation import set_tenant
 
-TABLES = ["audit_record", "audit_body", "audit_body_1970_01", "audit_retention"]
+MONTH = (datetime.now(UTC) + timedelta(days=120)).date()
+"""In a month to come: no other test drops it."""
+TABLES = ["audit_record", "audit_body", f"audit_body_{MONTH:%Y_%m}", "audit_retention"]
 CHANGES = ["UPDATE convostore.{} SET {} = {}", "DELETE FROM convostore.{}", "TRUNCATE convostore.{}"]
 COLUMN = {"audit_retention": "month"}
 STORED = UUID(int=21)
@@ -34,8 +36,8 @@ async def records(server: Embedded, pool: asyncpg.Pool[Any]) -> None:
     await on(store, 1969, 12).prepare_months()
     async with await create_pool(server.postgres_dsn, role="convostore_maintenance") as maintenance:
         await PostgresAuditStore(maintenance).drop_bodies(before=datetime(1970, 1, 1, tzinfo=UTC))
-    await on(store, 1970, 1).save_turn(full_turn(STORED))
-    await on(store, 1970, 1).save_event(full_event(STORED))
+    await on(store, MONTH.year, MONTH.month).save_turn(full_turn(STORED))
+    await on(store, MONTH.year, MONTH.month).save_event(full_event(STORED))
 
 
 @pytest.fixture(params=ROLES)
