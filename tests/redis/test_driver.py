@@ -161,3 +161,15 @@ async def test_a_password_that_the_server_does_not_know_of_is_a_reply(connection
     with pytest.raises(RedisError) as refused:
         await driver.exchange(connection, [("AUTH", "secret")])
     assert driver.reply_of(refused.value).startswith("ERR AUTH")
+
+
+async def test_a_closed_pool_connects_no_more_and_closes_what_is_in_use_on_release(engines: Embedded) -> None:
+    async with create_client(f"{engines.redis_url}?db=9") as client:
+        connection = await driver.acquire(client)
+    assert not connection.is_connected
+    # As a store's work in the background does that outlives the client.
+    assert await driver.exchange(connection, [("ECHO", "late")]) == [b"late"]
+    await driver.release(client, connection)
+    assert not connection.is_connected
+    with pytest.raises(RedisError, match="closed"):
+        await driver.acquire(client)

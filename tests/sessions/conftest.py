@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,7 +27,8 @@ DATABASE = 6
 Worker: TypeAlias = Callable[[], Awaitable[SessionStore]]
 
 
-def store_on(
+@asynccontextmanager
+async def store_on(
     kind: str,
     client: Redis,
     pool: asyncpg.Pool[Any],
@@ -35,12 +36,19 @@ def store_on(
     max_age: timedelta | None = None,
     timeout: float = 60.0,
     **options: Any,
-) -> SessionStore:
-    """Return a store of one of the three kinds, with a deadline that holds on a busy machine."""
-    if kind == "redis":
-        return RedisSessionStore(client, max_age=max_age, timeout=timeout, **options)
+) -> AsyncIterator[SessionStore]:
+    """Open a store of one of the three kinds, with a deadline that holds on a busy machine."""
     persistent = PostgresSessionStore(pool, max_age=max_age, timeout=timeout)
-    return persistent if kind == "postgres" else TieredSessionStore(client, persistent, timeout=timeout, **options)
+    if kind == "postgres":
+        yield persistent
+        return
+    store = (
+        RedisSessionStore(client, max_age=max_age, timeout=timeout, **options)
+        if kind == "redis"
+        else TieredSessionStore(client, persistent, timeout=timeout, **options)
+    )
+    yield store
+    await store.aclose()
 
 
 @pytest.fixture(params=["redis", "postgres", "tiered"])
@@ -57,10 +65,7 @@ async def worker(kind: str, engines: Embedded) -> AsyncIterator[Worker]:
         async def opened() -> SessionStore:
             pool = await stack.enter_async_context(await create_pool(engines.postgres_dsn))
             client = await stack.enter_async_context(create_client(f"{engines.redis_url}?db={DATABASE}"))
-            store = store_on(kind, client, pool)
-            if isinstance(store, RedisSessionStore | TieredSessionStore):
-                stack.push_async_callback(store.aclose)
-            return store
+            return await stack.enter_async_context(store_on(kind, client, pool))
 
         yield opened
 

@@ -89,7 +89,7 @@ async def test_a_thousand_concurrent_calls_succeed_within_the_limits_of_default_
         client = await stack.enter_async_context(create_client(own.redis_url))
         # A thousand concurrent calls are slow on a busy machine; the breaker must not open for that.
         patience: dict[str, Any] = {"hot_timeout": 60.0} if kind == "tiered" else {}
-        store = store_on(kind, client, pool, **patience)
+        store = await stack.enter_async_context(store_on(kind, client, pool, **patience))
         tenant, agent, customer = uuid4(), uuid4(), uuid4()
         sessions = [full_session(tenant) for _ in range(100)]
         for session in sessions:

@@ -99,7 +99,7 @@ async def refuse_eviction(servers: Servers) -> bool:
 
 
 def _one(url: str, options: dict[str, Any]) -> aio.Redis:
-    return aio.Redis.from_pool(aio.BlockingConnectionPool.from_url(url, timeout=_POOL_TIMEOUT, **options))
+    return aio.Redis.from_pool(driver.Pool.from_url(url, timeout=_POOL_TIMEOUT, **options))
 
 
 def _cluster(url: str, options: dict[str, Any]) -> driver.ClusterClient:

@@ -17,6 +17,7 @@ from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool, SentinelMan
 from redis.crc import key_slot
 from redis.exceptions import (
     AskError,
+    ConnectionError,
     MovedError,
     RedisClusterException,
     RedisError,
@@ -236,6 +237,30 @@ class ClusterClient(RedisCluster):
         await super().aclose()
 
 
+class Pool(aio.BlockingConnectionPool):
+    """A pool whose callers wait for a free connection, and which stays closed, as a cluster's client does.
+
+    Relies on: a client closes its pool, `get_connection` connects by `ensure_connection`, and a connection that was
+    closed while in use is connected again by the next command on it, and disconnected on release if it is marked.
+    """
+
+    _closed = False
+
+    async def ensure_connection(self, connection: RawConnection) -> None:
+        if self._closed:
+            raise ConnectionError("The client is closed.")
+        await super().ensure_connection(connection)
+
+    async def release(self, connection: RawConnection) -> None:
+        if self._closed:
+            close_when_released(connection)
+        await super().release(connection)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await super().aclose()
+
+
 class _SentinelConnection(SentinelManagedConnection):
     """Relies on: `read_response` is all that the driver overrides to replace READONLY by a lost connection."""
 
@@ -247,8 +272,8 @@ class _SentinelSSLConnection(_SentinelConnection, SSLConnection):
     pass
 
 
-class _SentinelPool(SentinelConnectionPool, aio.BlockingConnectionPool):
-    """A pool whose callers wait for a free connection, and whose sentinels are closed with it.
+class _SentinelPool(SentinelConnectionPool, Pool):
+    """A pool whose sentinels are closed with it.
 
     Relies on: both pools call `super().__init__` and share the bookkeeping of `ConnectionPool`.
     """
