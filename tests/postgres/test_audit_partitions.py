@@ -17,6 +17,7 @@ from convostore.operations.sweeping import sweep_for_ever
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.testing.audit.retention import on
 from convostore.testing.factories import make_turn
+from tests.postgres.blocking import blocking, single, waiting
 from tests.postgres.databases import connected
 
 MONTHS = """
@@ -48,6 +49,17 @@ async def test_concurrent_saves_in_a_month_without_a_partition_create_it_and_thr
         *("audit_body_2011_01", "audit_body_2011_02"),
     ]
     assert (await store.verify(tenant)).bodies == 10
+
+
+async def test_a_month_counts_as_made_once_the_call_that_made_it_has_released_its_locks(
+    server: Embedded, admin: Any
+) -> None:
+    locking = "LOCK TABLE convostore.audit_body IN SHARE UPDATE EXCLUSIVE MODE"
+    async with single(server.postgres_dsn) as (pool, pid), blocking(server.postgres_dsn, locking) as maker:
+        again = asyncio.create_task(PostgresAuditStore(pool, timeout=60).prepare_months())
+        await waiting(admin, pid)
+        await maker.let_go()
+        assert await again == 0
 
 
 async def test_a_detached_partition_is_attached_again_by_the_next_save(admin: Any, pool: asyncpg.Pool[Any]) -> None:

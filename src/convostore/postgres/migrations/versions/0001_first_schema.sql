@@ -657,8 +657,8 @@ BEGIN
         FROM generate_series(0, ahead) AS n
     LOOP
         name := 'audit_body_' || to_char(start, 'YYYY_MM');
-        CONTINUE WHEN convostore.audit_month_is_made(start);
-        -- Does not conflict with inserts. After waiting for it, the partition may have been created or dropped by another call.
+        -- Does not conflict with inserts. Without it a partition that another call created would be visible before the
+        -- caches of this session know of it, which they do once that call has released its locks.
         LOCK TABLE convostore.audit_body IN SHARE UPDATE EXCLUSIVE MODE;
         CONTINUE WHEN convostore.audit_month_is_made(start);
         EXECUTE format('CREATE TABLE IF NOT EXISTS convostore.%I (LIKE convostore.audit_body)', name);
