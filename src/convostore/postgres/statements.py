@@ -103,7 +103,8 @@ class Statements:
         """
         replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
         return (
-            f"{self._insert()} ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
+            f"{self._insert()} AND {self._one_at_a_time()} "
+            f"ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
             f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
             f"WHERE {self._not_deleted} "
             f"AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
@@ -162,7 +163,8 @@ class Statements:
             f"inserted AS (INSERT INTO {self._table} AS t ({', '.join(map(quoted, columns))}, write_id) "
             f"SELECT {', '.join(values)}, {write_id} FROM given WHERE (TABLE bound) "
             "AND NOT EXISTS (SELECT FROM refused) "
-            f"AND NOT EXISTS (SELECT FROM stored AS t WHERE {same}) ORDER BY given.place RETURNING {found}) "
+            f"AND NOT EXISTS (SELECT FROM stored AS t WHERE {same}) "
+            f"ORDER BY {', '.join(f'given.{column}' for column in key)} RETURNING {found}) "
             f"SELECT t.*, NULL AS refused FROM updated AS t UNION ALL SELECT t.*, NULL FROM inserted AS t "
             f"UNION ALL SELECT {found}, t.refused FROM refused AS t"
         )
@@ -252,6 +254,16 @@ class Statements:
             columns.append("write_id")
             values.append(f"${len(values) + 2}::uuid")
         return f"INSERT INTO {self._table} AS t ({', '.join(columns)}) {bound_row(values)}"
+
+    def _one_at_a_time(self) -> str:
+        """Return a condition that lets concurrent upserts of one key pass one after the other.
+
+        ON CONFLICT arbitrates by one index. Two inserts of the same row that meet in another unique index can wait for
+        each other there, until `deadlock_timeout` (1 s) ends one of them.
+        """
+        numbers = [1, *(2 + self._mapping.columns.index(column) for column in self._declaration.key)]
+        key = " || ' ' || ".join(f"${number}::text" for number in numbers)
+        return f"pg_advisory_xact_lock(hashtextextended('{self._declaration.name} ' || {key}, 0)) IS NOT NULL"
 
     def _conditions(self, shape: Shape, *, living: bool = True) -> tuple[str, int]:
         """Return the WHERE clause and the number of its last parameter."""
