@@ -14,15 +14,19 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
+SLOW_FOLDERS = frozenset({"cli", "examples", "faults", "isolation", "replay", "sessions"})
+"""Processes of their own, whole conversations, and concurrency, faults and isolation proven at length."""
+
 SLOW_FIXTURES = frozenset({"area", "cluster", "empty", "filled", "indexed", "postgres16", "service"})
 """Servers besides the pair that all tests share, databases to migrate, and tables of thousands of rows."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by what they need; a test that is slow for another reason says so itself."""
+    """Mark tests by where they are and what they need; a test that is slow for another reason says so itself."""
     for item in items:
-        if isinstance(item, pytest.Function) and SLOW_FIXTURES.intersection(item.fixturenames):
+        fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+        if item.path.parent.name in SLOW_FOLDERS or SLOW_FIXTURES.intersection(fixtures):
             item.add_marker(pytest.mark.slow)
 
 

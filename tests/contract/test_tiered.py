@@ -14,11 +14,17 @@ from convostore.testing import SessionStoreContract
 from convostore.tiered import TieredSessionStore
 
 
+@pytest.fixture(scope="module")
+async def persistent(engines: Embedded) -> AsyncIterator[PostgresSessionStore]:
+    async with await create_pool(engines.postgres_dsn) as pool:
+        yield PostgresSessionStore(pool)
+
+
 class TestSessions(SessionStoreContract):
     @pytest.fixture
-    async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
-        async with await create_pool(engines.postgres_dsn) as pool, create_client(engines.redis_url) as client:
-            store = TieredSessionStore(client, PostgresSessionStore(pool))
+    async def store(self, engines: Embedded, persistent: PostgresSessionStore) -> AsyncIterator[SessionStore]:
+        async with create_client(engines.redis_url) as client:
+            store = TieredSessionStore(client, persistent)
             yield store
             await store.aclose()
 
@@ -26,8 +32,8 @@ class TestSessions(SessionStoreContract):
 @pytest.mark.slow
 class TestSessionsWithoutTheHotTier(SessionStoreContract):
     @pytest.fixture
-    async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
-        async with await create_pool(engines.postgres_dsn) as pool, create_client("redis://127.0.0.1:1") as client:
-            store = TieredSessionStore(client, PostgresSessionStore(pool))
+    async def store(self, persistent: PostgresSessionStore) -> AsyncIterator[SessionStore]:
+        async with create_client("redis://127.0.0.1:1") as client:
+            store = TieredSessionStore(client, persistent)
             yield store
             await store.aclose()

@@ -26,6 +26,8 @@ from convostore.testing.factories import (
 from tests.postgres.blocking import blocking, single, waiting
 from tests.postgres.conftest import Pool
 
+pytestmark = pytest.mark.slow
+
 GROUP = UUID(int=11)
 LOCK = "SELECT FROM convostore.{} WHERE tenant_id = $1 FOR UPDATE"
 

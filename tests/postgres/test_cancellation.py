@@ -17,6 +17,8 @@ from convostore.testing.factories import make_agent, make_episode, make_rule, ma
 from tests.postgres.blocking import blocking, gone, single, waiting
 from tests.postgres.databases import connected
 
+pytestmark = pytest.mark.slow
+
 AGENT = "SELECT FROM convostore.agent WHERE id = $1 FOR UPDATE"
 RULES = "SELECT FROM convostore.rule WHERE agent_id = $1 FOR UPDATE"
 EPISODES = "LOCK TABLE convostore.episode IN SHARE MODE"

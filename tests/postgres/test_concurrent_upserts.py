@@ -15,6 +15,8 @@ from convostore.embedded import Embedded
 from convostore.postgres import PostgresConfigStore, PostgresSessionStore, create_pool
 from convostore.testing.factories import make_agent, make_session
 
+pytestmark = pytest.mark.slow
+
 CALLERS = 8
 
 

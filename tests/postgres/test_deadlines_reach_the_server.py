@@ -18,6 +18,8 @@ from convostore.testing.factories import make_agent, make_session
 from tests.postgres.blocking import blocking, gone, single, waiting
 from tests.postgres.databases import connected
 
+pytestmark = pytest.mark.slow
+
 AGENT = "SELECT FROM convostore.agent WHERE id = $1 FOR UPDATE"
 SESSION = "SELECT FROM convostore.session WHERE session_id = $1 FOR UPDATE"
 LIMITS = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"

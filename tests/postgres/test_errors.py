@@ -24,6 +24,8 @@ from convostore.testing.factories import make_agent, make_entity, make_relations
 from tests.postgres.blocking import blocking, single, waiting
 from tests.postgres.databases import connected, fresh_user
 
+pytestmark = pytest.mark.slow
+
 SECRET = "sesame"
 LOCKED = "SELECT FROM convostore.session WHERE session_id = $1 FOR UPDATE"
 STARTED = "SELECT query_start FROM pg_stat_activity WHERE pid = $1"

@@ -14,6 +14,8 @@ from convostore.postgres import PostgresConfigStore, create_pool, migrate
 from convostore.testing.factories import make_agent
 from tests.postgres.databases import connected, fresh_database
 
+pytestmark = pytest.mark.slow
+
 VIOLATIONS = """
 CREATE SEQUENCE convostore.violations;
 GRANT USAGE, SELECT ON convostore.violations TO PUBLIC;

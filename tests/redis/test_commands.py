@@ -22,6 +22,8 @@ from convostore.testing.factories import full_session, make_visit
 from tests.redis.administration import all_keys
 from tests.redis.monitoring import Command, Monitor, monitoring
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = {
     f"{package}/{file.name}": file.read_text("utf-8")
     for package in ("convostore.redis", "convostore.tiered")

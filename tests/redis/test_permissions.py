@@ -21,6 +21,8 @@ from convostore.redis.errors import translated
 from convostore.testing import SessionStoreContract
 from convostore.testing.factories import make_session
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "clusters.md"
 
 

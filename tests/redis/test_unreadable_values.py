@@ -22,6 +22,8 @@ from convostore.testing.factories import full_session, make_session, make_visit
 from tests.redis.administration import all_keys
 from tests.redis.checking import check
 
+pytestmark = pytest.mark.slow
+
 Damage = Callable[[bytes], bytes | None]
 """Returns what is left of a value; None for a key of another type."""
 

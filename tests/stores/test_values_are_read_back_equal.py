@@ -32,6 +32,8 @@ from convostore.tiered import TieredSessionStore
 from tests.unit import strategies
 from tests.unit.limits import examples
 
+pytestmark = pytest.mark.slow
+
 Call = Callable[[Any, Any], Awaitable[Any]]
 
 
