@@ -37,6 +37,9 @@ MAX_POSITION = (1 << 14) - 1
 MAX_POSITIONS = 255
 """How many positions of one word a tsvector holds."""
 
+DOT_ABOVE = "\u0307"
+_MARKED_I = re.compile(r"i[^\w\s]+")
+
 _APART = re.compile("[™℠]|[¼-¾⅐-⅞↉]")
 """What NFKC would glue to the word before: `Acme™` is no `acmetm`, and 1½ no 11/2."""
 # PostgreSQL reads digits, e, digits as a number whatever follows. A mark belongs to the letter before it.
@@ -119,7 +122,11 @@ def _folded(text: str, spelling: Spelling) -> str:
     if ZERO_WIDTH_SPACE in text:
         text = SOFT_BREAK.sub("", text)
     # Marks that something invisible kept from their letter are composed now.
-    return normalize("NFKC", text.translate(spelling).replace("i\u0307", "i"))
+    text = text.translate(spelling)
+    if DOT_ABOVE in text:
+        # A capital I with a dot is folded to an i with another dot, which other marks may come before.
+        text = _MARKED_I.sub(lambda match: match[0].replace(DOT_ABOVE, ""), text)
+    return normalize("NFKC", text)
 
 
 def _apart(match: re.Match[str]) -> str:
