@@ -12,13 +12,9 @@ import pydantic
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from convostore import urls
 from convostore.domain.sessions import HOT_TTL
 from convostore.errors import ValidationError
-
-_SCHEMES = {
-    "postgres_url": ("postgresql", "postgres"),
-    "redis_url": ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel"),
-}
 
 
 def default_home() -> Path:
@@ -60,10 +56,10 @@ class Settings(BaseSettings):
 
     @field_validator("postgres_url", "redis_url")
     @classmethod
-    def _has_a_known_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        schemes = _SCHEMES[info.field_name or ""]
-        if value is not None and value.get_secret_value().partition("://")[0] not in schemes:
-            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    def _is_well_formed(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None:
+            schemes = urls.POSTGRES if info.field_name == "postgres_url" else urls.REDIS
+            urls.parsed(value.get_secret_value(), schemes, name=info.field_name or "")
         return value
 
 
@@ -77,9 +73,9 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         return Settings(**given)
     except pydantic.ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
+        reasons = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in problems]
         raise ValidationError(
             "; ".join(
-                f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
-                for problem in problems
+                f"{name}: {reason.removeprefix('Value error, ').removeprefix(f'{name}: ')}" for name, reason in reasons
             )
         ) from error

@@ -12,6 +12,7 @@ from rich.console import Console
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
 from convostore.postgres.migrations import HEAD
+from convostore.postgres.pool import connect_arguments
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
 from convostore.redis.servers import servers_of
@@ -55,7 +56,7 @@ async def _passes(console: Console, subject: str, check: Check) -> bool:
 
 
 async def _ask(dsn: str, question: str) -> Any:
-    connection = await asyncpg.connect(dsn, timeout=10)
+    connection = await asyncpg.connect(**connect_arguments(dsn))
     try:
         return await connection.fetchval(question)
     finally:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from inspect import signature
 from typing import Any
 
 import asyncpg
+from asyncpg.connect_utils import _parse_connect_arguments  # type: ignore[attr-defined]
 
 
 class UnresetConnection(asyncpg.Connection):
@@ -21,6 +23,20 @@ class UnresetConnection(asyncpg.Connection):
 
     def get_reset_query(self) -> str:
         return ""
+
+
+def parsed(dsn: str) -> tuple[list[tuple[str, int] | str], str]:
+    """Return the addresses and the database that a URL leads to, after the environment and what it names were read.
+
+    Relies on: `_parse_connect_arguments` returns addresses, a path for a Unix socket's, and parameters with `database`.
+
+    Raises:
+        ValueError, OSError, asyncpg.InterfaceError: the URL, or a file that it names, cannot be used.
+    """
+    names = signature(_parse_connect_arguments).parameters
+    sizes = {name: 0 for name in names if name.endswith(("_size", "_lifetime"))}
+    addresses, parameters, _ = _parse_connect_arguments(**{**dict.fromkeys(names), **sizes, "dsn": dsn})
+    return addresses, parameters.database
 
 
 def physical(connection: Any) -> Any:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from struct import pack, unpack_from
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import asyncpg
 
+from convostore import urls
+from convostore.errors import ValidationError
+from convostore.postgres import driver
 from convostore.postgres.driver import UnresetConnection
 
 APPLICATION_ROLE = "convostore_app"
@@ -23,6 +28,58 @@ _LIVENESS = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "15000",
 }
+
+
+_IGNORED = {
+    "channel_binding": ("disable", "prefer"),
+    "gssencmode": ("disable", "prefer"),
+    "fallback_application_name": None,
+    "load_balance_hosts": ("disable",),
+    "sslcompression": ("0",),
+    "sslsni": ("1",),
+}
+"""Parameters of libpq that asyncpg would send to the server, with the values that ask for nothing that it lacks."""
+
+_UNSUPPORTED = {
+    *("hostaddr", "keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval", "replication"),
+    *("require_auth", "requirepeer", "sslcertmode", "sslcrldir", "sslkeylogfile", "gssdelegation"),
+}
+
+
+_FILES = ("passfile", "sslcert", "sslkey", "sslrootcert", "sslcrl")
+
+
+def connect_arguments(dsn: str) -> dict[str, Any]:
+    """Return the arguments with which asyncpg connects to a URL of libpq.
+
+    Raises:
+        ValidationError: the URL is malformed, or asks for what the driver cannot do.
+    """
+    given = urls.parsed(dsn, urls.POSTGRES, name="postgres_url").options
+    timeout = given.pop("connect_timeout", str(CONNECT_TIMEOUT))
+    if not re.fullmatch(r"\d+(\.\d+)?", timeout):
+        raise ValidationError("postgres_url: connect_timeout must be a number of seconds")
+    for name in list(given):
+        allowed = _IGNORED.get(name, ())
+        if name in _UNSUPPORTED or (name in _IGNORED and allowed is not None and given[name] not in allowed):
+            raise ValidationError(f"postgres_url: asyncpg does not support {name}={given[name]}")
+        if name in _IGNORED:
+            del given[name]
+    dsn = f"{dsn.partition('?')[0]}{'?' * bool(given)}{urlencode(given, quote_via=quote)}"
+    try:
+        driver.parsed(dsn)
+    except OSError as error:
+        files = " or ".join(f"{name}={given[name]}" for name in _FILES if name in given)
+        reason = (
+            f"cannot read {files or error.filename or 'a file that it names'}: {error.strerror or 'not in PEM format'}"
+        )
+    except asyncpg.ClientConfigurationError as error:
+        reason = str(error)
+    except ValueError:
+        reason = "is malformed"
+    else:
+        return {"dsn": dsn, "timeout": float(timeout) or None}
+    raise ValidationError(f"postgres_url: {reason}")
 
 
 async def create_pool(
@@ -41,9 +98,12 @@ async def create_pool(
         max_size: how many to open at most.
         settings: further settings of PostgreSQL for every connection, such as `statement_timeout`.
         role: `"convostore_maintenance"` for what only an operator may do; the user must be a member of it.
+
+    Raises:
+        ValidationError: the URL is malformed, or asks for what the driver cannot do.
     """
     return await asyncpg.create_pool(
-        dsn,
+        **connect_arguments(dsn),
         min_size=min_size,
         max_size=max_size,
         connection_class=UnresetConnection,

@@ -14,7 +14,7 @@ import asyncpg
 from convostore.errors import ConflictError, ConnectionError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
-from convostore.postgres.pool import CONNECT_TIMEOUT
+from convostore.postgres.pool import connect_arguments
 from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
 
 _LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
@@ -128,7 +128,7 @@ async def _build(owner: Any, name: str, space: Space) -> None:
 @asynccontextmanager
 async def _connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
     try:
-        connection = await asyncpg.connect(dsn, server_settings=settings, timeout=CONNECT_TIMEOUT)
+        connection = await asyncpg.connect(**connect_arguments(dsn), server_settings=settings)
         try:
             yield connection
         finally:

@@ -7,13 +7,13 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import redis.asyncio as aio
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from convostore import urls
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
 from convostore.redis import driver
@@ -36,6 +36,7 @@ UNCHECKED_EVICTION = (
 _log = logging.getLogger("convostore.session")
 
 _SENTINEL_PORT = 26_379
+_DATABASE = re.compile("[0-9]*")
 _FORMS = "redis://, rediss:// or unix://; redis+cluster://host:port,host:port; or redis+sentinel://host:port,host:port/service"
 
 
@@ -56,8 +57,11 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
     Raises:
         ValidationError: the URL is of another kind.
     """
-    _scheme, _, how = url.partition("://")[0].partition("+")
-    makers: dict[str, Callable[[str, dict[str, Any]], Client]] = {"": _one, "cluster": _cluster, "sentinel": _sentinel}
+    makers: dict[str, Callable[[str, urls.Url, dict[str, Any]], Client]] = {
+        "": _one,
+        "cluster": _cluster,
+        "sentinel": _sentinel,
+    }
     options: dict[str, Any] = {
         "max_connections": max_connections,
         # The driver would retry a command whose reply was lost, and so apply a save twice.
@@ -65,10 +69,13 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
         "socket_timeout": None,
         "protocol": 2,
     }
+    parts = urls.parsed(url, urls.REDIS, name="redis_url")
+    how = parts.scheme.partition("+")[2]
     try:
-        return makers[how](url.replace(f"+{how}://", "://", 1), options)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValidationError(f"redis_url: must be {_FORMS}") from error
+        return makers[how](url.replace(f"+{how}://", "://", 1), parts, options)
+    except (ValueError, KeyError, TypeError):
+        pass  # Its message may quote the password.
+    raise ValidationError(f"redis_url: must be {_FORMS}, with options that redis-py knows")
 
 
 async def check_eviction(client: Client, *, timeout: float = DEFAULT_TIMEOUT) -> bool:
@@ -98,25 +105,27 @@ async def refuse_eviction(servers: Servers) -> bool:
     return None not in policies
 
 
-def _one(url: str, options: dict[str, Any]) -> aio.Redis:
+def _one(url: str, parts: urls.Url, options: dict[str, Any]) -> aio.Redis:
+    if len(parts.hosts) > 1 or (parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path)):
+        raise ValueError("one server, and the number of a database")
     return aio.Redis.from_pool(driver.Pool.from_url(url, timeout=_POOL_TIMEOUT, **options))
 
 
-def _cluster(url: str, options: dict[str, Any]) -> driver.ClusterClient:
-    hosts, path, given, ssl = _split(url, 6_379)
-    if path not in ("", "/", "/0"):
+def _cluster(url: str, parts: urls.Url, options: dict[str, Any]) -> driver.ClusterClient:
+    if parts.path not in ("", "0"):
         raise ValueError("a cluster has one database")
+    given, ssl = _options(url)
     # One connection more to each node, for the driver to ask for the topology.
     options |= {**given, "max_connections": given.get("max_connections", options["max_connections"]) + 1}
-    nodes = [ClusterNode(host, port) for host, port in hosts]
+    nodes = [ClusterNode(host, port) for host, port in _hosts(parts, 6_379)]
     return driver.ClusterClient(startup_nodes=nodes, require_full_coverage=False, ssl=ssl, **options)
 
 
-def _sentinel(url: str, options: dict[str, Any]) -> aio.Redis:
-    hosts, path, given, ssl = _split(url, _SENTINEL_PORT)
-    service, _, database = path.removeprefix("/").partition("/")
+def _sentinel(url: str, parts: urls.Url, options: dict[str, Any]) -> aio.Redis:
+    service, _, database = parts.path.partition("/")
     if not service:
         raise ValueError("the service is not named")
+    given, ssl = _options(url)
     credentials = {name: given.pop(f"sentinel_{name}", None) for name in ("username", "password")}
     options |= {**given, "db": int(database or 0), "timeout": _POOL_TIMEOUT}
     sentinel_options = {
@@ -126,20 +135,23 @@ def _sentinel(url: str, options: dict[str, Any]) -> aio.Redis:
         "socket_timeout": _SENTINEL_TIMEOUT,
         "socket_connect_timeout": _SENTINEL_TIMEOUT,
     }
+    hosts = _hosts(parts, _SENTINEL_PORT)
     pool = driver.sentinel_pool(service, hosts, ssl=ssl, sentinel_options=sentinel_options, **options)
     return aio.Redis.from_pool(pool)
 
 
-def _split(url: str, default_port: int) -> tuple[list[tuple[str, int]], str, dict[str, Any], bool]:
-    """Return the hosts of a URL with several, its path, the options of redis-py in the rest, and whether it is TLS."""
-    scheme, _, rest = url.partition("://")
-    # Host by host: newer versions of Python refuse a host in brackets among several.
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
-    parts = urlsplit(f"{scheme}://{rest.removeprefix(authority)}")
-    user, at, hosts = authority.rpartition("@")
-    found = [urlsplit(f"//{host}") for host in hosts.split(",")]
-    if scheme not in ("redis", "rediss") or not all(each.hostname for each in found):
+def _hosts(parts: urls.Url, default_port: int) -> list[tuple[str, int]]:
+    if not all(host for host, _ in parts.hosts) or not parts.hosts:
         raise ValueError("it names no hosts")
-    given, ssl = driver.options_of(f"{scheme}://{user}{at}host?{parts.query}")
+    return [(host, port or default_port) for host, port in parts.hosts]
+
+
+def _options(url: str) -> tuple[dict[str, Any], bool]:
+    """Return the options of redis-py in a URL of several hosts, without them, and whether it is TLS."""
+    scheme, _, rest = url.partition("://")
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    credentials, at, _ = authority.rpartition("@")
+    query = rest.partition("?")[2]
+    given, ssl = driver.options_of(f"{scheme}://{credentials}{at}host?{query}")
     del given["host"]
-    return [(str(each.hostname), each.port or default_port) for each in found], parts.path, given, ssl
+    return given, ssl

@@ -14,7 +14,7 @@ from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.scripts import statements, versions
-from convostore.postgres.pool import CONNECT_TIMEOUT
+from convostore.postgres.pool import connect_arguments
 
 VERSIONS = ("base", *versions())
 """The versions of the schema that this release knows, none first."""
@@ -74,7 +74,7 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
 async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(timeout):
-            connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT)
+            connection = await asyncpg.connect(**connect_arguments(dsn))
             try:
                 yield connection
             finally:
@@ -102,7 +102,7 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
     async def connect(*_: Any, **__: Any) -> Any:
         return await asyncpg.connect(
-            dsn,
+            **connect_arguments(dsn),
             server_settings={
                 "role": "convostore_owner",
                 "search_path": vector_schema,
