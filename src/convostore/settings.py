@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from convostore import urls
 from convostore.domain.sessions import HOT_TTL
 from convostore.errors import ValidationError
+
+_OTHER_VARIABLES = {"CONVOSTORE_EMBEDDED_IDENTITY", "CONVOSTORE_TEST_CITUS_URL"}
+"""Variables of ours that are no settings: of the supervisor's process, and of the tests."""
+
+_log = logging.getLogger("convostore")
 
 
 def default_home() -> Path:
@@ -34,6 +41,7 @@ class Settings(BaseSettings):
             `redis.create_client` takes them; by default one is embedded.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is removed afterwards.
+        embedded: whether servers may be embedded; false demands both URLs, true is silent about one that is missing.
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
@@ -48,6 +56,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     home: Path = Field(default_factory=default_home)
     ephemeral: bool = False
+    embedded: bool | None = None
     hot_ttl: Annotated[float, Field(gt=0, le=10**9)] = HOT_TTL.total_seconds()
     max_age: Annotated[float, Field(ge=0, le=10**9)] = 0
     sweep_every: Annotated[float, Field(ge=0, le=10**9)] = 60.0
@@ -62,6 +71,25 @@ class Settings(BaseSettings):
             urls.parsed(value.get_secret_value(), schemes, name=info.field_name or "")
         return value
 
+    @model_validator(mode="after")
+    def _has_servers(self) -> Settings:
+        if self.embedded is False and self.backend == "engines":
+            for name in ("postgres_url", "redis_url"):
+                if getattr(self, name) is None:
+                    raise ValueError(f"{name}: is not set, and embedded=False allows no embedded server instead")
+            if self.ephemeral:
+                raise ValueError("ephemeral: asks for embedded servers, which embedded=False forbids")
+        return self
+
+
+def _warn_of_unknown_variables() -> None:
+    """Log the variables that look like settings and are none, without their values."""
+    known = {f"CONVOSTORE_{name.upper()}" for name in Settings.model_fields} | _OTHER_VARIABLES
+    for name in sorted(os.environ):
+        if name.upper().startswith("CONVOSTORE_") and name.upper() not in known:
+            nearest = get_close_matches(name.upper(), known, 1, 0)
+            _log.warning("the environment variable %s is no setting; did you mean %s?", name, nearest[0])
+
 
 def load_settings(given: Mapping[str, Any]) -> Settings:
     """Return given settings, completed from the environment and the defaults.
@@ -69,6 +97,7 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
     Raises:
         ValidationError: a setting is invalid; the message has its name and the reason, never its value.
     """
+    _warn_of_unknown_variables()
     try:
         return Settings(**given)
     except pydantic.ValidationError as error:
@@ -76,6 +105,7 @@ def load_settings(given: Mapping[str, Any]) -> Settings:
         reasons = [(".".join(map(str, problem["loc"])), problem["msg"]) for problem in problems]
         raise ValidationError(
             "; ".join(
-                f"{name}: {reason.removeprefix('Value error, ').removeprefix(f'{name}: ')}" for name, reason in reasons
+                f"{name}: {reason.removeprefix('Value error, ').removeprefix(f'{name}: ')}".removeprefix(": ")
+                for name, reason in reasons
             )
         ) from error

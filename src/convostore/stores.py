@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from convostore.engines import Engines, postgres_engine, redis_engine
 from convostore.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -24,15 +26,23 @@ _CLOSING = 5.0
 """Seconds that each server has to take leave of its connections."""
 
 
+_log = logging.getLogger("convostore")
+
+
 @dataclass(frozen=True)
 class Stores:
-    """The five stores, and the resources that were opened for them."""
+    """The five stores, and the resources that were opened for them.
+
+    Attributes:
+        engines: which servers they are on.
+    """
 
     sessions: SessionStore
     config: ConfigStore
     memory: MemoryStore
     audit: AuditStore
     profiles: ProfileStore
+    engines: Engines = field(default_factory=Engines)
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False, compare=False)
 
     def for_tenant(self, tenant_id: UUID) -> Stores:
@@ -46,6 +56,7 @@ class Stores:
             memory=self.memory.for_tenant(tenant_id),
             audit=self.audit.for_tenant(tenant_id),
             profiles=self.profiles.for_tenant(tenant_id),
+            engines=self.engines,
         )
 
     def with_interceptors(self, *interceptors: Interceptor) -> Stores:
@@ -59,6 +70,7 @@ class Stores:
             memory=self.memory.with_interceptors(*interceptors),
             audit=self.audit.with_interceptors(*interceptors),
             profiles=self.profiles.with_interceptors(*interceptors),
+            engines=self.engines,
             _opened=self._opened,
         )
 
@@ -84,6 +96,7 @@ async def open_stores(
     redis_url: str | None = None,
     home: Path | str | None = None,
     ephemeral: bool | None = None,
+    embedded: bool | None = None,
     hot_ttl: float | None = None,
     max_age: float | None = None,
     sweep_every: float | None = None,
@@ -102,6 +115,7 @@ async def open_stores(
         redis_url: a Redis or Valkey server to use instead of the embedded one.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is removed afterwards.
+        embedded: False refuses to embed a server whose URL is not set; True is silent if one of the two is embedded.
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
@@ -119,6 +133,7 @@ async def open_stores(
         "redis_url": redis_url,
         "home": home,
         "ephemeral": ephemeral,
+        "embedded": embedded,
         "hot_ttl": hot_ttl,
         "max_age": max_age,
         "sweep_every": sweep_every,
@@ -201,6 +216,19 @@ async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, 
     return postgres_url, redis_url
 
 
+def _engines(settings: Settings, postgres_url: str, redis_url: str) -> Engines:
+    """Return which servers are used, and log them."""
+    found = Engines(
+        postgres=postgres_engine(postgres_url, embedded=settings.postgres_url is None),
+        redis=redis_engine(redis_url, embedded=settings.redis_url is None),
+    )
+    _log.info("PostgreSQL: %s. Redis or Valkey: %s.", found.postgres, found.redis)
+    if settings.embedded is None and (settings.postgres_url is None) != (settings.redis_url is None):
+        missing = "postgres_url" if settings.postgres_url is None else "redis_url"
+        _log.warning("%s is not set, so that server is embedded; embedded=False refuses that", missing)
+    return found
+
+
 async def _close(close: Callable[[], Awaitable[object]], abort: Callable[[], object] = lambda: None) -> None:
     """Close connections; those of a server that stays silent are aborted."""
     try:
@@ -215,6 +243,7 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     from convostore.tiered import TieredSessionStore
 
     postgres_url, redis_url = await server_urls(settings, opened)
+    engines = _engines(settings, postgres_url, redis_url)
     await postgres.migrate(postgres_url)
     pool = await postgres.create_pool(postgres_url, max_size=settings.pool_size)
     opened.push_async_callback(_close, pool.close, pool.terminate)
@@ -230,5 +259,6 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
         memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
         audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),
         profiles=postgres.PostgresProfileStore(pool, timeout=settings.timeout),
+        engines=engines,
         _opened=opened,
     )

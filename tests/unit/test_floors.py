@@ -22,7 +22,7 @@ FLOORS = (
     ("inmemory", "postgres", "redis"),
     ("tiered",),
     ("operations", "embedded", "testing"),
-    ("settings",),
+    ("engines", "settings"),
     ("stores",),
     ("",),
     ("replay",),

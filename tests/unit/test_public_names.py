@@ -71,7 +71,7 @@ BACKENDS = {
 }
 
 PUBLIC = {
-    "convostore": {"Call", "Effect", "Interceptor", "Stores", "__version__", "open_stores"},
+    "convostore": {"Call", "Effect", "Engine", "Engines", "Interceptor", "Stores", "__version__", "open_stores"},
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),

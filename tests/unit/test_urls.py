@@ -64,7 +64,6 @@ def test_a_malformed_url_is_named_and_not_quoted(reader: str, url: str) -> None:
     scheme, read = READERS[reader]
     with pytest.raises(ValidationError, match="_url: ") as refused:
         read(url.format(scheme, SECRET))
-        pytest.fail("accepted")
     assert SECRET not in told(refused)
 
 
