@@ -8,11 +8,12 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from convostore.call.health import Health
 from convostore.engines import Engines, postgres_engine, redis_engine
 from convostore.errors import ValidationError
 
@@ -29,6 +30,17 @@ _CLOSING = 5.0
 _log = logging.getLogger("convostore")
 
 
+@dataclass
+class Sweeps:
+    """The work of a sweeper.
+
+    Attributes:
+        last: when it last finished.
+    """
+
+    last: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Stores:
     """The five stores, and the resources that were opened for them.
@@ -43,6 +55,7 @@ class Stores:
     audit: AuditStore
     profiles: ProfileStore
     engines: Engines = field(default_factory=Engines)
+    _sweeps: Sweeps = field(default_factory=Sweeps, repr=False, compare=False)
     _opened: AsyncExitStack = field(default_factory=AsyncExitStack, repr=False, compare=False)
 
     def for_tenant(self, tenant_id: UUID) -> Stores:
@@ -57,6 +70,7 @@ class Stores:
             audit=self.audit.for_tenant(tenant_id),
             profiles=self.profiles.for_tenant(tenant_id),
             engines=self.engines,
+            _sweeps=self._sweeps,
         )
 
     def with_interceptors(self, *interceptors: Interceptor) -> Stores:
@@ -71,6 +85,7 @@ class Stores:
             audit=self.audit.with_interceptors(*interceptors),
             profiles=self.profiles.with_interceptors(*interceptors),
             engines=self.engines,
+            _sweeps=self._sweeps,
             _opened=self._opened,
         )
 
@@ -78,10 +93,17 @@ class Stores:
         for store in (self.sessions, self.config, self.memory, self.audit, self.profiles):
             store._end_lifetime()
 
-    async def health(self) -> dict[str, bool]:
-        """Return for each kind of store whether its backend answers."""
-        stores = (self.sessions, self.config, self.memory, self.audit, self.profiles)
-        return {store.kind: await store.health_check() for store in stores}
+    async def health(self) -> Health:
+        """Return how the servers behind the stores are, each asked once within the deadline. Raises nothing."""
+        found = await asyncio.gather(self.config._health(), self.sessions._health())
+        backends = {name: report for each in found for name, report in each.items()}
+        truth = backends.get("postgres") or backends["memory"]
+        return Health(
+            ok=all(report.ok for report in backends.values()),
+            serves=truth.ok,
+            backends=backends,
+            swept_at=self._sweeps.last,
+        )
 
     async def aclose(self) -> None:
         """Close the connections, and stop embedded engines that have no other client."""
@@ -168,7 +190,10 @@ def _tiers(settings: Settings) -> dict[str, Any]:
 async def _swept(stores: Stores, every: float) -> AsyncIterator[None]:
     from convostore.operations.sweeping import sweep_for_ever
 
-    sweeping = asyncio.create_task(sweep_for_ever(stores.sessions, every, stores.audit))
+    def finished(at: datetime) -> None:
+        stores._sweeps.last = at
+
+    sweeping = asyncio.create_task(sweep_for_ever(stores.sessions, every, stores.audit, finished))
     try:
         yield
     finally:
@@ -253,6 +278,8 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
     sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout)
     opened.push_async_callback(sessions.aclose)
+    if failure := await persistent._failure_of(persistent._ping):
+        raise failure
     return Stores(
         sessions=sessions,
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),

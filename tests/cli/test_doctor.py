@@ -39,5 +39,5 @@ async def test_a_user_who_may_not_call_info_is_told_what_could_not_be_checked(en
     async with create_client(engines.redis_url) as client:
         await client.execute_command("ACL", "SETUSER", "uninformed", "on", ">password", "+@all", "-info", "~*")
         assert "could not be checked" in await line_of("eviction", lambda: doctor._eviction(url))
-        assert "lacks a permission" in await line_of("Redis or Valkey", lambda: doctor._redis(url))
+        assert "could not be checked" in await line_of("Redis or Valkey", lambda: doctor._redis(url))
         await client.acl_deluser("uninformed")

@@ -130,7 +130,7 @@ async def test_a_sweep_reports_what_it_deletes(
             await record.delete(session.session_id)
             return [(session.tenant_id, session.session_id)]
 
-    store = TieredSessionStore(client, Sweeping(record._database._pool))
+    store = TieredSessionStore(client, Sweeping(record._database.pool))
     assert (await store.sweep()).deleted == 1
     assert await slow_reader.publish() is False
     assert await store.get(session.session_id) is None

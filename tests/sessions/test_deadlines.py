@@ -110,7 +110,7 @@ async def test_late_and_cancelled_calls_free_their_connections(
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
-        pool = patient._record._database._pool  # type: ignore[attr-defined]
+        pool = patient._record._database.pool  # type: ignore[attr-defined]
         async with asyncio.timeout(10.0):
             assert await pool.fetchval("SELECT 1") == 1
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import assert_type
 from uuid import UUID
 
-from convostore import Stores, open_stores
+from convostore import Engine, Health, Stores, open_stores
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 
 
@@ -20,7 +20,8 @@ async def the_five_stores(tenant_id: UUID) -> None:
         assert_type(stores.audit, AuditStore)
         assert_type(stores.profiles, ProfileStore)
         assert_type(stores.for_tenant(tenant_id), Stores)
-        assert_type(await stores.health(), dict[str, bool])
+        assert_type(await stores.health(), Health)
+        assert_type(stores.engines.postgres, Engine | None)
         assert_type(await stores.aclose(), None)
 
 

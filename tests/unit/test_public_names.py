@@ -71,7 +71,18 @@ BACKENDS = {
 }
 
 PUBLIC = {
-    "convostore": {"Call", "Effect", "Engine", "Engines", "Interceptor", "Stores", "__version__", "open_stores"},
+    "convostore": {
+        "BackendHealth",
+        "Call",
+        "Effect",
+        "Engine",
+        "Engines",
+        "Health",
+        "Interceptor",
+        "Stores",
+        "__version__",
+        "open_stores",
+    },
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),

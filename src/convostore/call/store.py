@@ -9,13 +9,15 @@ import math
 import time
 from abc import ABC
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 from uuid import UUID
 
 from convostore.call.call import Call, Interceptor, Proceed, chain, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT, keep_deadline
 from convostore.call.effects import Effect, effect_of
+from convostore.call.health import BackendHealth
 from convostore.call.lifetime import Lifetime
 from convostore.call.logs import log, log_failure
 from convostore.call.retries import retry
@@ -25,6 +27,8 @@ from convostore.call.translation import Translate, translated
 from convostore.call.validation import ArgumentCheck, Validate
 from convostore.errors import StoreError, ValidationError
 from convostore.models.fields import new_id, now
+
+T = TypeVar("T")
 
 
 class Store(ABC):
@@ -93,17 +97,36 @@ class Store(ABC):
 
     async def health_check(self) -> bool:
         """Return whether the backend answers within the deadline; a failure is logged, not raised."""
+        return await self._failure_of(self._ping) is None
+
+    async def _health(self) -> dict[str, BackendHealth]:
+        """Return how the backend is, by its name. Backends with a server extend this."""
+        return {"memory": await self._examined(self._ping, lambda _: BackendHealth(ok=True))}
+
+    async def _examined(self, ask: Callable[[], Awaitable[T]], report: Callable[[T], BackendHealth]) -> BackendHealth:
+        """Ask the backend, and return a report on its answer, or on the failure, which is logged."""
+        started, answers = time.monotonic(), list[T]()
+
+        async def asked() -> None:
+            answers.append(await ask())
+
+        if failure := await self._failure_of(asked):
+            return BackendHealth(ok=False, problem=str(failure))
+        return replace(report(*answers), latency=time.monotonic() - started)
+
+    async def _failure_of(self, work: Callable[[], Awaitable[object]]) -> StoreError | None:
+        """Return how work on the backend fails, which is logged, or None if it succeeds within the deadline."""
         started = time.monotonic()
         try:
             self._lifetime.check()
             async with asyncio.timeout(self._timeout):
-                await self._ping()
+                await work()
         except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
             error = failure if isinstance(failure, StoreError) else self._translate(failure)
             error.store, error.operation, error.outcome = self.kind, "health_check", "not_applied"
             log_failure(error, self._tenant, {}, time.monotonic() - started)
-            return False
-        return True
+            return error
+        return None
 
     async def _ping(self) -> None:  # noqa: B027  (a store in memory has nobody to ask)
         """Make one round trip to the backend. Backends extend this."""

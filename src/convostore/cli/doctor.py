@@ -15,6 +15,7 @@ from convostore.postgres.migrations import HEAD
 from convostore.postgres.pool import connect_arguments
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
+from convostore.redis.connection import Connection
 from convostore.redis.servers import servers_of
 from convostore.settings import load_settings
 from convostore.stores import server_urls
@@ -22,6 +23,9 @@ from convostore.stores import server_urls
 _PGVECTOR = """
 SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'
 """
+
+_FLOORS = {"Valkey": (7, 2), "Redis": (7, 0)}
+_UNKNOWN = "a version that could not be checked, because the user may not call INFO"
 
 Check = Callable[[], Awaitable[str]]
 """Returns what it found; raises ValidationError with the remedy if that does not suffice."""
@@ -93,18 +97,17 @@ async def _role(dsn: str) -> str:
 
 async def _redis(url: str) -> str:
     async with create_client(url, max_connections=1) as client:
-        found = await servers_of(client).everywhere(lambda connection: connection.info("server"))
-    versions = " and ".join(sorted({_version(info) for info in found}))
+        found = await servers_of(client).everywhere(Connection.version)
+    versions = " and ".join(sorted({_supported(version or _UNKNOWN) for version in found}))
     return f"{versions} on {len(found)} primaries of a cluster" if len(found) > 1 else versions
 
 
-def _version(info: dict[str, str]) -> str:
-    name = "Valkey" if "valkey_version" in info else "Redis"
-    version = info.get("valkey_version") or info["redis_version"]
-    needed = (7, 2) if name == "Valkey" else (7, 0)
-    if tuple(map(int, version.split(".")))[:2] < needed:
-        raise ValidationError(f"{name} {version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
-    return f"{name} {version}"
+def _supported(version: str) -> str:
+    name, _, number = version.partition(" ")
+    needed = _FLOORS.get(name)
+    if needed and tuple(map(int, number.split(".")))[:2] < needed:
+        raise ValidationError(f"{version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
+    return version
 
 
 async def _eviction(url: str) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from datetime import datetime
 
 from convostore.contracts.audit import AuditStore
 from convostore.contracts.session import SessionStore, Swept
 from convostore.errors import StoreError
+from convostore.models.fields import now
 
 
 async def sweep_once(store: SessionStore) -> Swept:
@@ -22,7 +25,12 @@ async def sweep_once(store: SessionStore) -> Swept:
     return Swept(demoted, deleted)
 
 
-async def sweep_for_ever(store: SessionStore, every: float, audit: AuditStore | None = None) -> None:
+async def sweep_for_ever(
+    store: SessionStore,
+    every: float,
+    audit: AuditStore | None = None,
+    finished: Callable[[datetime], None] = lambda _: None,
+) -> None:
     """Sweep at this interval in seconds, with jitter, and create the partitions of the coming months.
 
     The store logs failures; the next interval retries.
@@ -33,5 +41,6 @@ async def sweep_for_ever(store: SessionStore, every: float, audit: AuditStore | 
             await sweep_once(store)
             if audit is not None:
                 await audit.prepare_months()
+            finished(now())
         except StoreError:
             continue

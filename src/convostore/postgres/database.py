@@ -34,7 +34,7 @@ class Database:
     """Runs statements on a pool that it does not own."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
-        self._pool = pool
+        self.pool = pool
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
 
@@ -93,18 +93,18 @@ class Database:
         except Exception as error:
             raise translated(error, lost=driver.is_lost(connection)) from error
         finally:
-            await self._pool.release(connection)
+            await self.pool.release(connection)
 
     async def _acquired(self) -> Any:
         """Return a connection that is ready for a statement. Whatever fails here, the statement was not sent."""
         connection = None
         try:
-            connection = await self._pool.acquire()
+            connection = await self.pool.acquire()
             await self._make_ready(connection)
         except BaseException as failure:
             if connection is not None:
                 driver.abort(connection)
-                await self._pool.release(connection)
+                await self.pool.release(connection)
             if not isinstance(failure, Exception):
                 raise
             error = translated(failure)

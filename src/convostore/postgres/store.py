@@ -9,14 +9,21 @@ from typing import Any, TypeVar, cast
 import asyncpg
 
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.health import BackendHealth
 from convostore.call.store import Store
 from convostore.domain.declaration import Declaration
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.postgres.database import Database
+from convostore.postgres.pool import APPLICATION_ROLE
 from convostore.postgres.table import PostgresTable
 
 M = TypeVar("M", bound=Model)
+
+_FACTS = """
+SELECT current_setting('server_version') AS version, current_user::text AS role, version_num AS schema
+FROM convostore.alembic_version
+"""
 
 
 class PostgresStore(Store):
@@ -45,3 +52,23 @@ class PostgresStore(Store):
 
     async def _ping(self) -> None:
         await self._database.fetchval("SELECT 1")
+
+    async def _health(self) -> dict[str, BackendHealth]:
+        return {"postgres": await self._examined(self._look, self._report)}
+
+    async def _look(self) -> asyncpg.Record:
+        (row,) = await self._database.fetch(_FACTS)
+        return row
+
+    def _report(self, row: asyncpg.Record) -> BackendHealth:
+        pool, problem = self._database.pool, None
+        if row["role"] != APPLICATION_ROLE:
+            problem = f"Statements run as {row['role']} instead of {APPLICATION_ROLE}; see convostore doctor."
+        return BackendHealth(
+            ok=problem is None,
+            problem=problem,
+            connections=pool.get_size(),
+            in_use=pool.get_size() - pool.get_idle_size(),
+            pool_size=pool.get_max_size(),
+            **row,
+        )

@@ -40,6 +40,10 @@ class Commands:
 
         await self._servers.everywhere(ping)
 
+    async def versions(self) -> str | None:
+        """As `Servers.versions`."""
+        return await self._servers.versions()
+
     async def send(self, commands: Sequence[Command], *, tolerated: Collection[str] = ()) -> list[Any]:
         """Send commands in one round trip, each to the server that holds its key; return their replies.
 

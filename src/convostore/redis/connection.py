@@ -64,6 +64,16 @@ class Connection:
         text = bytes(await self.execute("INFO", *sections)).decode()
         return dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
 
+    async def version(self) -> str | None:
+        """Return the server's name and version, or None if it answers and the user may not ask for them."""
+        try:
+            found = await self.info("server")
+        except NoPermissionError:
+            await self.execute("PING")
+            return None
+        name = "Valkey" if "valkey_version" in found else "Redis"
+        return f"{name} {found.get('valkey_version') or found['redis_version']}"
+
     async def eviction_policy(self) -> str | None:
         """Return the server's maxmemory-policy, or None if the user may not ask for it."""
         try:

@@ -115,6 +115,10 @@ class Servers(ABC):
             due = again
         return [translated(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
+    async def versions(self) -> str | None:
+        """Return the names and versions of the servers that hold keys, None if the user may not ask for them."""
+        return " and ".join(sorted({version or "" for version in await self.everywhere(Connection.version)})) or None
+
     @translating
     async def everywhere(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
         """Do work on a connection to each server that holds keys, on all of them at once."""

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.health import BackendHealth
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.codec import Unreadable, readable
 from convostore.domain.revisions import set_managed
@@ -271,6 +272,11 @@ class RedisSessionStore(SessionStore):
 
     async def _ping(self) -> None:
         await self._commands.ping()
+
+    async def _health(self) -> dict[str, BackendHealth]:
+        return {
+            "redis": await self._examined(self._commands.versions, lambda found: BackendHealth(ok=True, version=found))
+        }
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
         value = await self._commands.value(session_id)

@@ -107,6 +107,10 @@ class HotCopies:
         self._connections = asyncio.Semaphore(self._servers.connections)
         self.breaker = breaker or Breaker()
 
+    async def versions(self) -> str | None:
+        """Return the names and versions of the hot tier's servers, None if the user may not ask for them."""
+        return await self._servers.versions()
+
     async def read(self, session_id: UUID, tenant_id: UUID | None = None) -> Copy | None:
         """Return a session's copy, if this server published it and it is this tenant's, or of any tenant if None."""
         key = _copy_key(session_id)

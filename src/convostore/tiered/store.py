@@ -13,6 +13,7 @@ from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.health import BackendHealth
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
 from convostore.domain.sessions import HOT_TTL, check_unbound, new_session
@@ -239,6 +240,12 @@ class TieredSessionStore(SessionStore):
 
     async def health_check(self) -> bool:
         return await self._record.health_check()
+
+    async def _health(self) -> dict[str, BackendHealth]:
+        return {"redis": await self._examined(self._hot.versions, self._hot_health)}
+
+    def _hot_health(self, versions: str | None) -> BackendHealth:
+        return BackendHealth(ok=True, version=versions, bypassed=not self._hot.breaker.is_closed)
 
     async def _is_valid(self, copy: Copy) -> bool:
         """Return whether a copy is of its tenant's present generation: no unguarded write came after it."""
