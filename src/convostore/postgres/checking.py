@@ -13,7 +13,7 @@ import asyncpg
 from convostore.call.call import Call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ValidationError
-from convostore.postgres.driver import use_codec
+from convostore.postgres.driver import resets, use_codec
 from convostore.postgres.pool import APPLICATION_ROLE, decode_vector, encode_vector
 
 _VALUES: dict[str, Any] = {
@@ -30,9 +30,13 @@ _VALUES: dict[str, Any] = {
 
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
-SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, clock_timestamp() AS server_time,
+SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema,
+    pg_type_is_visible(t.oid) AS vector_visible, clock_timestamp() AS server_time,
     current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
     set_config('client_connection_check_interval', '500ms', false), set_config('convostore.patience', $1, false),
+    set_config('search_path', CASE WHEN pg_type_is_visible(t.oid) THEN current_setting('search_path')
+        ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false),
+    has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
     {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
     jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
 FROM pg_catalog.pg_roles AS r
@@ -58,6 +62,8 @@ async def set_patience(connection: Any, seconds: float) -> None:
 async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetime:
     """Check a new connection, register the codec of `vector`, limit what statements wait for; return the server's time.
 
+    A schema of pgvector that is not in the search path is appended to it.
+
     The server looks for its client every half second while it runs a statement, so what is abandoned ends there soon.
 
     Raises:
@@ -79,6 +85,14 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
         )
     if row["vector_schema"] is None:
         raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
+    if not row["vector_usable"]:
+        schema = row["vector_schema"]
+        raise ValidationError(f'pool: its role may not use pgvector; run: GRANT USAGE ON SCHEMA "{schema}" TO PUBLIC')
+    if not row["vector_visible"] and resets(connection):
+        raise ValidationError(
+            f"pool: pgvector is in the schema {row['vector_schema']}, which is not in the search_path, and the pool "
+            f"resets its connections; add it by server_settings or ALTER ROLE, or {_OWN_POOL}"
+        )
     if row["encoding"] != "UTF8":
         raise ValidationError(f"pool: the database is encoded as {row['encoding']}; create one with ENCODING 'UTF8'")
     if not row["folds_case"]:

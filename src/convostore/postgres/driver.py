@@ -25,6 +25,14 @@ class UnresetConnection(asyncpg.Connection):
         return ""
 
 
+def resets(connection: Any) -> bool:
+    """Return whether a connection forgets its settings when it is given back to its pool.
+
+    Relies on: a pool sends what `get_reset_query` returns, and nothing if that is empty.
+    """
+    return bool(connection.get_reset_query())
+
+
 def parsed(dsn: str) -> tuple[list[tuple[str, int] | str], str]:
     """Return the addresses and the database that a URL leads to, after the environment and what it names were read.
 

@@ -97,7 +97,7 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
     await _bootstrap(connection)
     vector_schema = await connection.fetchval(
-        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
     )
 
     async def connect(*_: Any, **__: Any) -> Any:
