@@ -37,7 +37,11 @@ _QUERIES = {
 VERSION_TABLE = {
     "relations": {"alembic_version", "alembic_version_pkc"},
     "columns": {"alembic_version"},
-    "constraints": {"alembic_version_pkc", "alembic_version_version_num_not_null"},
+    "constraints": {
+        "alembic_version_pkc",
+        "alembic_version_compatible_not_null",
+        "alembic_version_version_num_not_null",
+    },
     "indexes": {"alembic_version_pkc"},
     "types": {"alembic_version", "_alembic_version"},
 }

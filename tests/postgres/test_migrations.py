@@ -13,6 +13,7 @@ from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, migrate, schema_version
 from convostore.postgres import migrations as module
+from convostore.postgres.migrations.scripts import load
 from tests.postgres.catalogue import VERSION_TABLE, catalogue
 from tests.postgres.databases import connected, dsn_of, fresh_database, fresh_user
 from tests.postgres.filled import fill
@@ -116,10 +117,30 @@ async def snapshot_without_schema(dsn: str) -> list[Any]:
         return rows
 
 
-async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
+async def test_the_schema_of_a_newer_release_that_this_one_works_with_is_used_and_left_alone(empty: str) -> None:
     await migrate(empty)
     async with connected(empty) as connection:
         await connection.execute("UPDATE convostore.alembic_version SET version_num = '9999'")
+    before = await snapshot(empty)
+    await migrate(empty)
+    assert await schema_version(empty) == "9999"
+    with pytest.raises(ValidationError, match="revision: the schema is at 9999"):
+        await migrate(empty, "base")
+    assert await snapshot(empty) == before
+
+
+async def test_every_migration_leaves_the_oldest_version_that_works_with_it(empty: str) -> None:
+    for each in load():
+        await migrate(empty, each.version)
+        async with connected(empty) as connection:
+            found = await connection.fetchval("SELECT compatible FROM convostore.alembic_version")
+        assert found == each.compatible
+
+
+async def test_a_database_of_a_newer_release_is_left_alone(empty: str) -> None:
+    await migrate(empty)
+    async with connected(empty) as connection:
+        await connection.execute("UPDATE convostore.alembic_version SET version_num = '9999', compatible = '9998'")
     before = await snapshot(empty)
     for call in (migrate(empty), migrate(empty, "base"), schema_version(empty)):
         with pytest.raises(ValidationError, match="9999"):

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.domain.codec import canonical
 from convostore.domain.declarations import (
     AGENT,
@@ -19,8 +20,20 @@ from convostore.domain.declarations import (
 from convostore.domain.verify_export import Verifier, check_export, read
 from convostore.embedded import Embedded
 from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
     create_pool,
     migrate,
+)
+from convostore.testing import (
+    AuditStoreContract,
+    ConfigStoreContract,
+    MemoryStoreContract,
+    ProfileStoreContract,
+    SessionStoreContract,
 )
 from convostore.testing.factories import (
     full_agent,
@@ -41,12 +54,16 @@ Store = Any
 
 @pytest.fixture(scope="module")
 async def newer(server: Embedded) -> AsyncIterator[str]:
-    """The DSN of a database in which a newer release has given every table one more column."""
+    """The DSN of a database in which a newer release has given every table more columns."""
     async with fresh_database(server.postgres_dsn) as dsn:
         await migrate(dsn)
         async with connected(dsn) as admin:
             for (table,) in await admin.fetch(TABLES, NO_TENANT):
-                await admin.execute(f"ALTER TABLE convostore.{table} ADD COLUMN mood text DEFAULT 'calm'")
+                await admin.execute(
+                    f"ALTER TABLE convostore.{table} ADD COLUMN mood text DEFAULT 'calm', ADD COLUMN nickname text, "
+                    "ADD COLUMN size integer NOT NULL DEFAULT 7"
+                )
+            await admin.execute("UPDATE convostore.alembic_version SET version_num = '9999'")
         yield dsn
 
 
@@ -144,3 +161,43 @@ class TestFieldsOfANewerRelease:
         assert check_export(read(lines), verifier) is None
         assert verifier.bodies == 2
         assert sum(NEWS in line for line in lines) == 2
+
+
+@pytest.mark.slow
+class TestSessionsOnANewerSchema(SessionStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> SessionStore:
+        return PostgresSessionStore(pool)
+
+
+@pytest.mark.slow
+class TestConfigOnANewerSchema(ConfigStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> ConfigStore:
+        return PostgresConfigStore(pool)
+
+
+@pytest.mark.slow
+class TestMemoryOnANewerSchema(MemoryStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> MemoryStore:
+        return PostgresMemoryStore(pool)
+
+
+@pytest.mark.slow
+class TestAuditOnANewerSchema(AuditStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> AuditStore:
+        return PostgresAuditStore(pool)
+
+    @pytest.fixture
+    async def operator(self, newer: str) -> AsyncIterator[AuditStore]:
+        async with await create_pool(newer, role="convostore_maintenance") as pool:
+            yield PostgresAuditStore(pool)
+
+
+@pytest.mark.slow
+class TestProfilesOnANewerSchema(ProfileStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> ProfileStore:
+        return PostgresProfileStore(pool)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
-from convostore.postgres.migrations import HEAD
+from convostore.postgres.migrations import HEAD, VERSIONS
 from convostore.postgres.pool import connect_arguments
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
@@ -83,6 +83,8 @@ async def _pgvector(dsn: str) -> str:
 
 async def _schema(dsn: str) -> str:
     version = await schema_version(dsn)
+    if version not in VERSIONS:
+        return f"{version}, of a newer release, which declares that this one works with it"
     if version != HEAD:
         raise ValidationError(f"at {version}, this release works with {HEAD}; run: convostore migrate")
     return version

@@ -40,7 +40,7 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
 
     Raises:
         ValidationError: the user may not do this, the server lacks pgvector, the database is not in UTF-8, or a newer
-            release migrated it.
+            release migrated it to a schema that this one cannot work with, or should leave again.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -48,10 +48,9 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
     if target not in VERSIONS:
         raise ValidationError(f"revision: must be head or one of {', '.join(VERSIONS)}")
     async with _connected(dsn, timeout) as connection:
-        if await _version(connection) != target:
+        if await _is_to_do(connection, target):
             async with _only_one(connection):
-                version = await _version(connection)
-                if version != target:  # nobody migrated meanwhile
+                if await _is_to_do(connection, target):  # nobody migrated meanwhile
                     await _migrate(dsn, connection, target)
 
 
@@ -63,7 +62,7 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
         timeout: how long to wait, in seconds.
 
     Raises:
-        ValidationError: a newer release migrated the database.
+        ValidationError: a newer release migrated the database to a schema that this one cannot work with.
         ConnectionError: the server cannot be reached.
     """
     async with _connected(dsn, timeout) as connection:
@@ -97,7 +96,8 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
     await _bootstrap(connection)
     vector_schema = await connection.fetchval(
-        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'"
+        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname = 'vector'"
     )
 
     async def connect(*_: Any, **__: Any) -> Any:
@@ -129,12 +129,26 @@ async def _bootstrap(connection: Any) -> None:
         await connection.execute(statement)
 
 
+async def _is_to_do(connection: Any, target: str) -> bool:
+    """Return whether to migrate. The schema of a newer release that this one works with is left as it is."""
+    version = await _version(connection)
+    if version not in VERSIONS and target != HEAD:
+        raise ValidationError(f"revision: the schema is at {version}, and only a release that knows it can leave it")
+    return version in VERSIONS and version != target
+
+
 async def _version(connection: Any) -> str:
     if await connection.fetchval("SELECT to_regclass('convostore.alembic_version') IS NULL"):
         return "base"
-    version: str = await connection.fetchval("SELECT version_num FROM convostore.alembic_version") or "base"
-    if version not in VERSIONS:
-        raise ValidationError(f"postgres_url: the schema is at {version}, and this release knows it up to {HEAD}")
+    found = await connection.fetchrow("SELECT version_num, compatible FROM convostore.alembic_version")
+    if found is None:
+        return "base"
+    version: str = found["version_num"]
+    if version not in VERSIONS and found["compatible"] > HEAD:
+        raise ValidationError(
+            f"postgres_url: the schema is at {version}, which takes a release that knows {found['compatible']}; "
+            f"this one knows it up to {HEAD}: upgrade convostore"
+        )
     return version
 
 

@@ -37,7 +37,8 @@ def _steps(connection: Connection, target: str, heads: tuple[str, ...], _: Migra
     """Yield the migrations between the version that is there and the target, in the direction of the target."""
     migrations = load()
     versions = ["base", *(migration.version for migration in migrations)]
-    scripts = [_script(connection, *pair) for pair in zip(versions, migrations, strict=False)]
+    before = [None, *migrations]
+    scripts = [_script(connection, *pair) for pair in zip(before, migrations, strict=False)]
     revisions = RevisionMap(lambda: scripts)
     revisions.heads  # noqa: B018 (links the scripts)
     start, end = versions.index(heads[0] if heads else "base"), versions.index(target)
@@ -45,14 +46,19 @@ def _steps(connection: Connection, target: str, heads: tuple[str, ...], _: Migra
     yield from (MigrationStep.downgrade_from_script(revisions, script) for script in reversed(scripts[end:start]))
 
 
-def _script(connection: Connection, previous: str, migration: Migration) -> Script:
+def _script(connection: Connection, previous: Migration | None, migration: Migration) -> Script:
     """Return a migration as the module that Alembic takes a migration for."""
 
-    def execute(statements: tuple[str, ...]) -> None:
+    def execute(statements: tuple[str, ...], reached: Migration | None) -> None:
         for statement in statements:
             connection.exec_driver_sql(statement)
+        if reached:
+            connection.exec_driver_sql("UPDATE convostore.alembic_version SET compatible = $1", (reached.compatible,))
 
     module: Any = ModuleType(migration.version, migration.title)
-    module.down_revision = None if previous == "base" else previous
-    module.upgrade, module.downgrade = lambda: execute(migration.up), lambda: execute(migration.down)
+    module.down_revision = previous and previous.version
+    module.upgrade, module.downgrade = (
+        lambda: execute(migration.up, migration),
+        lambda: execute(migration.down, previous),
+    )
     return Script(module, migration.version, module.__name__)

@@ -152,8 +152,14 @@ verdict AS MATERIALIZED (
 ),
 applies AS MATERIALIZED (SELECT verdict = 'applied' AS applies FROM verdict),
 written_profile AS (
-    INSERT INTO convostore.profile AS p
-    SELECT n.* FROM new_profile AS n WHERE (TABLE bound) AND (TABLE applies)
+    INSERT INTO convostore.profile AS p (
+        tenant_id, id, customer_id, consents, verification_level, merged_into, last_interaction_at, created_at,
+        updated_at, deleted_at, revision, write_id
+    )
+    SELECT
+        n.tenant_id, n.id, n.customer_id, n.consents, n.verification_level, n.merged_into,
+        n.last_interaction_at, n.created_at, n.updated_at, n.deleted_at, n.revision, n.write_id
+    FROM new_profile AS n WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         customer_id = excluded.customer_id, consents = excluded.consents,
         verification_level = excluded.verification_level, merged_into = excluded.merged_into,
@@ -188,8 +194,14 @@ released_identity AS (
     RETURNING c.profile_id
 ),
 written_identity AS (
-    INSERT INTO convostore.channel_identity AS c
-    SELECT n.* FROM json_populate_recordset(NULL::convostore.channel_identity, :linked::json) AS n
+    INSERT INTO convostore.channel_identity AS c (
+        tenant_id, profile_id, channel, channel_user_id, verified, verified_at, "primary", linked_at, position,
+        living
+    )
+    SELECT
+        n.tenant_id, n.profile_id, n.channel, n.channel_user_id, n.verified, n.verified_at, n."primary",
+        n.linked_at, n.position, n.living
+    FROM json_populate_recordset(NULL::convostore.channel_identity, :linked::json) AS n
     WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, profile_id, channel, channel_user_id) DO UPDATE SET
         verified = excluded.verified, verified_at = excluded.verified_at, "primary" = excluded."primary",
@@ -197,8 +209,18 @@ written_identity AS (
     RETURNING c.profile_id
 ),
 written_field AS (
-    INSERT INTO convostore.profile_field AS f
-    SELECT n.* FROM new_field AS n WHERE (TABLE bound) AND (TABLE applies)
+    INSERT INTO convostore.profile_field AS f (
+        tenant_id, id, profile_id, name, value, value_type, source, source_session_id, source_scenario_id,
+        source_step_id, source_item_id, source_metadata, status, superseded_by_id, superseded_at, verified,
+        verification_method, verified_at, verified_by, confidence, requires_confirmation, collected_at,
+        updated_at, expires_at
+    )
+    SELECT
+        n.tenant_id, n.id, n.profile_id, n.name, n.value, n.value_type, n.source, n.source_session_id,
+        n.source_scenario_id, n.source_step_id, n.source_item_id, n.source_metadata, n.status,
+        n.superseded_by_id, n.superseded_at, n.verified, n.verification_method, n.verified_at, n.verified_by,
+        n.confidence, n.requires_confirmation, n.collected_at, n.updated_at, n.expires_at
+    FROM new_field AS n WHERE (TABLE bound) AND (TABLE applies)
     ORDER BY n.status = 'active', n.profile_id <> :unmerged_id::uuid
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, name = excluded.name, value = excluded.value, value_type =
@@ -216,8 +238,19 @@ written_field AS (
     RETURNING f.id
 ),
 written_asset AS (
-    INSERT INTO convostore.profile_asset AS a
-    SELECT n.* FROM new_asset AS n WHERE (TABLE bound) AND (TABLE applies)
+    INSERT INTO convostore.profile_asset AS a (
+        tenant_id, id, profile_id, position, name, asset_type, storage_provider, storage_path, mime_type,
+        size_bytes, checksum, uploaded_at, uploaded_in_session_id, uploaded_in_scenario_id, source_item_id,
+        derived_from_tool, status, superseded_by_id, superseded_at, verified, verification_result,
+        retention_policy, expires_at, analysis_field_ids
+    )
+    SELECT
+        n.tenant_id, n.id, n.profile_id, n.position, n.name, n.asset_type, n.storage_provider, n.storage_path,
+        n.mime_type, n.size_bytes, n.checksum, n.uploaded_at, n.uploaded_in_session_id,
+        n.uploaded_in_scenario_id, n.source_item_id, n.derived_from_tool, n.status, n.superseded_by_id,
+        n.superseded_at, n.verified, n.verification_result, n.retention_policy, n.expires_at,
+        n.analysis_field_ids
+    FROM new_asset AS n WHERE (TABLE bound) AND (TABLE applies)
     ON CONFLICT (tenant_id, id) DO UPDATE SET
         profile_id = excluded.profile_id, position = excluded.position, name = excluded.name, asset_type =
         excluded.asset_type, storage_provider = excluded.storage_provider, storage_path = excluded.storage_path,

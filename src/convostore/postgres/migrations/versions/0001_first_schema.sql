@@ -4,6 +4,9 @@
 
 -- up
 
+-- Beside the version, which may be one that a release does not know: the oldest whose release works on the schema.
+ALTER TABLE convostore.alembic_version ADD COLUMN IF NOT EXISTS compatible text NOT NULL DEFAULT '0001';
+
 -- Tenants
 
 -- STABLE, because Citus refuses VOLATILE functions in UPDATE; no SET clause, which would restore the setting on return.
