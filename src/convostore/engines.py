@@ -46,8 +46,9 @@ class Engines:
 def postgres_engine(url: str, *, embedded: bool) -> Engine:
     """Return the PostgreSQL server that a URL leads to."""
     from convostore.postgres import driver
+    from convostore.postgres.pool import connect_arguments
 
-    addresses, database = driver.parsed(url)
+    addresses, database = driver.parsed(connect_arguments(url)["dsn"])
     if isinstance(addresses[0], str):
         return Engine(None, None, database, addresses[0], embedded)
     hosts = [address for address in addresses if not isinstance(address, str)]

@@ -104,7 +104,7 @@ async def test_a_user_without_the_rights_is_told_so_and_leaves_nothing(server: E
     before = await snapshot_without_schema(empty)
     async with fresh_user(server.postgres_dsn, "") as user:
         name = user.partition("//")[2].partition("@")[0]
-        with pytest.raises(ValidationError, match="may not migrate") as refused:
+        with pytest.raises(ValidationError, match="may neither use nor migrate") as refused:
             await migrate(dsn_of(empty, user=name))
     assert isinstance(refused.value.__cause__, asyncpg.PostgresError)
     assert await snapshot_without_schema(empty) == before == []

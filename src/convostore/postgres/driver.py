@@ -25,6 +25,14 @@ class UnresetConnection(asyncpg.Connection):
         return ""
 
 
+def is_tls_refused(error: ConnectionError) -> bool:
+    """Return whether a connection failed because the server does not speak TLS.
+
+    Relies on: asyncpg raises a `ConnectionError` that says so.
+    """
+    return "rejected SSL upgrade" in str(error)
+
+
 def resets(connection: Any) -> bool:
     """Return whether a connection forgets its settings when it is given back to its pool.
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
+import socket
+import ssl
 from typing import NamedTuple
 
 import asyncpg
-from asyncpg.exceptions import ClientConfigurationError, InvalidCachedStatementError
+from asyncpg.exceptions import (
+    ClientConfigurationError,
+    InvalidCachedStatementError,
+    TargetServerAttributeNotMatched,
+)
 
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, Outcome, StoreError, ValidationError
+from convostore.postgres import driver
 
 
 class Meaning(NamedTuple):
@@ -27,6 +35,7 @@ class Meaning(NamedTuple):
 
 
 _LOST = Meaning(ConnectionError, "The connection to PostgreSQL was lost.", True, "unknown")
+_NO_SCHEMA = "The database lacks a part of the schema; run convostore migrate, and convostore doctor to see what."
 _RESTARTING = "PostgreSQL is shutting down, starting up, or ended the session."
 
 STATES: dict[str, Meaning] = {
@@ -57,16 +66,36 @@ STATES: dict[str, Meaning] = {
     "55P03": Meaning(ConnectionError, "Another call held a lock for too long.", True),
     "55006": Meaning(ConnectionError, "Something in PostgreSQL is in use.", True),
     # Resources and the system.
+    "53100": Meaning(ConnectionError, "The disk of PostgreSQL is full.", True),
+    "53300": Meaning(
+        ConnectionError, "PostgreSQL has no connection left; lower pool_size or raise max_connections.", True
+    ),
     "53": Meaning(ConnectionError, "PostgreSQL is out of a resource.", True),
     "58": Meaning(ConnectionError, "PostgreSQL met an error of its system.", True),
     # Who may connect to what.
-    "28": Meaning(ConnectionError, "PostgreSQL refused the user or the password."),
-    "3D000": Meaning(ConnectionError, "The database does not exist."),
-    "42501": Meaning(StoreError, "The role lacks a privilege."),
+    "28000": Meaning(
+        ConnectionError,
+        "PostgreSQL refused the user: it does not exist, may not log in, or pg_hba.conf has no line that lets it in.",
+    ),
+    "28": Meaning(ConnectionError, "PostgreSQL refused the user or the password; correct them in the URL."),
+    "3D000": Meaning(ConnectionError, "The database does not exist; create it, or correct its name in the URL."),
+    "42501": Meaning(
+        StoreError,
+        "The role lacks a privilege; GRANT convostore_app TO the user of the URL, or run convostore migrate.",
+    ),
+    "22023": Meaning(ValidationError, "PostgreSQL refused a value, or a parameter of the URL."),
+    # What the schema of this release has, and the database lacks.
+    "3F000": Meaning(StoreError, _NO_SCHEMA),
+    "42P01": Meaning(StoreError, _NO_SCHEMA),
+    "42703": Meaning(StoreError, _NO_SCHEMA),
+    "42704": Meaning(StoreError, _NO_SCHEMA),
+    "42883": Meaning(StoreError, _NO_SCHEMA),
     # A pooler that hands the next statement to another session.
     "26000": Meaning(ConnectionError, "A prepared statement is gone; does a pooler stand between?", True),
 }
 """By SQLSTATE, whole or its first two characters, which are its class (PostgreSQL's documentation, appendix A)."""
+
+_NO_TLS = Meaning(ConnectionError, "PostgreSQL does not offer TLS; enable it there, or use ?sslmode=disable.")
 
 OTHERWISE = Meaning(StoreError, "PostgreSQL refused the call.")
 
@@ -74,9 +103,22 @@ DRIVER: dict[type[BaseException], Meaning] = {
     # asyncpg's own errors, and the operating system's.
     InvalidCachedStatementError: Meaning(ConnectionError, "A migration has outdated a statement.", True),
     ClientConfigurationError: Meaning(ValidationError, "The DSN or the settings of the connection are malformed."),
+    TargetServerAttributeNotMatched: Meaning(
+        ConnectionError, "No server of the URL is what its target_session_attrs asks for.", True
+    ),
     asyncpg.InternalClientError: _LOST,
     asyncpg.InterfaceError: Meaning(ConnectionError, "The connection to PostgreSQL cannot be used.", True, "unknown"),
     TimeoutError: Meaning(ConnectionError, "PostgreSQL did not answer in time.", True, "unknown"),
+    ssl.SSLCertVerificationError: Meaning(
+        ConnectionError, "PostgreSQL's certificate is not trusted; name its authority with ?sslrootcert=."
+    ),
+    ssl.SSLError: Meaning(ConnectionError, "TLS with PostgreSQL failed.", True, "unknown"),
+    socket.gaierror: Meaning(ConnectionError, "The host of the URL is unknown."),
+    FileNotFoundError: Meaning(
+        ConnectionError, "There is no socket at the path of the URL; is PostgreSQL running?", True
+    ),
+    PermissionError: Meaning(ConnectionError, "This user may not use the socket of PostgreSQL."),
+    ConnectionRefusedError: Meaning(ConnectionError, "Nothing listens at the host and port of the URL.", True),
     OSError: Meaning(ConnectionError, "PostgreSQL could not be reached.", True, "unknown"),
     EOFError: _LOST,
 }
@@ -93,6 +135,10 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
     if isinstance(error, StoreError):
         return error
     known = next((meaning for kind, meaning in DRIVER.items() if isinstance(error, kind)), None)
+    if isinstance(error, builtins.ConnectionError) and driver.is_tls_refused(error):
+        known = _NO_TLS
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        known = DRIVER[OSError]  # The resolver could not be asked.
     if known is None and isinstance(error, asyncpg.PostgresError):
         state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
         meaning = STATES.get(state) or STATES.get(state[:2], OTHERWISE)

@@ -80,9 +80,7 @@ async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
                 driver.abort(connection)
     except TimeoutError as error:
         raise ConnectionError("The database was not ready in time.", outcome="unknown", code="timeout") from error
-    except OSError as error:
-        raise ConnectionError("PostgreSQL could not be reached.") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _explained(error) from error
 
 
@@ -165,9 +163,10 @@ async def _only_one(connection: Any) -> AsyncIterator[None]:
 
 def _explained(error: Exception) -> StoreError:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
-        return ValidationError("postgres_url: its user may not migrate the schema; let an administrator run it")
+        return ValidationError(
+            "postgres_url: its user may neither use nor migrate the schema; GRANT convostore_app TO it, or let an "
+            "administrator run convostore migrate"
+        )
     if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
         return ValidationError("postgres_url: the server has no pgvector")
-    if isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError):
-        return translated(error)
-    return StoreError(f"The migration failed ({type(error).__name__}).")
+    return translated(error)
