@@ -155,10 +155,14 @@ def _filled(
         yield given
     for name, items in models.items():
         for item in items:
-            yield {**given, name: [each.model_copy(deep=True) for each in item]} if isinstance(item, list) else {
-                **given,
-                name: item.model_copy(deep=True),
-            }
+            yield (
+                {**given, name: [each.model_copy(deep=True) for each in item]}
+                if isinstance(item, list)
+                else {
+                    **given,
+                    name: item.model_copy(deep=True),
+                }
+            )
 
 
 def _items(kind: type[Model], world: World, everything: World) -> Iterator[Any]:
@@ -168,6 +172,7 @@ def _items(kind: type[Model], world: World, everything: World) -> Iterator[Any]:
         yield factories.make_field("city", "Oslo", id=world.ids("new field", 0), collected_at=factories.at(10))
     elif kind is ProfileAsset:
         yield factories.make_asset(id=world.ids("asset", 4), name="x", uploaded_at=factories.at(9))
+        yield factories.make_asset(id=world.ids("new asset", 0), name="y", uploaded_at=factories.at(9))
     elif kind is Consent:
         yield Consent(consent_type="marketing", granted=True)
     else:
@@ -193,4 +198,3 @@ def _plain(hint: Any) -> Any:
 def _has_tenant(hint: Any) -> bool:
     kind = get_args(hint)[0] if get_origin(hint) is list else hint
     return isinstance(kind, type) and issubclass(kind, Model) and "tenant_id" in kind.model_fields
-

@@ -123,19 +123,16 @@ def memory_items(world: World) -> None:
     entities, episodes, edges = [], [], []
     for number in world.numbers:
         shared: dict[str, Any] = {"agent_id": world.agent(number), "group_id": ids("group", number)}
-        more = {"embedding": [1.0, float(number), float(world.twin)], "embedding_model": "model"}
-        customer = {"customer_profile_id": ids("customer", number)}
+        more: dict[str, Any] = {"embedding": [1.0, float(number), float(world.twin)], "embedding_model": "model"}
+        more["customer_profile_id"] = ids("customer", number)
         entities.append(
-            factories.make_entity(
-                world.tenant, **shared, **more, **customer, id=ids("entity", number), name=world.named(number)
-            )
+            factories.make_entity(world.tenant, **shared, **more, id=ids("entity", number), name=world.named(number))
         )
         episodes.append(
             factories.make_episode(
                 world.tenant,
                 **shared,
                 **more,
-                **customer,
                 id=ids("episode", number),
                 session_id=ids("session", number),
                 content=f"tea {world.named(number)}",
@@ -201,15 +198,18 @@ def profile_items(world: World) -> None:
 def _profile(world: World, number: int) -> Any:
     ids, other = world.ids, (number + world.twin) % 7
     identity = factories.make_identity(channel=Channel.SMS, channel_user_id=f"user {world.named(number)}")
-    city = factories.make_field("city", f"Bonn {world.named(number)}", id=ids("field", number), expires_at=at(1))
-    cart = factories.make_field("cart", number, id=ids("cart", number), source_item_id=ids("asset", number))
+    then = {"collected_at": at(number), "updated_at": at(number)}
+    city = factories.make_field(
+        "city", f"Bonn {world.named(number)}", **then, id=ids("field", number), expires_at=at(1)
+    )
+    cart = factories.make_field("cart", number, **then, id=ids("cart", number), source_item_id=ids("asset", number))
     return factories.make_profile(
         world.tenant,
         id=ids("profile", number),
         customer_id=ids("customer_id", other),
         channel_identities=[identity],
         fields={"city": city, "cart": cart},
-        assets=[factories.make_asset(id=ids("asset", number), name=world.named(number))],
+        assets=[factories.make_asset(id=ids("asset", number), name=world.named(number), uploaded_at=at(number))],
     )
 
 
@@ -225,7 +225,9 @@ async def fill_profiles(store: Any, world: World) -> None:
 
 def session_items(world: World) -> None:
     """Make sessions of the same agents, customers, identities and steps; an id of a session is one tenant's alone."""
-    world.items["session"] = [_session(world, number) for number in world.numbers if number in (TWIN_ONLY if world.twin else OWN)]
+    world.items["session"] = [
+        _session(world, number) for number in world.numbers if number in (TWIN_ONLY if world.twin else OWN)
+    ]
 
 
 def _session(world: World, number: int) -> Any:
