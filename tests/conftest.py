@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +23,17 @@ SLOW_FIXTURES = frozenset({"area", "cluster", "empty", "filled", "indexed", "pos
 """Servers besides the pair that all tests share, databases to migrate, and tables of thousands of rows."""
 
 
+FACTS = pytest.StashKey[dict[str, Any]]()
+"""What tests report for the page on trust."""
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by where they are and what they need; a test that is slow for another reason says so itself."""
+    if not config.getoption("trust"):
+        proofs = [item for item in items if item.get_closest_marker("trust")]
+        config.hook.pytest_deselected(items=proofs)
+        items[:] = [item for item in items if item not in proofs]
     for item in items:
         fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
         if item.path.parent.name in SLOW_FOLDERS or SLOW_FIXTURES.intersection(fixtures):
@@ -32,6 +42,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-round-trips", action="store_true", help="rewrite tests/round_trips/table.md as measured")
+    parser.addoption("--trust", action="store_true", help="run the exhaustive proofs as well, which are marked `trust`")
+    parser.addoption("--trust-facts", type=Path, help="write what the proofs counted to this file, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FACTS] = {}
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the facts, or hand them to the process that collects those of all workers."""
+    config, path = session.config, session.config.getoption("trust_facts")
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["facts"] = json.dumps(config.stash[FACTS])
+    elif path:
+        path.write_text(json.dumps(config.stash[FACTS], indent=2, sort_keys=True) + "\n")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Merge the facts of a worker."""
+    node.config.stash[FACTS].update(json.loads(getattr(node, "workeroutput", {}).get("facts", "{}")))
+
+
+@pytest.fixture(scope="session")
+def trust_facts(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """What proofs counted, by name; values are JSON."""
+    return request.config.stash[FACTS]
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from convostore.testing.config.rule_search import RuleSearchContract
 from convostore.testing.config.saves import ConfigSaveContract
 from convostore.testing.config.scenario_archives import ScenarioArchiveContract
 from convostore.testing.config.unique_sets import UniqueSetContract
+from convostore.testing.isolation.contract import IsolationContract
 from convostore.testing.memory.bulk_adds import BulkAddContract
 from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContract, EpisodeSearchContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
@@ -57,6 +58,7 @@ class SessionStoreContract(
     SessionStepContract,
     SessionArgumentContract,
     SessionLockContract,
+    IsolationContract,
 ):
     """What every session store does."""
 
@@ -75,6 +77,7 @@ class ConfigStoreContract(
     MigrationPlanContract,
     ScenarioArchiveContract,
     ConfigArgumentContract,
+    IsolationContract,
 ):
     """What every configuration store does."""
 
@@ -95,6 +98,7 @@ class MemoryStoreContract(
     EntitySearchContract,
     NeighbourhoodContract,
     MemoryArgumentContract,
+    IsolationContract,
 ):
     """What every memory store does."""
 
@@ -107,6 +111,7 @@ class AuditStoreContract(
     AuditVerificationContract,
     AuditRetentionContract,
     AuditArgumentContract,
+    IsolationContract,
 ):
     """What every audit store does."""
 
@@ -120,6 +125,7 @@ class ProfileStoreContract(
     MergeContract,
     UnmergeContract,
     ProfileArgumentContract,
+    IsolationContract,
 ):
     """What every profile store does."""
 

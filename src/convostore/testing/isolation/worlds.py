@@ -1,0 +1,295 @@
+"""What twins keep: the same ids and other content, made for each kind of store from declarations and factories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from secrets import randbits
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+from convostore.domain.declaration import Declaration
+from convostore.domain.declarations import SCENARIO
+from convostore.models import Channel, Scenario, SessionStatus
+from convostore.models.base import Model
+from convostore.testing import factories
+from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
+from convostore.testing.factories import at
+
+OWN, TWIN_ONLY = range(4), range(4, 7)
+"""The numbers of what both twins keep, and of what only the second one does."""
+
+AGENTS = (0, 0, 1, 0)
+"""The number of the agent of each of one's own items; the second agent is deleted."""
+
+Fill = Callable[[Any, "World"], Coroutine[Any, Any, None]]
+
+
+class Ids:
+    """Ids by name and number: the same for twins, in the same order in every world."""
+
+    def __init__(self) -> None:
+        self._seed = randbits(63) << 64
+        self._given: dict[tuple[str, int], UUID] = {}
+        self.known: dict[UUID, str] = {}
+
+    def __call__(self, name: str, number: int) -> UUID:
+        """Return the id of a thing."""
+        key = name, number
+        if key not in self._given:
+            place = crc32(name.encode()) << 16
+            self._given[key] = UUID(int=self._seed | place | number)
+            self.known[self._given[key]] = f"<{name} {number}>"
+        return self._given[key]
+
+
+@dataclass
+class World:
+    """A tenant, what it keeps, and what else it may ask for.
+
+    Attributes:
+        tenant: the tenant.
+        ids: shared with its twin.
+        twin: whether it is the second one, with other content, and with items that the first does not have.
+        items: what it keeps, by the name of its kind.
+        asked: what it may ask for, kept by whoever asks.
+    """
+
+    tenant: UUID
+    ids: Ids
+    twin: bool = False
+    items: dict[str, list[Any]] = field(default_factory=dict)
+    asked: Any = None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of its items."""
+        return (*OWN, *TWIN_ONLY) if self.twin else tuple(OWN)
+
+    def named(self, number: int) -> str:
+        """Return a name; twins give the same names to different items."""
+        return "abcdefg"[(number + self.twin) % 7]
+
+    def agent(self, number: int) -> UUID:
+        """Return the agent of an item."""
+        return self.ids("agent", AGENTS[number] if number in OWN else 0)
+
+    def as_twin(self) -> World:
+        """Return a world of this tenant that keeps what its twin would, to ask for."""
+        return World(self.tenant, self.ids, twin=True)
+
+
+def config_items(world: World) -> None:
+    """Make rows of every declaration."""
+    for rows in CONFIG_ROWS:
+        world.items[rows.declaration.name] = [_config_item(world, rows, number) for number in world.numbers]
+
+
+def _config_item(world: World, rows: ConfigRows, number: int) -> Any:
+    declaration = rows.declaration
+    item = rows.make(world.tenant, world.agent(number), id=world.ids(declaration.name, number))
+    for unique in declaration.unique or ():
+        for column in unique.columns:
+            if column not in declaration.owned_by:
+                setattr(item, column, _distinct(world, column, getattr(item, column), number))
+    if hasattr(item, "embedding"):
+        item.embedding, item.embedding_model = [1.0, float(number), float(world.twin)], "model"
+    return item
+
+
+def _distinct(world: World, column: str, value: Any, number: int) -> Any:
+    if isinstance(value, UUID):
+        return world.ids(column, (number + world.twin) % 7)
+    return world.named(number) if isinstance(value, str) else value
+
+
+async def fill_config(store: Any, world: World) -> None:
+    """Save the rows, delete the second of each kind, archive a scenario, and delete the second agent."""
+    for rows in reversed(CONFIG_ROWS):
+        await rows.save_all(store, world.items[rows.declaration.name])
+    for scenario in world.items[SCENARIO.name]:
+        await store.archive_scenario_version(world.tenant, scenario)
+    for rows in reversed(CONFIG_ROWS):
+        await rows.delete(store, world.items[rows.declaration.name][1])
+    for rows in CONFIG_ROWS:
+        world.items[rows.declaration.name][1].revision = 0
+
+
+def memory_items(world: World) -> None:
+    """Make episodes, entities and relationships, each with a group and a customer."""
+    ids = world.ids
+    entities, episodes, edges = [], [], []
+    for number in world.numbers:
+        shared: dict[str, Any] = {"agent_id": world.agent(number), "group_id": ids("group", number)}
+        more: dict[str, Any] = {"embedding": [1.0, float(number), float(world.twin)], "embedding_model": "model"}
+        more["customer_profile_id"] = ids("customer", number)
+        entities.append(
+            factories.make_entity(world.tenant, **shared, **more, id=ids("entity", number), name=world.named(number))
+        )
+        episodes.append(
+            factories.make_episode(
+                world.tenant,
+                **shared,
+                **more,
+                id=ids("episode", number),
+                session_id=ids("session", number),
+                content=f"tea {world.named(number)}",
+                language="simple",
+            )
+        )
+    for number, source in enumerate(entities):
+        # The first entity is an end of each.
+        group = {"agent_id": source.agent_id, "group_id": ids("edges", number)}
+        edges.append(
+            factories.make_relationship(
+                entities[0], source, id=ids("relationship", number), relation_type=world.named(number), **group
+            )
+        )
+    world.items = {"entity": entities, "episode": episodes, "relationship": edges}
+
+
+async def fill_memory(store: Any, world: World) -> None:
+    """Add them, and embeddings of another model beside the episodes' own."""
+    await store.add_entities(world.items["entity"])
+    await store.add_relationships(world.items["relationship"])
+    await store.add_episodes(world.items["episode"])
+    beside = world.items["episode"][:-1] if world.twin else world.items["episode"]
+    await store.add_embeddings(world.tenant, "next", {episode.id: [0.0, 1.0] for episode in beside})
+
+
+def audit_items(world: World) -> None:
+    """Make turns and events of sessions and customers."""
+    ids = world.ids
+    turns, events = [], []
+    for number in world.numbers:
+        more: dict[str, Any] = {
+            "session_id": ids("session", number),
+            "customer_profile_id": ids("customer", number),
+            "timestamp": at(number),
+        }
+        turn = ids("turn", number)
+        message = f"I am {world.named(number)}"
+        turns.append(
+            factories.make_turn(
+                world.tenant, **more, turn_id=turn, turn_number=number, user_message=message, agent_id=ids("agent", 0)
+            )
+        )
+        events.append(
+            factories.make_event(
+                world.tenant, **more, id=ids("event", number), turn_id=turn, event_type=world.named(number)
+            )
+        )
+    world.items = {"turn": turns, "event": events}
+
+
+async def fill_audit(store: Any, world: World) -> None:
+    """Save them."""
+    await store.save_turns(world.items["turn"])
+    await store.save_events(world.items["event"])
+
+
+def profile_items(world: World) -> None:
+    """Make profiles with identities, fields that have expired, assets and consents."""
+    world.items["profile"] = [_profile(world, number) for number in world.numbers]
+
+
+def _profile(world: World, number: int) -> Any:
+    ids, other = world.ids, (number + world.twin) % 7
+    identity = factories.make_identity(channel=Channel.SMS, channel_user_id=f"user {world.named(number)}")
+    then = {"collected_at": at(number), "updated_at": at(number)}
+    city = factories.make_field(
+        "city", f"Bonn {world.named(number)}", **then, id=ids("field", number), expires_at=at(1)
+    )
+    cart = factories.make_field("cart", number, **then, id=ids("cart", number), source_item_id=ids("asset", number))
+    return factories.make_profile(
+        world.tenant,
+        id=ids("profile", number),
+        customer_id=ids("customer_id", other),
+        channel_identities=[identity],
+        fields={"city": city, "cart": cart},
+        assets=[factories.make_asset(id=ids("asset", number), name=world.named(number), uploaded_at=at(number))],
+    )
+
+
+async def fill_profiles(store: Any, world: World) -> None:
+    """Save them, merge the third into the first, and delete the second; the twin has merges of its own."""
+    ids = [profile.id for profile in world.items["profile"]]
+    for profile in world.items["profile"]:
+        await store.save_profile(profile)
+    for source, target in ((5, 0), (6, 3)) if world.twin else ((2, 0),):
+        await store.merge_profiles(world.tenant, ids[source], ids[target])
+    await store.delete_profile(world.tenant, ids[1])
+
+
+def session_items(world: World) -> None:
+    """Make sessions of the same agents, customers, identities and steps; an id of a session is one tenant's alone."""
+    world.items["session"] = [
+        _session(world, number) for number in world.numbers if number in (TWIN_ONLY if world.twin else OWN)
+    ]
+
+
+def _session(world: World, number: int) -> Any:
+    ids, shared = world.ids, number % 3
+    return factories.make_session(
+        world.tenant,
+        session_id=ids("session", number),
+        agent_id=ids("agent", shared),
+        channel=Channel.SMS,
+        user_channel_id=f"user {world.named(shared)}",
+        customer_profile_id=ids("customer", shared),
+        status=SessionStatus.ACTIVE,
+        active_scenario_id=ids("scenario", shared),
+        active_scenario_version=1,
+        step_history=[factories.make_visit(step_id=ids("step", shared), step_content_hash="here")],
+        variables={"of": world.named(number)},
+    )
+
+
+async def fill_sessions(store: Any, world: World) -> None:
+    """Save them, lock the second, and demote the third."""
+    for session in world.items["session"]:
+        await store.save(session)
+    _, second, third, *_ = world.items["session"]
+    await store.acquire_lock(second.session_id, world.ids("owner", 1))
+    await store.demote_to_persistent(third.session_id)
+
+
+KINDS: dict[str, tuple[Callable[[World], None], Fill]] = {
+    "config": (config_items, fill_config),
+    "memory": (memory_items, fill_memory),
+    "audit": (audit_items, fill_audit),
+    "profile": (profile_items, fill_profiles),
+    "session": (session_items, fill_sessions),
+}
+"""How the items of each kind of store are made, and saved."""
+
+
+def made(world: World, kind: str) -> World:
+    """Make what a world keeps, without saving it."""
+    KINDS[kind][0](world)
+    return world
+
+
+def facts_of(item: Model, declaration: Declaration[Any] | None, name: str) -> dict[str, Any]:
+    """Return what an item says of arguments: its fields, its id under the name of its kind, and nested ones."""
+    said = dict(item.__dict__)
+    key = declaration.key[0] if declaration else "id"
+    for word in (name, name.rpartition("_")[2]):
+        said.setdefault(f"{word}_id", said.get(key))
+    if isinstance(item, Scenario):
+        said["scenario_id"] = item.id
+    return said
+
+
+CONSTANTS: dict[str, Any] = {
+    "query": "tea",
+    "query_embedding": [1.0, 0.5, 0.0],
+    "step_content_hash": "here",
+    "scenario_version": 1,
+    "before": datetime.now(UTC) + timedelta(days=1),
+    "at": at(86_400),
+    "field_name": "city",
+}
+"""Arguments that no item says."""
