@@ -94,6 +94,18 @@ def test_the_example_of_the_profiles_page_runs() -> None:
     assert output_of(example) == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]
 
 
+def test_the_examples_of_the_page_on_faults_find_a_bug_and_an_unknown_outcome() -> None:
+    backend, application, _ = blocks(HOWTOS / "test-under-faults.md", "python")
+    assert output_of(backend) == ["MySessions ConflictError", "MendedSessions revision 1"]
+    assert output_of(application) == ["unknown True", "1"]
+
+
+async def test_the_proxy_of_the_page_on_faults_works(engines: Embedded) -> None:
+    names: dict[str, Any] = {}
+    exec(blocks(HOWTOS / "test-under-faults.md", "python")[2], names)
+    await names["test_what_happens_to_a_save"](Path(engines.redis_url.removeprefix("unix://")))
+
+
 async def test_the_user_of_the_migrations_page_is_enough_for_an_application(engines: Embedded) -> None:
     create, _ = blocks(HOWTOS / "migrations.md", "sql")
     agent, dsn = make_agent(uuid4()), dsn_of(engines.postgres_dsn, user="shop")

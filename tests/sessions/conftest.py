@@ -16,10 +16,10 @@ from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import RedisSessionStore, create_client
+from convostore.testing.faults import proxy_to
 from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Node, eventually, free_ports
 from tests.sessions.processes import LEASE, Clock, Process, Record, Start
-from tests.sessions.proxying import proxy_to
 
 DATABASE = 6
 """Of the shared Valkey; tests flush it or use keys of their own."""

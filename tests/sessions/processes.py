@@ -15,10 +15,10 @@ from convostore.call.call import current_call, running
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore
 from convostore.testing.factories import full_session
+from convostore.testing.faults import Proxy
 from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Node
 from tests.sessions.guards import copy_key
-from tests.sessions.proxying import Proxy
 
 T = TypeVar("T")
 

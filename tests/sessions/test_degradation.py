@@ -56,7 +56,7 @@ async def inject(fault: str, process: Process, hot: Node) -> None:
         case "frozen":
             hot.process.send_signal(signal.SIGSTOP)
         case "swallowed":
-            process.proxy.swallowing = True
+            process.proxy.silence()
         case "cut off":
             process.proxy.lead_to(None)
         case "killed":
@@ -76,7 +76,7 @@ async def repair(fault: str, process: Process, hot: Node) -> None:
             assert hot.process is not None
             hot.process.send_signal(signal.SIGCONT)
         case "swallowed":
-            process.proxy.swallowing = False
+            process.proxy.heal()
         case "cut off":
             process.proxy.lead_to(hot.port)
         case "killed":
@@ -129,7 +129,7 @@ async def test_a_half_open_breaker_lets_one_call_through_per_pause(process: Proc
 async def test_a_silent_hot_tier_leaves_time_for_postgresql_within_the_deadline(start: Start) -> None:
     patient = await start(hot_timeout=3_600.0)
     session = await patient.saved()
-    patient.proxy.swallowing = True
+    patient.proxy.silence()
     hurried = patient.store.within(3.0)
     assert await hurried.get(session.session_id) == session
     await hurried.save(session)

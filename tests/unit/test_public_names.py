@@ -92,6 +92,7 @@ PUBLIC = {
     "convostore.tiered": {"TieredSessionStore"},
     "convostore.operations.reembedding": {"Embedder", "reembed"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
+    "convostore.testing.faults": {"Flow", "LostAnswers", "Proxy", "around_attempts", "proxy_to"},
     "convostore.backends": BACKENDS,
 }
 

@@ -60,6 +60,7 @@ class Store(ABC):
         self._tenant: UUID | None = None
         self._lifetime = Lifetime(connected=self.connected)
         self._interceptors: tuple[Interceptor, ...] = ()
+        self._interceptors_of_attempts: tuple[Interceptor, ...] = ()
         self._surroundings: dict[Callable[..., Any], Proceed] = {}
 
     @property
@@ -89,6 +90,12 @@ class Store(ABC):
         """Return this store with interceptors around every call, the first outermost, outside those it has already."""
         twin = self._twin()
         twin._interceptors = (*interceptors, *self._interceptors)
+        return twin
+
+    def _with_interceptors_of_attempts(self, *interceptors: Interceptor) -> Self:
+        """Return this store with interceptors around every attempt of a call; see `testing.faults.around_attempts`."""
+        twin = self._twin()
+        twin._interceptors_of_attempts = (*interceptors, *self._interceptors_of_attempts)
         return twin
 
     def _end_lifetime(self) -> None:
@@ -178,6 +185,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
             keep_deadline,
             retry,
             Translate(store._translate),
+            *store._interceptors_of_attempts,
         )
         return chain(interceptors, run)
 

@@ -38,7 +38,7 @@ class LoadedProfile(NamedTuple):
         profile: the profile.
         past_fields: its fields that are not active.
         past_assets: its assets that are superseded.
-        write_id: the id of the call that wrote it last, None where no answer can be lost.
+        write_id: the id of the call that wrote it last, None if the backend does not keep it.
     """
 
     profile: CustomerProfile

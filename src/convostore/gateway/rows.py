@@ -222,6 +222,10 @@ class RowTable(Table[M]):
 
     def _save_all(self, items: Sequence[M], write_id: UUID, *, overwrite: bool) -> list[M]:
         """Save items and return what is stored by then."""
+        rows = [self._stored(item) for item in items]
+        if rows and all(row and row.write_id == write_id and row.deleted_at is None for row in rows):
+            # An earlier attempt of this call was applied and its answer lost.
+            return [row.read() for row in rows if row]
         stored = [self._checked(item, overwrite=overwrite) for item in items]
         moment, saved = self._clock(), []
         for item, found in zip(items, stored, strict=True):

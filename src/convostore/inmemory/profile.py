@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import set_managed
@@ -36,6 +37,7 @@ class Record:
     fields: dict[UUID, ProfileField] = field(default_factory=dict)
     assets: dict[UUID, tuple[int, ProfileAsset]] = field(default_factory=dict)
     merges: list[Merge] = field(default_factory=list)
+    write_id: UUID | None = None
 
     def loaded(self, item_ids: Collection[UUID] | None = ()) -> LoadedProfile:
         """Return the profile as it is read, with those of its past items; None means all."""
@@ -57,6 +59,7 @@ class Record:
                 if item.id in asked and item.status is not ItemStatus.ACTIVE
             ],
             [copied(item) for item in assets if item.id in asked and item.status is ItemStatus.SUPERSEDED],
+            self.write_id,
         )
 
 
@@ -105,6 +108,7 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
                 item.status = ItemStatus.EXPIRED
             if stale:
                 profile = record.profile
+                record.write_id = current_call().write_id
                 set_managed(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
             expired += len(stale)
         return expired
@@ -166,6 +170,8 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
         for profile_id, position, identity in change.identities:
             records[profile_id].identities[identity_key(identity)] = (position, copied(identity))
         changed = [records[profile.id] for profile in change.profiles]
+        for record in changed:
+            record.write_id = current_call().write_id
         for profile_id, item in change.fields:
             for record in changed:
                 record.fields.pop(item.id, None)

@@ -111,7 +111,8 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         identity: dict[str, Any] = {"agent_id": agent_id, "channel": channel, "user_channel_id": user_channel_id}
         for session in await self._find(tenant_id, **identity):
             if session.status is not SessionStatus.CLOSED:
-                return session, False
+                # An earlier attempt of this call may have created it.
+                return session, session.session_id == current_call().write_id
         created = new_session(
             current_call().write_id,
             tenant_id,
