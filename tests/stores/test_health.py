@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import make_session
 from tests.cluster.nodes import free_ports
 from tests.processes import until
+from tests.silence import silent_server
 
 
 @pytest.fixture
@@ -78,9 +78,7 @@ async def test_a_role_that_is_not_the_application_s_is_a_problem(engines: Embedd
 
 
 async def test_a_silent_server_is_told_within_the_deadline() -> None:
-    silent = await asyncio.start_server(lambda *_: None, "127.0.0.1")
-    port = silent.sockets[0].getsockname()[1]
-    async with silent, create_client(f"redis://127.0.0.1:{port}") as client:
+    async with silent_server() as port, create_client(f"redis://127.0.0.1:{port}") as client:
         store = RedisSessionStore(client, timeout=0.2)
         report = (await store._health())["redis"]
         await store.aclose()

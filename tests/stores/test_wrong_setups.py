@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from convostore.embedded import Embedded, open_embedded
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from tests.cluster.nodes import free_ports
 from tests.postgres.databases import connected, dsn_of
+from tests.silence import silent_server
 
 pytestmark = pytest.mark.slow
 
@@ -158,29 +158,6 @@ async def test_a_wrong_postgresql_is_named_with_its_remedy(server: Embedded, nam
     assert SECRET not in "".join(traceback.format_exception(error))
 
 
-@pytest.fixture
-async def silent() -> AsyncIterator[int]:
-    """The port of a server that accepts connections and says nothing."""
-    listening = await asyncio.start_server(lambda *_: None, "127.0.0.1")
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
-
-
-@pytest.fixture
-async def without_tls() -> AsyncIterator[int]:
-    """The port of a server that refuses TLS as PostgreSQL does."""
-
-    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(8)
-        writer.write(b"N")
-        await reader.read()
-        writer.close()
-
-    listening = await asyncio.start_server(refuse, "127.0.0.1")
-    async with listening:
-        yield listening.sockets[0].getsockname()[1]
-
-
 async def test_a_port_where_nothing_listens(server: Embedded) -> None:
     (port,) = free_ports(1)
     error = await refusal(f"postgresql://app@127.0.0.1:{port}/x", server.redis_url)
@@ -188,12 +165,14 @@ async def test_a_port_where_nothing_listens(server: Embedded) -> None:
     assert error.retryable
 
 
-async def test_a_server_that_does_not_answer(server: Embedded, silent: int) -> None:
-    error = await refusal(f"postgresql://app@127.0.0.1:{silent}/x?connect_timeout=1", server.redis_url)
+async def test_a_server_that_does_not_answer(server: Embedded) -> None:
+    async with silent_server() as port:
+        error = await refusal(f"postgresql://app@127.0.0.1:{port}/x?connect_timeout=1", server.redis_url)
     assert str(error) == "The database was not ready in time."
 
 
-async def test_tls_that_the_server_lacks(server: Embedded, without_tls: int) -> None:
-    error = await refusal(f"postgresql://app@127.0.0.1:{without_tls}/x?sslmode=require", server.redis_url)
+async def test_tls_that_the_server_lacks(server: Embedded) -> None:
+    async with silent_server(b"N") as port:
+        error = await refusal(f"postgresql://app@127.0.0.1:{port}/x?sslmode=require", server.redis_url)
     assert str(error) == "PostgreSQL does not offer TLS; enable it there, or use ?sslmode=disable."
     assert not error.retryable
