@@ -22,7 +22,7 @@ FLOORS = (
     ("inmemory", "postgres", "redis"),
     ("tiered",),
     ("operations", "embedded", "testing"),
-    ("engines", "settings"),
+    ("engines", "health", "settings"),
     ("stores",),
     ("",),
     ("replay",),

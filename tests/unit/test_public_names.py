@@ -83,6 +83,7 @@ PUBLIC = {
         "__version__",
         "open_stores",
     },
+    "convostore.health": {"BackendHealth", "Health", "app"},
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": set(STORES),
