@@ -24,7 +24,7 @@ async def line_of(subject: str, check: doctor.Check) -> str:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis://127.0.0.1:1", "The connection to the server was lost."),
+        ("redis://127.0.0.1:1", "Nothing listens at the host and port of the Redis URL."),
         ("redis+cluster://127.0.0.1:1", "No node of the cluster could be reached."),
     ],
 )

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -100,11 +101,20 @@ DRIVER: dict[type[BaseException], tuple[str, Meaning]] = {
     ssl.SSLEOFError: ("connection", _LOST),
     ssl.SSLZeroReturnError: ("connection", _LOST),
     ssl.SSLError: ("tls", Meaning(ConnectionError, "TLS failed; does the server speak it?", outcome="unknown")),
-    PermissionError: ("permission", Meaning(ConnectionError, "This user may not use the server's socket.")),
     exceptions.RedisClusterException: (
         "cluster",
         Meaning(ConnectionError, "No node of the cluster could be reached.", True),
     ),
+    socket.gaierror: ("connection", Meaning(ConnectionError, "The host of the Redis URL is unknown.", True)),
+    ConnectionRefusedError: (
+        "connection",
+        Meaning(ConnectionError, "Nothing listens at the host and port of the Redis URL.", True),
+    ),
+    FileNotFoundError: (
+        "connection",
+        Meaning(ConnectionError, "There is no socket at the path of the Redis URL; is the server running?", True),
+    ),
+    PermissionError: ("permission", Meaning(ConnectionError, "This user may not use the server's socket.")),
     exceptions.MaxConnectionsError: ("pool", Meaning(ConnectionError, "Every connection of the pool is in use.", True)),
     exceptions.TimeoutError: ("timeout", _LATE),
     TimeoutError: ("timeout", _LATE),
