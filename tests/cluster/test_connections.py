@@ -95,6 +95,7 @@ async def test_a_list_takes_two_round_trips_to_each_node(
 ) -> None:
     tenant, agent = uuid4(), uuid4()
     await asyncio.gather(*(store.save(make_session(tenant, agent_id=agent)) for _ in range(100)))
+    await store.list_by_agent(tenant, agent)  # Loads its scripts.
     trips: Counter[int] = Counter()
     exchange = Connection.exchange
 
