@@ -64,22 +64,32 @@ def check_same(found: list[str], expected: list[str], why: str) -> None:
         assert one == other, why
 
 
+async def check_reads(store: Any) -> None:
+    """Check that every read answers a tenant as if it had no twin."""
+    reading = [method for method in methods_of(contract_of(store)) if method.effect is Effect.READ]
+    alone, beside = await filled(store, Ids()), await filled(store, ids := Ids())
+    await filled(store, ids, twin=True)
+    expected = await answers(store, reading, alone)
+    check_same(await answers(store, reading, beside), expected, "another tenant's data shows")
+
+
+async def check_writes(store: Any, methods: list[Method], untouched: list[str]) -> None:
+    """Check that writes answer a tenant as if it had no twin, and leave the twin's state as it was."""
+    names = ", ".join(method.name for method in methods)
+    alone, beside = await filled(store, Ids()), await filled(store, ids := Ids())
+    twin = await filled(store, ids, twin=True)
+    expected = await answers(store, methods, alone)
+    check_same(await answers(store, methods, beside), expected, f"{names}: another tenant's data matters")
+    check_same(await state(store, twin), untouched, f"{names}: another tenant's data changed")
+
+
 class IsolationContract(StoreContract):
     """Two tenants with the same ids, in every method."""
 
     async def test_what_a_tenant_reads_does_not_depend_on_a_twin(self, store: Any) -> None:
-        reading = [method for method in methods_of(contract_of(store)) if method.effect is Effect.READ]
-        alone, beside = await filled(store, Ids()), await filled(store, ids := Ids())
-        await filled(store, ids, twin=True)
-        expected = await answers(store, reading, alone)
-        check_same(await answers(store, reading, beside), expected, "another tenant's data shows")
+        await check_reads(store)
 
     async def test_what_a_tenant_writes_does_not_depend_on_a_twin_nor_changes_it(self, store: Any) -> None:
         untouched = await state(store, await filled(store, Ids(), twin=True))
         for methods in write_groups(contract_of(store)):
-            names = ", ".join(method.name for method in methods)
-            alone, beside = await filled(store, Ids()), await filled(store, ids := Ids())
-            twin = await filled(store, ids, twin=True)
-            expected = await answers(store, methods, alone)
-            check_same(await answers(store, methods, beside), expected, f"{names}: another tenant's data matters")
-            check_same(await state(store, twin), untouched, f"{names}: another tenant's data changed")
+            await check_writes(store, methods, untouched)
