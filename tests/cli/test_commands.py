@@ -17,6 +17,7 @@ from convostore import __version__, open_stores
 from convostore.cli.app import REPLAY_TENANT
 from convostore.domain import verify_export
 from convostore.postgres.migrations import HEAD
+from convostore.postgres.migrations.printing import migration_sql, roles_sql
 from convostore.replay import sample
 from convostore.testing.factories import make_session
 from tests.cli.conftest import Run
@@ -86,12 +87,27 @@ def test_the_schema_is_migrated_up_and_only_with_confirmation_removed(run: Run) 
     assert doctor.returncode == 1
     assert f"✗ schema: at base, this release works with {HEAD}; run: convostore migrate" in doctor.stdout
     assert run("migrate", "--revision", "9999").returncode == 2
+    status = run("migrate", "status")
+    assert (status.returncode, status.stdout) == (
+        1,
+        f"The schema is at revision base: this release works with {HEAD}; run: convostore migrate.\n",
+    )
+    assert run("migrate", "--dry-run").stdout == f"The schema is at revision base; would migrate to {HEAD}.\n"
+    assert run("migrate").stdout == f"The schema is at revision {HEAD}, migrated from base.\n"
+    assert run("migrate").stdout == f"The schema is at revision {HEAD}, as before.\n"
+    assert run("migrate", "status").returncode == 0
+
+
+def test_the_statements_of_a_migration_are_printed_without_a_server(run: Run) -> None:
+    assert run("migrate", "--sql", "--from", "base", "--to", HEAD).stdout == migration_sql("base", HEAD)
+    assert run("migrate", "roles", "--sql", "--login", "ann").stdout == roles_sql("ann")
+    assert run("migrate", "--sql", "--to", "9999").returncode == 2
 
 
 def test_an_unreachable_server_is_an_error_in_one_line(run: Run) -> None:
     done = run("migrate", "--postgres-url", "postgresql://127.0.0.1:1/x")
     assert done.returncode == 1
-    assert done.stderr == "convostore: PostgreSQL could not be reached.\n"
+    assert done.stderr == "convostore: Nothing listens at the host and port of the URL.\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"], ["replay", "--help"]])

@@ -60,7 +60,7 @@ class Wrong:
 
 LACKS = (
     "postgres_url: its user may neither use nor migrate the schema; GRANT convostore_app TO it, or let an "
-    "administrator run convostore migrate"
+    "administrator run convostore migrate, or what convostore migrate roles prints"
 )
 WRONG: dict[str, Wrong] = {
     "a wrong password": Wrong(

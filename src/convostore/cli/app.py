@@ -35,6 +35,8 @@ app = typer.Typer(
 
 memory = typer.Typer(name="memory", help="Maintain vector search.", no_args_is_help=True)
 app.add_typer(memory)
+migrations = typer.Typer(name="migrate")
+app.add_typer(migrations)
 audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop old bodies.", no_args_is_help=True)
 app.add_typer(audit)
 
@@ -75,18 +77,45 @@ def replay(
     _run(replaying.run(Console(), files, tenant, _given(home, postgres_url, redis_url)))
 
 
-@app.command()
+@migrations.callback(invoke_without_command=True)
 def migrate(
+    context: typer.Context,
     *,
-    revision: Annotated[str, typer.Option(help='"head", "base" or a number.')] = "head",
+    revision: Annotated[str, typer.Option("--revision", "--to", help='"head", "base" or a number.')] = "head",
+    start: Annotated[str, typer.Option("--from", help="With --sql: the revision that is there.")] = "base",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead; connects to nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Migrate the schema to a revision; "base" removes the schema and all data in it."""
-    if revision == "base" and not yes:
+    if context.invoked_subcommand:
+        return
+    if sql:
+        _run(migration.print_sql(start, revision))
+        return
+    if revision == "base" and not (yes or dry_run):
         typer.confirm("This deletes the schema convostore and all data in it. Continue?", abort=True)
-    _run(migration.run(Console(), revision, _given(home, postgres_url, None)))
+    _run(migration.run(Console(), revision, _given(home, postgres_url, None), dry_run=dry_run))
+
+
+@migrations.command("status")
+def migrate_status(*, home: Home = None, postgres_url: PostgresUrl = None) -> None:
+    """Say which revision the schema has, and whether this release works with it."""
+    _run(migration.status(Console(), _given(home, postgres_url, None)))
+
+
+@migrations.command("roles")
+def migrate_roles(
+    *,
+    login: Annotated[str, typer.Option(help="The user that migrates, and may run the application.")],
+    sql: Annotated[bool, typer.Option("--sql", help="Print the statements instead; connects to nothing.")] = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """As an administrator, make roles, extension and schema for a user without privileges on roles."""
+    _run(migration.prepare(Console(), login, _given(home, postgres_url, None), sql=sql))
 
 
 @app.command()

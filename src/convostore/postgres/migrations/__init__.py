@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any
 
 import asyncpg
@@ -13,7 +12,8 @@ import asyncpg
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
-from convostore.postgres.migrations.scripts import statements, versions
+from convostore.postgres.migrations.printing import bootstrap, roles_sql
+from convostore.postgres.migrations.scripts import versions
 from convostore.postgres.pool import connect_arguments
 
 VERSIONS = ("base", *versions())
@@ -52,6 +52,22 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
             async with _only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
                     await _migrate(dsn, connection, target)
+
+
+async def prepare_roles(dsn: str, login: str, *, timeout: float = 10.0) -> None:
+    """Make roles, extension and schema, so that a user without privileges on roles can migrate the database.
+
+    Args:
+        dsn: the database; its user must be an administrator.
+        login: the user that will migrate.
+        timeout: how long to wait, in seconds.
+
+    Raises:
+        ValidationError: the user of the URL may not do this, or the server lacks pgvector.
+        ConnectionError: the server cannot be reached.
+    """
+    async with _connected(dsn, timeout) as connection:
+        await connection.execute(roles_sql(login))
 
 
 async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
@@ -122,9 +138,10 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 async def _bootstrap(connection: Any) -> None:
     if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
         raise ValidationError(f"postgres_url: the database is encoded as {encoding}; create one with ENCODING 'UTF8'")
-    text = files(__name__).joinpath("bootstrap.sql").read_text("utf-8")
-    for statement in statements(text):
-        await connection.execute(statement)
+    # All or nothing: what is refused leaves no role behind.
+    async with connection.transaction():
+        for statement in bootstrap():
+            await connection.execute(statement)
 
 
 async def _is_to_do(connection: Any, target: str) -> bool:
@@ -165,7 +182,7 @@ def _explained(error: Exception) -> StoreError:
     if isinstance(error, asyncpg.InsufficientPrivilegeError):
         return ValidationError(
             "postgres_url: its user may neither use nor migrate the schema; GRANT convostore_app TO it, or let an "
-            "administrator run convostore migrate"
+            "administrator run convostore migrate, or what convostore migrate roles prints"
         )
     if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
         return ValidationError("postgres_url: the server has no pgvector")
