@@ -81,7 +81,7 @@ def test_the_schema_is_migrated_up_and_only_with_confirmation_removed(run: Run) 
     assert f"revision {HEAD}" in run("migrate", "--revision", HEAD).stdout
     assert run("migrate", "--revision", "base").returncode == 1
     doctor = run("doctor")
-    assert (doctor.returncode, doctor.stdout.count("✓"), doctor.stdout.count("✗")) == (0, 6, 0)
+    assert (doctor.returncode, doctor.stdout.count("✓"), doctor.stdout.count("✗")) == (0, 13, 0)
     assert run("migrate", "--revision", "base", "--yes").returncode == 0
     doctor = run("doctor")
     assert doctor.returncode == 1

@@ -207,9 +207,16 @@ def audit_prune(
 
 
 @app.command()
-def doctor(*, home: Home = None, postgres_url: PostgresUrl = None, redis_url: RedisUrl = None) -> None:
+def doctor(
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that each check may take.", min=0.1)] = 10.0,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+    redis_url: RedisUrl = None,
+) -> None:
     """Check settings, servers, versions and privileges, and name the remedy for each problem."""
-    _run(diagnosis.run(Console(), _given(home, postgres_url, redis_url)))
+    _run(diagnosis.run(Console(), _given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))
 
 
 def _given(home: Path | None, postgres_url: str | None, redis_url: str | None) -> dict[str, Any]:

@@ -1,0 +1,240 @@
+"""What `convostore doctor` checks: each check returns what it found, or raises what is wrong with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from convostore.errors import ValidationError
+from convostore.models.fields import now
+from convostore.postgres import PostgresConfigStore, create_pool, schema_version
+from convostore.postgres.migrations import HEAD, VERSIONS
+from convostore.postgres.pool import connect_arguments
+from convostore.redis import check_eviction, create_client
+from convostore.redis.client import UNCHECKED_EVICTION
+from convostore.redis.connection import Connection
+from convostore.redis.servers import Servers, servers_of
+
+_PGVECTOR = """
+SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'
+"""
+_UNPROTECTED = """
+SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p')
+  AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1
+"""
+_INVALID = """
+SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE c.relnamespace = 'convostore'::regnamespace AND NOT i.indisvalid ORDER BY 1
+"""
+_CONNECTIONS = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+    - current_setting('reserved_connections')::int - count(*) AS free
+FROM pg_stat_activity WHERE backend_type = 'client backend'
+"""
+_NEXT_MONTH = """
+SELECT to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n), 'YYYY_MM') AS month
+FROM generate_series(0, 1) AS n
+WHERE to_regclass('convostore.audit_body_'
+    || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n), 'YYYY_MM')) IS NULL
+"""
+
+_PGVECTOR_FLOOR = (0, 8, 4)
+"""Older versions leak rows in parallel index builds, and corrupt HNSW indexes."""
+_FLOORS = {"Valkey": (7, 2), "Redis": (7, 0)}
+_SKEW = 1.0
+"""Seconds by which clocks may differ: revisions do not depend on them, but idle times and audit months do."""
+_UNKNOWN = "a version that could not be checked, because the user may not call INFO"
+
+
+class DoubtfulError(ValidationError):
+    """Something works and is not as it should be."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is checked."""
+
+    postgres_url: str
+    redis_url: str
+    pool_size: int
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        subject: what it is about.
+        needs: the subject without which it would only repeat that one's failure.
+        look: returns what it found; raises `DoubtfulError`, or another error if that does not suffice.
+    """
+
+    subject: str
+    needs: str | None
+    look: Callable[[Target], Awaitable[str]]
+
+
+@asynccontextmanager
+async def _connected(target: Target) -> AsyncIterator[Any]:
+    connection = await asyncpg.connect(**connect_arguments(target.postgres_url))
+    try:
+        yield connection
+    finally:
+        connection.terminate()
+
+
+@asynccontextmanager
+async def _redis(target: Target) -> AsyncIterator[Servers]:
+    async with create_client(target.redis_url, max_connections=1) as client:
+        yield servers_of(client)
+
+
+async def postgresql(target: Target) -> str:
+    async with _connected(target) as connection:
+        number = int(await connection.fetchval("SHOW server_version_num"))
+    if number < 160_000:
+        raise ValidationError(f"{number // 10_000} is too old; convostore needs 16 or newer")
+    return f"{number // 10_000}.{number % 10_000}"
+
+
+async def pgvector(target: Target) -> str:
+    async with _connected(target) as connection:
+        found: str | None = await connection.fetchval(_PGVECTOR)
+    if found is None or tuple(map(int, found.split("."))) < _PGVECTOR_FLOOR:
+        needed = ".".join(map(str, _PGVECTOR_FLOOR))
+        raise ValidationError(f"{found or 'not installed'}; install pgvector {needed} or newer on the server")
+    return found
+
+
+async def schema(target: Target) -> str:
+    version = await schema_version(target.postgres_url)
+    if version not in VERSIONS:
+        return f"{version}, of a newer release, which declares that this one works with it"
+    if version != HEAD:
+        raise ValidationError(f"at {version}, this release works with {HEAD}; run: convostore migrate")
+    return version
+
+
+async def role(target: Target) -> str:
+    async with await create_pool(target.postgres_url, max_size=1) as pool:
+        report = (await PostgresConfigStore(pool)._health())["postgres"]
+    if not report.ok:
+        raise ValidationError(report.problem or "")
+    return f"connections run as {report.role}"
+
+
+async def isolation(target: Target) -> str:
+    async with await create_pool(target.postgres_url, max_size=1) as pool, pool.acquire() as connection:
+        unprotected = [name for (name,) in await connection.fetch(_UNPROTECTED)]
+        seen = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM convostore.agent) OR EXISTS (SELECT FROM convostore.session) "
+            "OR EXISTS (SELECT FROM convostore.episode) OR EXISTS (SELECT FROM convostore.profile)"
+        )
+    if seen or unprotected:
+        what = (
+            f"without row-level security: {', '.join(unprotected)}" if unprotected else "rows are seen without a tenant"
+        )
+        raise ValidationError(f"{what}; let connections run as convostore_app, and run: convostore migrate")
+    return "no row is seen without its tenant, by row-level security on every table"
+
+
+async def indexes(target: Target) -> str:
+    async with _connected(target) as connection:
+        invalid = [name for (name,) in await connection.fetch(_INVALID)]
+    if invalid:
+        raise DoubtfulError(f"{', '.join(invalid)} invalid; run: REINDEX INDEX CONCURRENTLY convostore.{invalid[0]}")
+    return "all are valid"
+
+
+async def months(target: Target) -> str:
+    async with _connected(target) as connection:
+        missing = [month for (month,) in await connection.fetch(_NEXT_MONTH)]
+    if missing:
+        raise DoubtfulError(f"no partition for {' and '.join(missing)}; run: convostore sweep")
+    return "this month and the next have a partition"
+
+
+async def connections(target: Target) -> str:
+    async with _connected(target) as connection:
+        free = await connection.fetchval(_CONNECTIONS)
+    if target.pool_size > free:
+        raise DoubtfulError(f"{free} left, and a process opens up to {target.pool_size}; lower pool_size")
+    return f"{free} left, enough for {free // target.pool_size} more processes of {target.pool_size}"
+
+
+async def pooler(target: Target) -> str:
+    async with _connected(target) as connection:
+        if connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"):
+            raise DoubtfulError("one stands between; it must keep a session for a connection (pool_mode = session)")
+    return "none stands between"
+
+
+async def clock(target: Target) -> str:
+    async with _connected(target) as connection:
+        before, at = now(), await connection.fetchval("SELECT clock_timestamp()")
+    return _skew(before, at, now())
+
+
+async def redis(target: Target) -> str:
+    async with _redis(target) as found:
+        versions = await found.everywhere(Connection.version)
+    told = " and ".join(sorted({_supported(version or _UNKNOWN) for version in versions}))
+    return f"{told} on {len(versions)} primaries of a cluster" if len(versions) > 1 else told
+
+
+def _supported(version: str) -> str:
+    name, _, number = version.partition(" ")
+    needed = _FLOORS.get(name)
+    if needed and tuple(map(int, number.split(".")))[:2] < needed:
+        raise ValidationError(f"{version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
+    return version
+
+
+async def eviction(target: Target) -> str:
+    async with create_client(target.redis_url, max_connections=1) as client:
+        try:
+            if not await check_eviction(client):
+                raise DoubtfulError(UNCHECKED_EVICTION)
+        except DoubtfulError:
+            raise
+        except ValidationError:
+            return "may evict hot copies, which loses nothing; RedisSessionStore would refuse this server"
+    return "evicts no copies"
+
+
+async def redis_clock(target: Target) -> str:
+    async with _redis(target) as found:
+        before, times = now(), await found.everywhere(lambda connection: connection.execute("TIME"))
+    at = [datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, before.tzinfo) for seconds, micros in times]
+    return _skew(before, max(at, key=lambda each: abs(each - before)), now())
+
+
+def _skew(before: datetime, at: datetime, after: datetime) -> str:
+    skew = max((before - at).total_seconds(), (at - after).total_seconds(), 0.0)
+    if skew > _SKEW:
+        raise DoubtfulError(f"{skew:.1f} s apart from this machine's; synchronise them by NTP")
+    return "within a second of this machine's"
+
+
+CHECKS = (
+    Check("PostgreSQL", None, postgresql),
+    Check("pgvector", "PostgreSQL", pgvector),
+    Check("schema", "pgvector", schema),
+    Check("application role", "schema", role),
+    Check("isolation", "application role", isolation),
+    Check("indexes", "schema", indexes),
+    Check("audit months", "schema", months),
+    Check("connections", "PostgreSQL", connections),
+    Check("pooler", "PostgreSQL", pooler),
+    Check("clock of PostgreSQL", "PostgreSQL", clock),
+    Check("Redis or Valkey", None, redis),
+    Check("eviction", "Redis or Valkey", eviction),
+    Check("clock of Redis or Valkey", "Redis or Valkey", redis_clock),
+)
+"""In the order in which they run: a check stands after the one that it needs."""
