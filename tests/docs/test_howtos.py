@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from redis.asyncio import Redis
 
 from convostore.embedded import Embedded
@@ -95,14 +96,21 @@ def test_the_example_of_the_profiles_page_runs() -> None:
 
 
 def test_the_examples_of_the_page_on_faults_find_a_bug_and_an_unknown_outcome() -> None:
-    backend, application, _ = blocks(HOWTOS / "test-under-faults.md", "python")
+    backend, _, application, _ = blocks(HOWTOS / "test-under-faults.md", "python")
     assert output_of(backend) == ["MySessions ConflictError", "MendedSessions revision 1"]
     assert output_of(application) == ["unknown True", "1"]
 
 
+def test_the_machine_of_the_page_on_faults_finds_the_bug() -> None:
+    names: dict[str, Any] = {}
+    exec(blocks(HOWTOS / "test-under-faults.md", "python")[1], names)
+    with pytest.raises(AssertionError):
+        names["test_any_sequence_of_operations_has_the_same_answers"]()
+
+
 async def test_the_proxy_of_the_page_on_faults_works(engines: Embedded) -> None:
     names: dict[str, Any] = {}
-    exec(blocks(HOWTOS / "test-under-faults.md", "python")[2], names)
+    exec(blocks(HOWTOS / "test-under-faults.md", "python")[3], names)
     await names["test_what_happens_to_a_save"](Path(engines.redis_url.removeprefix("unix://")))
 
 

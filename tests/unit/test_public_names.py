@@ -94,6 +94,7 @@ PUBLIC = {
     "convostore.operations.reembedding": {"Embedder", "reembed"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
     "convostore.testing.faults": {"Flow", "LostAnswers", "Proxy", "around_attempts", "proxy_to"},
+    "convostore.testing.machines": {"ConfigMachine", "Machine", "MemoryMachine", "ProfileMachine", "check"},
     "convostore.backends": BACKENDS,
 }
 

@@ -27,6 +27,9 @@ from convostore.models import (
 
 _PAUSE = 0.005
 
+_CREATIONS = 10
+"""How often `get_or_create` looks again after a conflict: once is enough, unless the winner is deleted meanwhile."""
+
 
 class BaseProfileStore(ProfileStore):
     """Everything but lists and purging, over five methods of the backend."""
@@ -79,7 +82,7 @@ class BaseProfileStore(ProfileStore):
         return await self._linked(tenant_id, channel, channel_user_id)
 
     async def get_or_create(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile:
-        while True:
+        for left in reversed(range(_CREATIONS)):
             profile = await self._linked(tenant_id, channel, channel_user_id)
             if profile is not None:
                 return profile
@@ -87,8 +90,13 @@ class BaseProfileStore(ProfileStore):
             try:
                 await self._apply(tenant_id, change)
             except ConflictError:
-                continue
-            return change.profiles[0]
+                # A concurrent call has created it, unless the backend refuses what it does not find.
+                if not left:
+                    raise
+                await _pause()
+            else:
+                return change.profiles[0]
+        raise AssertionError("unreachable")
 
     async def save_profile(self, profile: CustomerProfile, *, overwrite: bool = False) -> UUID:
         items = [*(item.id for item in profile.fields.values()), *(item.id for item in profile.assets)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 _READ = 65_536
 _CLOSING_TIMEOUT = 20.0
@@ -91,7 +91,7 @@ class Proxy:
         self.connections = 0
         self._observe = observe
         self._open: set[asyncio.StreamWriter] = set()
-        self._serving: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -103,7 +103,7 @@ class Proxy:
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
         """The tasks that serve connections: a test that looks for tasks left behind leaves these out."""
-        return set(self._serving)
+        return set(self._tasks)
 
     def lead_to(self, target: int | Path | None) -> None:
         """Reset all connections; forward new ones to another address, or reset them as well."""
@@ -145,16 +145,20 @@ class Proxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        task = asyncio.create_task(self._serve((reader, writer), self.connections))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        _ = self._start(self._serve((reader, writer), self.connections))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _ended(self) -> None:
         """Reset all connections and wait for the end of their tasks."""
         async with asyncio.timeout(_CLOSING_TIMEOUT):
-            while self._serving:
+            while self._tasks:
                 self.reset()
-                await asyncio.wait(self._serving, timeout=0.05)
+                await asyncio.wait(self._tasks, timeout=0.05)
 
     async def _serve(self, client: Streams, number: int) -> None:
         both = [client[1]]
@@ -167,8 +171,8 @@ class Proxy:
                 both.append(server[1])
                 self._open.add(server[1])
                 await asyncio.gather(
-                    self._copy(client[0], server[1], both, number, "to_server"),
-                    self._copy(server[0], client[1], both, number, "to_client"),
+                    self._start(self._copy(client[0], server[1], both, number, "to_server")),
+                    self._start(self._copy(server[0], client[1], both, number, "to_client")),
                 )
         finally:
             self._open.difference_update(both)

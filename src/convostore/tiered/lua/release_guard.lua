@@ -2,6 +2,7 @@
 -- Release a token and report a revision. Who leaves last publishes its copy, unless a higher revision was reported.
 -- Without the token (expired, evicted, flushed, lost in a failover) nothing is published; an older copy goes in any case.
 -- A deletion and a first revision rank above all revisions of others: revisions restart when an id is reused.
+-- Not allow-oom, because it may store a copy: on a full server the token expires by itself, and nothing is published.
 --
 -- KEYS[1]  the copy, as in place_guard.lua
 -- KEYS[2]  the guard, as in place_guard.lua

@@ -1,4 +1,4 @@
-"""Any sequence of operations on a configuration store has the same answers on PostgreSQL as in the reference."""
+"""A machine that drives a configuration store and the reference alike."""
 
 from __future__ import annotations
 
@@ -7,21 +7,16 @@ from enum import Enum
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from convostore.domain.codec import bare
-from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryConfigStore
 from convostore.models.base import Model
-from convostore.postgres import PostgresConfigStore
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at, make_scenario
-from tests.postgres.machines import Machine, check, copied
-
-pytestmark = pytest.mark.slow
+from convostore.testing.machines.base import Machine, copied
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))
@@ -140,7 +135,3 @@ class ConfigMachine(Machine):
         moments = {"created_at": at(0), "updated_at": at(0)}
         changes = {"id": scenario, "entry_step_id": scenario, "version": version, "name": name, **moments}
         self.both("archive_scenario_version", self.tenant, make_scenario(self.tenant, scenario, **changes))
-
-
-def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
-    check(ConfigMachine, PostgresConfigStore, server, examples=25)

@@ -1,4 +1,4 @@
-"""PostgreSQL and the reference, driven by the same operations in any order, answer the same."""
+"""A machine that drives a memory store and the reference alike."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryMemoryStore
-from convostore.postgres import PostgresMemoryStore
 from convostore.testing.factories import at, make_entity, make_episode, make_relationship
-from tests.postgres.machines import Machine, check, copied
-
-pytestmark = pytest.mark.slow
+from convostore.testing.machines.base import Machine, copied
 
 few = st.integers(1, 4).map(lambda number: UUID(int=number))
 """Ids, of which there are so few that they meet."""
@@ -171,7 +166,3 @@ class MemoryMachine(Machine):
         options = {"relationship_types": types, "max_depth": depth, "as_of": as_of}
         self.both("traverse_from_entities", self.tenant, starts, **options)
         self.both("neighbourhood", self.tenant, starts, **options)
-
-
-def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
-    check(MemoryMachine, PostgresMemoryStore, server, examples=25)

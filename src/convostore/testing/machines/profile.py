@@ -1,4 +1,4 @@
-"""Any sequence of operations on a profile store has the same answers on PostgreSQL as in the reference."""
+"""A machine that drives a profile store and the reference alike."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryProfileStore
 from convostore.models import Channel, Consent, CustomerProfile, VerificationLevel
 from convostore.models.base import Model
-from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import at, make_asset, make_field, make_identity, make_profile
-from tests.postgres.machines import Machine, check
-
-pytestmark = pytest.mark.slow
+from convostore.testing.machines.base import Machine
 
 # Few values, so that what is done meets what is there.
 slots = st.integers(0, 4)
@@ -266,7 +261,3 @@ class ProfileMachine(Machine):
 
     def teardown(self) -> None:
         self.look()
-
-
-def test_any_sequence_of_operations_has_the_same_answers(server: Embedded) -> None:
-    check(ProfileMachine, PostgresProfileStore, server, examples=10)

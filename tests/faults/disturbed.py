@@ -1,0 +1,192 @@
+"""Stores whose every call meets a fault, is checked, and is made again without it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import inspect
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from convostore.call.effects import Effect, effect_of
+from convostore.call.store import Store
+from convostore.errors import ConflictError, ConnectionError, StoreError, ValidationError
+from convostore.models.base import Model
+from convostore.redis import RedisSessionStore
+from convostore.tiered import TieredSessionStore
+from tests.faults.kinds import Fault
+from tests.faults.world import PATIENCE, World
+from tests.processes import until
+
+_BEAT = 0.01
+
+
+class Disturbed:
+    """A store as `tests.round_trips.calls` calls it: each call meets a fault first, and then is made again.
+
+    Attributes:
+        store: the store itself, for calls that only prepare others.
+        counts: how often calls ended how, by outcome.
+    """
+
+    def __init__(self, store: Store, world: World, fault: Fault, counts: Counter[str]) -> None:
+        self.store = store
+        self._world = world
+        self._fault = fault
+        self.counts = counts
+
+    def when(self, _: str) -> Disturbed:
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.store, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if inspect.isasyncgenfunction(method) or name.startswith("iter_") or name == "export":
+                return self._iterated(name, args, kwargs)
+            if name == "lock":
+                return self._entered(name, args, kwargs)
+            return self._checked(name, args, kwargs)
+
+        return call
+
+    async def _iterated(self, name: str, args: Any, kwargs: Any) -> AsyncIterator[Any]:
+        for item in await self._checked(name, args, kwargs):
+            yield item
+
+    @asynccontextmanager
+    async def _entered(self, name: str, args: Any, kwargs: Any) -> AsyncIterator[Any]:
+        yield await self._checked(name, args, kwargs)
+
+    async def _checked(self, name: str, args: Any, kwargs: Any) -> Any:
+        world, fault = self._world, self._fault
+        what = f"{self.store.kind}.{name} under {fault.side}: {fault.name}"
+        tasks, before = asyncio.all_tasks(), await world.state()
+        # What a failed call was given must be as it was: the caller makes the same call again.
+        given, given_by_name = copy.deepcopy((args, kwargs))
+        hurried = self.store.within(fault.seconds)
+        async with fault.injected(world), _Beat() as beat:
+            started = asyncio.get_running_loop().time()
+            try:
+                result = await made(hurried, name, args, kwargs)
+                error = None
+            except StoreError as failure:
+                result, error = None, failure
+            elapsed = asyncio.get_running_loop().time() - started
+        assert elapsed - beat.late <= fault.seconds * 1.25, f"{what}: {elapsed:.2f} s"
+        await self._settled(tasks, what)
+        self.counts[_outcome(error)] += 1
+        if not isinstance(error, ConnectionError):
+            assert not (name == "health_check" and result is False and self._must_succeed), what
+            if name == "health_check":
+                return await made(self.store, name, args, kwargs)
+            if error is not None:
+                raise error
+            return result
+        assert not self._must_succeed, f"{what}: {error!r}"
+        after = await world.state()
+        effect = self._effect(name, kwargs)
+        assert (given, given_by_name) == (args, kwargs), f"{what}: changed what it was given"
+        assert error.__cause__ is not None or error.code, what
+        assert error.retryable, f"{what}: {error!r} {error.code}"
+        if error.outcome == "not_applied":
+            assert after == before, f"{what}: it was applied"
+        else:
+            assert effect is not Effect.READ, what
+        return await self._again(name, args, kwargs, applied=after != before, effect=effect, what=what)
+
+    @property
+    def _must_succeed(self) -> bool:
+        tiered = isinstance(self.store, TieredSessionStore) and self._fault.side == "redis"
+        return self._fault.succeeds or tiered
+
+    def _effect(self, name: str, kwargs: Any) -> Effect:
+        if kwargs.get("overwrite"):
+            return Effect.NON_IDEMPOTENT
+        if name == "lock":
+            return Effect.IDEMPOTENT
+        contract = next(vars(base)[name] for base in reversed(type(self.store).__mro__) if name in vars(base))
+        return effect_of(contract)
+
+    async def _again(self, name: str, args: Any, kwargs: Any, *, applied: bool, effect: Effect, what: str) -> Any:
+        """Make a call that failed again, as its caller would, and return its result."""
+        try:
+            return await made(self.store, name, args, kwargs)
+        except ConflictError as conflict:
+            if not applied or conflict.current_revision is None:
+                raise
+            # The caller reads what is stored and saves again.
+            for model in models(args):
+                model.__dict__["revision"] = conflict.current_revision
+            return await made(self.store, name, args, kwargs)
+        except ValidationError:
+            assert applied, what
+            assert effect is Effect.NON_IDEMPOTENT, what
+            return None
+
+    async def _settled(self, tasks: set[asyncio.Task[Any]], what: str) -> None:
+        """Wait for the background work of a call; then no task and no connection of it is left."""
+        world = self._world
+        if isinstance(self.store, RedisSessionStore):
+            await self.store.aclose()  # Waits for promotions.
+        if isinstance(self.store, TieredSessionStore):
+            await self.store._promotions.background.drain()
+        await world.settled()
+
+        def left() -> set[asyncio.Task[Any]]:
+            return asyncio.all_tasks() - tasks - world.postgres.tasks - world.redis.tasks
+
+        await until(lambda: not left() and not world.in_use(), f"{what}: no task and no connection is left", PATIENCE)
+
+
+class _Beat:
+    """Measures by how much the event loop is late: that is the machine's doing.
+
+    Attributes:
+        late: in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.late = 0.0
+
+    async def __aenter__(self) -> _Beat:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            await asyncio.sleep(_BEAT)
+            self.late += max(0.0, loop.time() - started - _BEAT)
+
+
+async def made(store: Any, name: str, args: Any, kwargs: Any) -> Any:
+    """Make a call: a stream to its end, a block with nothing in it."""
+    result = getattr(store, name)(*args, **kwargs)
+    if inspect.isawaitable(result):
+        return await result
+    if hasattr(result, "__aiter__"):
+        return [item async for item in result]
+    async with result as token:
+        return token
+
+
+def models(args: Any) -> list[Model]:
+    found = [item for each in args for item in (each if isinstance(each, list) else [each])]
+    return [item for item in found if isinstance(item, Model)]
+
+
+def _outcome(error: StoreError | None) -> str:
+    if error is None:
+        return "succeeded"
+    return f"{type(error).__name__} {error.code} {error.outcome}"
+
+
+Section = Callable[..., Awaitable[None]]
