@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ async def phases_of(store: Any) -> dict[str, Phase]:
     untouched = await state(store, await filled(store, Ids(), twin=True))
     found: dict[str, Phase] = {"reads": check_reads}
     for methods in write_groups(contract_of(store)):
-        found[methods[0].name] = lambda store, methods=methods: check_writes(store, methods, untouched)
+        found[methods[0].name] = partial(check_writes, methods=methods, untouched=untouched)
     return found
 
 
