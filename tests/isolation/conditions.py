@@ -12,6 +12,9 @@ _VALUE = r"(?:\$\d+|\(TABLE holder\)|tenant\.id|(?:\w+\.)?(?:of_)?tenant|p\.tena
 CONDITION = re.compile(rf"\b(?P<alias>\w+)\.tenant_id = {_VALUE}")
 """A comparison of a table's tenant with the call's."""
 
+NEUTRALISED = "/* neutralised */"
+"""Stands where a condition was."""
+
 _STATEMENT = re.compile(r";\s")
 _FUNCTION = re.compile(
     r"^CREATE (?:OR REPLACE )?FUNCTION convostore\.(\w+)"
@@ -53,12 +56,12 @@ def unconditional(statement: str) -> list[str]:
     return found
 
 
-def mutants(statement: str) -> Iterator[str]:
-    """Yield the statement with each of its conditions neutralised."""
+def mutants(statement: str, *, never: bool = False) -> Iterator[str]:
+    """Yield the statement with each of its conditions neutralised: always true, or `never`."""
     for found in CONDITION.finditer(statement):
         # The parameter stays, so that the statement takes what it did.
-        kept = f"({found[0].split(' = ')[1]}) IS NOT NULL" if "$" in found[0] else "true"
-        yield f"{statement[: found.start()]}{kept}{statement[found.end() :]}"
+        kept = f"({found[0].split(' = ')[1]}) IS {'' if never else 'NOT '}NULL" if "$" in found[0] else str(not never)
+        yield f"{statement[: found.start()]}{kept} {NEUTRALISED}{statement[found.end() :]}"
 
 
 def _blocks(statement: str) -> Iterator[str]:

@@ -17,7 +17,9 @@ if not is_stable then return redis.error_reply('TRYAGAIN the slot is moving') en
 local stored = redis.pcall('GETRANGE', KEYS[1], 0, 255)
 -- A damaged value does not say whose session it is; the owner does.
 local tenant = type(stored) == 'string' and string.match(stored, '^1|%d+|([^|]*)|')
-if ARGV[4] ~= '' and tenant and tenant ~= ARGV[4] then return 0 end
 local lock = ARGV[1] .. 'lock:' .. ARGV[2]
-if redis.call('GET', lock) ~= ARGV[3] then return 0 end
+-- Read in any case, so that another tenant's session costs what an unknown one does.
+local owner = redis.call('GET', lock)
+if ARGV[4] ~= '' and tenant and tenant ~= ARGV[4] then return 0 end
+if owner ~= ARGV[3] then return 0 end
 return redis.call('DEL', lock)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from convostore.call.effects import Effect, effect_of
 from convostore.call.store import Store
 from convostore.domain.declarations import DECLARATIONS
-from convostore.models import Consent, ProfileAsset, ProfileField
+from convostore.models import Consent, CustomerProfile, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.testing import factories
 from convostore.testing.isolation.worlds import CONSTANTS, World, facts_of, made
@@ -73,10 +73,9 @@ def calls_of(method: Method, world: World, kind: str, *, required: bool = False)
     optional = [name for name in method.parameters if name not in method.required and name in _USED]
     for name in optional:
         for given in basic[:: max(1, len(basic) - 1)]:
-            for row in (rows[0], rows[-1]):
-                for more in _filled(method, frozenset({name}), row, world, everything):
-                    if "after" not in more or method.effect is Effect.READ:
-                        yield {**given, **more}
+            fitting = [more for row in rows for more in _filled(method, frozenset({name}), row, world, everything)]
+            for more in fitting[:: max(1, len(fitting) - 1)]:
+                yield {**given, **more}
 
 
 _USED = {
@@ -112,8 +111,11 @@ def _rows(world: World) -> Iterator[dict[str, Any]]:
             row["embeddings"] = {row.get("episode_id"): [float(number + 1), 1.0]}
             if name == "session":
                 row["scenario_id"] = item.active_scenario_id
+                if number == 0:
+                    # What the twin has created, which one has not.
+                    yield {**row, "agent_id": world.ids("agent", 0), "user_channel_id": f"new user {True}"}
             if name == "profile":
-                (identity,), asset = item.channel_identities, item.assets[0]
+                (identity, _), asset = item.channel_identities, item.assets[0]
                 row |= {"channel": identity.channel, "channel_user_id": identity.channel_user_id}
                 row |= {"asset_name": asset.name, "value": item.fields["city"].value, "supersedes": asset.id}
                 row |= {"item_id": item.fields["cart"].id, "source_id": item.id, "target_id": profiles[0].id}
@@ -181,12 +183,19 @@ def _items(kind: type[Model], world: World, everything: World) -> Iterator[Any]:
             return
         # Nested ids of the twin's stay: a unique set of them is the tenant's own too.
         key = _KEYS.get(kind, "id" if "id" in kind.model_fields else "turn_id")
-        yield from world.items[name]
+        yield from (_without_an_identity(item) for item in world.items[name])
         for number, item in enumerate(everything.items[name][-3:]):
             if number == 0 or key == "session_id":
                 yield item.model_copy(update={key: world.ids(f"new {name}", number)})
             else:
                 yield item
+
+
+def _without_an_identity(item: Any) -> Any:
+    """Return a profile with one identity less; others as they are."""
+    if not isinstance(item, CustomerProfile):
+        return item
+    return item.model_copy(update={"channel_identities": item.channel_identities[:1]})
 
 
 def _plain(hint: Any) -> Any:

@@ -38,9 +38,9 @@ async def answers(store: Any, methods: list[Method], world: World, *, required: 
 
 
 async def state(store: Any, world: World) -> list[str]:
-    """Return what a tenant can learn of its state: by every read, and of what is deleted by restoring it."""
+    """Return what a tenant can learn of its state: by every read, and of what is hidden by bringing it back."""
     methods = methods_of(contract_of(store))
-    restoring = [method for method in methods if method.name.startswith("restore_")]
+    restoring = [method for method in methods if method.name.startswith(("restore_", "unmerge_"))]
     reading = [method for method in methods if method.effect is Effect.READ and not method.name.startswith("iter_")]
     return await answers(store, [*restoring, *reading], world, required=True)
 

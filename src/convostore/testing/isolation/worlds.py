@@ -18,10 +18,10 @@ from convostore.testing import factories
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at
 
-OWN, TWIN_ONLY = range(4), range(4, 7)
+OWN, TWIN_ONLY = range(6), range(6, 9)
 """The numbers of what both twins keep, and of what only the second one does."""
 
-AGENTS = (0, 0, 1, 0)
+AGENTS = (0, 0, 0, 1, 0, 0)
 """The number of the agent of each of one's own items; the second agent is deleted."""
 
 Fill = Callable[[Any, "World"], Coroutine[Any, Any, None]]
@@ -70,7 +70,7 @@ class World:
 
     def named(self, number: int) -> str:
         """Return a name; twins give the same names to different items."""
-        return "abcdefg"[(number + self.twin) % 7]
+        return "abcdefghi"[(number - self.twin) % 9]
 
     def agent(self, number: int) -> UUID:
         """Return the agent of an item."""
@@ -90,10 +90,9 @@ def config_items(world: World) -> None:
 def _config_item(world: World, rows: ConfigRows, number: int) -> Any:
     declaration = rows.declaration
     item = rows.make(world.tenant, world.agent(number), id=world.ids(declaration.name, number))
-    for unique in declaration.unique or ():
-        for column in unique.columns:
-            if column not in declaration.owned_by:
-                setattr(item, column, _distinct(world, column, getattr(item, column), number))
+    unique = {column for each in declaration.unique for column in each.columns}
+    for column in unique.union(name.removeprefix("-") for name in declaration.order).difference(declaration.owned_by):
+        setattr(item, column, _distinct(world, column, getattr(item, column), number))
     if hasattr(item, "embedding"):
         item.embedding, item.embedding_model = [1.0, float(number), float(world.twin)], "model"
     return item
@@ -101,20 +100,23 @@ def _config_item(world: World, rows: ConfigRows, number: int) -> Any:
 
 def _distinct(world: World, column: str, value: Any, number: int) -> Any:
     if isinstance(value, UUID):
-        return world.ids(column, (number + world.twin) % 7)
-    return world.named(number) if isinstance(value, str) else value
+        return world.ids(column, (number - world.twin) % 9)
+    if isinstance(value, str):
+        return world.named(number)
+    return number // 2 if column == "priority" else value
 
 
 async def fill_config(store: Any, world: World) -> None:
-    """Save the rows, delete the second of each kind, archive a scenario, and delete the second agent."""
+    """Save the rows, archive scenarios, delete the second of each kind; the twin saves some twice and deletes more."""
     for rows in reversed(CONFIG_ROWS):
         await rows.save_all(store, world.items[rows.declaration.name])
+        if world.twin:
+            await rows.save_all(store, world.items[rows.declaration.name][4:])
     for scenario in world.items[SCENARIO.name]:
         await store.archive_scenario_version(world.tenant, scenario)
     for rows in reversed(CONFIG_ROWS):
-        await rows.delete(store, world.items[rows.declaration.name][1])
-    for rows in CONFIG_ROWS:
-        world.items[rows.declaration.name][1].revision = 0
+        for deleted in world.items[rows.declaration.name][1 : 2 + world.twin]:
+            await rows.delete(store, deleted)
 
 
 def memory_items(world: World) -> None:
@@ -123,6 +125,7 @@ def memory_items(world: World) -> None:
     entities, episodes, edges = [], [], []
     for number in world.numbers:
         shared: dict[str, Any] = {"agent_id": world.agent(number), "group_id": ids("group", number)}
+        shared["recorded_at"] = at(number // 2)
         more: dict[str, Any] = {"embedding": [1.0, float(number), float(world.twin)], "embedding_model": "model"}
         more["customer_profile_id"] = ids("customer", number)
         entities.append(
@@ -139,12 +142,14 @@ def memory_items(world: World) -> None:
                 language="simple",
             )
         )
-    for number, source in enumerate(entities):
-        # The first entity is an end of each.
-        group = {"agent_id": source.agent_id, "group_id": ids("edges", number)}
+    # The first three are connected; the twin has a way to the fourth, in each direction.
+    ends = ((0, 0), (0, 1), (2, 0), (3, 3), (4, 3), (5, 5), (0, 3), (5, 0), (8, 0))
+    for number, entity in enumerate(entities):
+        source, target = (entities[end] for end in ends[number])
+        more = {"agent_id": entity.agent_id, "group_id": ids("edges", number), "recorded_at": at(number // 2)}
         edges.append(
             factories.make_relationship(
-                entities[0], source, id=ids("relationship", number), relation_type=world.named(number), **group
+                source, target, **more, id=ids("relationship", number), relation_type=world.named(number)
             )
         )
     world.items = {"entity": entities, "episode": episodes, "relationship": edges}
@@ -167,7 +172,7 @@ def audit_items(world: World) -> None:
         more: dict[str, Any] = {
             "session_id": ids("session", number),
             "customer_profile_id": ids("customer", number),
-            "timestamp": at(number),
+            "timestamp": at(number // 2),
         }
         turn = ids("turn", number)
         message = f"I am {world.named(number)}"
@@ -178,7 +183,11 @@ def audit_items(world: World) -> None:
         )
         events.append(
             factories.make_event(
-                world.tenant, **more, id=ids("event", number), turn_id=turn, event_type=world.named(number)
+                world.tenant,
+                **more | ({"session_id": None} if number % 2 else {}),
+                id=ids("event", number),
+                turn_id=turn,
+                event_type=world.named(number),
             )
         )
     world.items = {"turn": turns, "event": events}
@@ -196,8 +205,11 @@ def profile_items(world: World) -> None:
 
 
 def _profile(world: World, number: int) -> Any:
-    ids, other = world.ids, (number + world.twin) % 7
-    identity = factories.make_identity(channel=Channel.SMS, channel_user_id=f"user {world.named(number)}")
+    ids, other = world.ids, (number - world.twin) % 9
+    identities = [
+        factories.make_identity(channel=Channel.SMS, channel_user_id=f"user {world.named(number)}", linked_at=at(0)),
+        factories.make_identity(channel=Channel.EMAIL, channel_user_id=f"{number}@example.com", linked_at=at(0)),
+    ]
     then = {"collected_at": at(number), "updated_at": at(number)}
     city = factories.make_field(
         "city", f"Bonn {world.named(number)}", **then, id=ids("field", number), expires_at=at(1)
@@ -207,20 +219,21 @@ def _profile(world: World, number: int) -> Any:
         world.tenant,
         id=ids("profile", number),
         customer_id=ids("customer_id", other),
-        channel_identities=[identity],
+        channel_identities=identities,
         fields={"city": city, "cart": cart},
         assets=[factories.make_asset(id=ids("asset", number), name=world.named(number), uploaded_at=at(number))],
     )
 
 
 async def fill_profiles(store: Any, world: World) -> None:
-    """Save them, merge the third into the first, and delete the second; the twin has merges of its own."""
+    """Save them, merge the third into the first, and delete the second; the twin also merges and deletes others."""
     ids = [profile.id for profile in world.items["profile"]]
     for profile in world.items["profile"]:
         await store.save_profile(profile)
-    for source, target in ((5, 0), (6, 3)) if world.twin else ((2, 0),):
+    for source, target in ((2, 0), (6, 0), (7, 3), (5, 1)) if world.twin else ((2, 0),):
         await store.merge_profiles(world.tenant, ids[source], ids[target])
-    await store.delete_profile(world.tenant, ids[1])
+    for deleted in (1, 4) if world.twin else (1,):
+        await store.delete_profile(world.tenant, ids[deleted])
 
 
 def session_items(world: World) -> None:
@@ -248,7 +261,8 @@ def _session(world: World, number: int) -> Any:
 
 
 async def fill_sessions(store: Any, world: World) -> None:
-    """Save them, lock the second, and demote the third."""
+    """Save them, create one for an identity, lock the second, and demote the third."""
+    await store.get_or_create(world.tenant, world.ids("agent", 0), Channel.SMS, f"new user {world.twin}")
     for session in world.items["session"]:
         await store.save(session)
     _, second, third, *_ = world.items["session"]
