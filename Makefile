@@ -1,14 +1,15 @@
-# make setup demo format lint test-fast test check bench docs   (test-lowest lock build clean)
+# make setup demo format lint test-fast test check bench docs   (test-lowest trust audit lock build clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
-CODE := $(wildcard src tests bench examples)
+CODE := $(wildcard src tests bench examples scripts)
 IN_PARALLEL := --numprocesses auto --maxprocesses 4
 COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --python-version 3.11 --universal \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
+PROOFS := tests/isolation tests/faults tests/sessions/test_histories.py tests/sessions/test_linearizability.py
 export PYTHON
 
-.PHONY: help setup demo format lint test-fast test check test-lowest bench docs lock build clean
+.PHONY: help setup demo format lint test-fast test check test-lowest trust audit bench docs lock build clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -33,6 +34,7 @@ lint: setup
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy --strict $(CODE)
 	$(BIN)/basedpyright
+	$(BIN)/python scripts/check_locks.py
 
 test-fast: setup
 	$(BIN)/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
@@ -44,6 +46,13 @@ check: lint test
 
 test-lowest: .venv-lowest/.setup-done
 	.venv-lowest/bin/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
+
+trust: setup
+	$(BIN)/pytest $(IN_PARALLEL) --trust --trust-facts build/trust.json $(PROOFS) $(ARGS)
+	$(BIN)/python scripts/trust.py build/trust.json
+
+audit: setup
+	scripts/audit
 
 bench: setup
 	$(BIN)/python -m bench $(ARGS)

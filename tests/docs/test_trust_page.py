@@ -1,0 +1,37 @@
+"""The page on trust is written from what the proofs counted."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from scripts.trust import _BEGINNING, PAGE, written
+
+FACTS = {
+    "leaking_backends": {"planted": 141, "failed": 141, "passed": []},
+    "statements": {"statements": 300, "functions": 20, "references": 900, "exceptions": {"one": ["session"]}},
+    "statement_mutants": {"planted": 1_600, "noticed": 1_600},
+    "methods of config called beside a twin": ["a", "b"],
+    "mutants of config, unprotected": {"killed": 90, "harmless": {"a second comparison": 3}, "not reached": ["x"]},
+    "mutants of config, protected": {"contained": 94, "leaking": []},
+    "faults: PostgreSQL, before: reset": {"ConnectionError not_applied": 70, "done": 2},
+}
+
+
+def test_facts_become_lines() -> None:
+    text = written(FACTS, date(2026, 1, 2))
+    for line in (
+        "Run on 2026-01-02 with convostore ",
+        "that the published suite failed: 141 of 141.",
+        "| config | 90 | 3 | 1 | 94 | 0 |",
+        "- 3 ×: a second comparison",
+        "| PostgreSQL, before: reset | 72 | 70 ConnectionError not_applied, 2 done |",
+        "Calls of methods beside a twin, whose bytes stayed: 2.",
+    ):
+        assert line in text
+
+
+def test_the_page_has_been_written() -> None:
+    head, beginning, rest = PAGE.read_text("utf-8").partition(_BEGINNING)
+    assert beginning
+    assert "## Non-promises" in head
+    assert "| store | killed | harmless | not reached |" in rest
