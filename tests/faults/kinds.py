@@ -141,7 +141,9 @@ def with_setting(name: str, value: str) -> Callable[[World], AbstractAsyncContex
         world.postgres.reset()
         yield
         await world.admin.execute(f"ALTER ROLE {USER} RESET {name}")
-        world.postgres.reset()
+        # The fault has ended: the next call gets a new connection, rather than meet the end of the old one.
+        for pool in world.pools:
+            await pool.expire_connections()
 
     return injected
 
