@@ -139,7 +139,7 @@ async def is_killed(store: Any, phases: list[Phase]) -> bool:
     for phase in phases:
         try:
             await phase(store)
-        except (AssertionError, StoreError):
+        except (AssertionError, StoreError, pytest.fail.Exception):
             return True
     return False
 
