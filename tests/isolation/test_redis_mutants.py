@@ -28,7 +28,7 @@ _TENANT = re.compile(r"^-- ARGV\[(\d+)\] +(?:the )?tenant\b(?!')", re.MULTILINE)
 
 INDEXES = ("agent_index", "customer_index", "step_index", "channel_index")
 CONTAINED = dict.fromkeys(INDEXES, "the tenant of what an index leads to is compared again")
-"""What makes the keys that a tenant stands in, and why none is noticed: the cost of an index is shared, not its data."""
+"""What makes the keys that a tenant stands in, and why none is noticed: an index is shared then, not its data."""
 
 COMPARING = {
     "redis/acquire_lock.lua",
@@ -66,6 +66,7 @@ def without_tenant(index: Callable[..., str]) -> Callable[..., str]:
 
 
 @pytest.mark.trust
+@pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("tiered", [False, True], ids=["redis", "tiered"])
 async def test_a_tenant_left_out_of_a_key_or_a_script_is_noticed(
     engines: Embedded, tiered: bool, trust_facts: dict[str, Any], monkeypatch: pytest.MonkeyPatch
