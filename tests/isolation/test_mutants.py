@@ -26,7 +26,7 @@ from tests.postgres.databases import connected
 from tests.postgres.rewriting import stores_on
 
 SAMPLE = 3
-"""How many mutants of each store a default run tries."""
+"""How many mutants a default run tries."""
 
 KINDS = pytest.mark.parametrize("kind", ["config", "memory", "sessions", "profiles", "audit"])
 
@@ -44,7 +44,7 @@ async def store_on(dsn: str, kind: str) -> AsyncIterator[Any]:
     """A store on a pool of its own."""
     async with await create_pool(dsn, max_size=4) as pool:
         # Enough time on a busy machine: a call that is late says nothing of a mutant.
-        yield stores_on(pool)[kind].within(60)
+        yield stores_on(pool)[kind].within(20)
 
 
 async def sent_by(store: Any, passing: Sending) -> tuple[dict[str, Phase], dict[str, dict[str, None]]]:
@@ -129,10 +129,9 @@ async def test_without_row_level_security_mutants_of_functions_are_killed(
     assert len(found["killed"]) > len(found["survived"])
 
 
-@pytest.mark.parametrize("kind", ["sessions", "audit"])
-async def test_a_sample_of_mutants_leaks_without_row_level_security_alone(
-    engines: Embedded, kind: str, monkeypatch: pytest.MonkeyPatch
+async def test_with_row_level_security_a_sample_of_mutants_does_not_leak(
+    engines: Embedded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with sending(monkeypatch) as passing:
-        async with store_on(engines.postgres_dsn, kind) as store:
+        async with store_on(engines.postgres_dsn, "sessions") as store:
             assert (await run(store, passing, SAMPLE))["killed"] == []
