@@ -10,8 +10,23 @@ from typing import Any
 import pytest
 
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresProfileStore, create_pool
-from convostore.testing.machines import ConfigMachine, Machine, MemoryMachine, ProfileMachine, check
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    create_pool,
+)
+from convostore.testing.machines import (
+    AuditMachine,
+    ConfigMachine,
+    Machine,
+    MemoryMachine,
+    ProfileMachine,
+    SessionMachine,
+    check,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +37,10 @@ pytestmark = pytest.mark.slow
         (ConfigMachine, PostgresConfigStore, 25),
         (MemoryMachine, PostgresMemoryStore, 25),
         (ProfileMachine, PostgresProfileStore, 10),
+        (AuditMachine, PostgresAuditStore, 25),
+        (SessionMachine, PostgresSessionStore, 25),
     ],
-    ids=["config", "memory", "profile"],
+    ids=["config", "memory", "profile", "audit", "session"],
 )
 def test_any_sequence_of_operations_has_the_same_answers(
     server: Embedded, machine: type[Machine], store: type[Any], examples: int

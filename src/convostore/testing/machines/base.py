@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
+from convostore.errors import StoreError
 from convostore.models.base import Model
 from convostore.testing.factories import at
 
@@ -22,11 +23,26 @@ class Machine(RuleBasedStateMachine):
         run: waits for a call of the store.
         moment: the store's clock.
         backend: the store.
+        reference: the store in memory.
     """
 
     run: ClassVar[Callable[..., Any]]
     moment: ClassVar[datetime] = at(0)
     backend: ClassVar[Any]
+    reference: Any
+
+    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
+        """Call both stores and compare answers, errors and what the given objects hold afterwards."""
+        outcomes = []
+        for store in (self.reference, self.backend):
+            given = [copied(argument) for argument in args]
+            try:
+                answer = type(self).run(getattr(store, call)(*given, **kwargs))
+            except StoreError as error:
+                answer = (type(error), getattr(error, "current_revision", None), error.retryable, error.outcome)
+            outcomes.append((answer, given))
+        assert outcomes[0] == outcomes[1], call
+        return outcomes[0][0]
 
 
 def copied(argument: Any) -> Any:

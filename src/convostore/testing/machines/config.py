@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from convostore.domain.codec import bare
-from convostore.errors import StoreError
 from convostore.inmemory import InMemoryConfigStore
 from convostore.models.base import Model
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
 from convostore.testing.factories import at, make_scenario
-from convostore.testing.machines.base import Machine, copied
+from convostore.testing.machines.base import Machine
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))
@@ -62,19 +61,6 @@ class ConfigMachine(Machine):
     def begin(self) -> None:
         self.tenant = uuid4()
         self.reference = InMemoryConfigStore(clock=lambda: type(self).moment)
-
-    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
-        """Call both stores and compare answers, errors and what the given objects hold afterwards."""
-        outcomes = []
-        for store in (self.reference, self.backend):
-            given = [copied(argument) for argument in args]
-            try:
-                answer = type(self).run(getattr(store, call)(*given, **kwargs))
-            except StoreError as error:
-                answer = (type(error), getattr(error, "current_revision", None), error.code)
-            outcomes.append((answer, given))
-        assert outcomes[0] == outcomes[1], call
-        return outcomes[0][0]
 
     def item(self, data: st.DataObject, rows: ConfigRows) -> Any:
         return rows.make(self.tenant, data.draw(agents), **data.draw(ITEMS[rows]))

@@ -9,10 +9,9 @@ from uuid import UUID, uuid4
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from convostore.errors import StoreError
 from convostore.inmemory import InMemoryMemoryStore
 from convostore.testing.factories import at, make_entity, make_episode, make_relationship
-from convostore.testing.machines.base import Machine, copied
+from convostore.testing.machines.base import Machine
 
 few = st.integers(1, 4).map(lambda number: UUID(int=number))
 """Ids, of which there are so few that they meet."""
@@ -75,19 +74,6 @@ class MemoryMachine(Machine):
     def begin(self) -> None:
         self.tenant, self.agent = uuid4(), uuid4()
         self.reference = InMemoryMemoryStore(clock=lambda: at(2))
-
-    def both(self, call: str, *args: Any, **kwargs: Any) -> Any:
-        """Call both stores and compare answers, errors and what the given objects hold afterwards."""
-        outcomes = []
-        for store in (self.reference, self.backend):
-            given = [copied(argument) for argument in args]
-            try:
-                answer = type(self).run(getattr(store, call)(*given, **kwargs))
-            except StoreError as error:
-                answer = (type(error), getattr(error, "current_revision", None))
-            outcomes.append((answer, given))
-        assert outcomes[0] == outcomes[1], call
-        return outcomes[0][0]
 
     @rule(values=st.lists(episodes, max_size=4), many=st.booleans())
     def add_episodes(self, values: list[dict[str, Any]], many: bool) -> None:
