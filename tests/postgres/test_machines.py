@@ -17,6 +17,7 @@ from convostore.postgres import (
     PostgresProfileStore,
     PostgresSessionStore,
     create_pool,
+    migrate,
 )
 from convostore.testing.machines import (
     AuditMachine,
@@ -27,6 +28,7 @@ from convostore.testing.machines import (
     SessionMachine,
     check,
 )
+from tests.postgres.databases import fresh_database
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +49,10 @@ def test_any_sequence_of_operations_has_the_same_answers(
 ) -> None:
     @asynccontextmanager
     async def opened(clock: Callable[[], datetime]) -> AsyncIterator[Any]:
-        async with await create_pool(server.postgres_dsn, max_size=1) as pool:
-            yield store(pool, timeout=30, clock=clock)
+        # A database of its own: the machine's clock stands in the past, and other tests sweep old sessions.
+        async with fresh_database(server.postgres_dsn) as dsn:
+            await migrate(dsn)
+            async with await create_pool(dsn, max_size=1) as pool:
+                yield store(pool, timeout=30, clock=clock)
 
     check(machine, opened, examples=examples)

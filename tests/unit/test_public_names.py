@@ -94,7 +94,9 @@ PUBLIC = {
     "convostore.operations.reembedding": {"Embedder", "reembed"},
     "convostore.testing": {f"{name}Contract" for name in STORES},
     "convostore.testing.faults": {"Flow", "LostAnswers", "Proxy", "around_attempts", "proxy_to"},
-    "convostore.testing.machines": {"ConfigMachine", "Machine", "MemoryMachine", "ProfileMachine", "check"},
+    "convostore.testing.machines": {
+        *("AuditMachine", "ConfigMachine", "Machine", "MemoryMachine", "ProfileMachine", "SessionMachine", "check")
+    },
     "convostore.backends": BACKENDS,
 }
 

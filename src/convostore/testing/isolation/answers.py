@@ -18,7 +18,8 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)")
 
 def normalised(answer: Any, world: World) -> str:
     """Return an answer as text, in which ids have names, and hashes and times of writing are left out."""
-    text = repr(to_jsonable_python(answer, inf_nan_mode="strings", serialize_unknown=True))
+    plain = to_jsonable_python(answer, inf_nan_mode="strings", serialize_unknown=True)
+    text = repr(_sorted(plain))
     text = _UUID.sub(lambda found: _named(UUID(found[0]), world), text)
     return _TIME.sub(_moment, _HASH.sub("<hash>", text))
 
@@ -30,3 +31,10 @@ def _named(found: UUID, world: World) -> str:
 def _moment(found: re.Match[str]) -> str:
     moment = datetime.fromisoformat(found[0])
     return "<now>" if abs(moment - datetime.now(UTC)) < timedelta(days=1) else found[0]
+
+
+def _sorted(value: Any) -> Any:
+    """Return JSON with the names of objects in order: they have none that counts. Ids stay in theirs."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value, key=lambda key: _UUID.sub("", key))}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
