@@ -19,6 +19,9 @@ from tests.redis.recording import recording
 SLOW_FOLDERS = frozenset({"cli", "examples", "faults", "isolation", "replay", "sessions"})
 """Processes of their own, whole conversations, and concurrency, faults and isolation proven at length."""
 
+TWINS = "convostore.testing.isolation"
+"""Every method of a store beside a second tenant."""
+
 SLOW_FIXTURES = frozenset({"area", "cluster", "empty", "filled", "indexed", "postgres16", "service"})
 """Servers besides the pair that all tests share, databases to migrate, and tables of thousands of rows."""
 
@@ -36,7 +39,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in proofs]
     for item in items:
         fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
-        if item.path.parent.name in SLOW_FOLDERS or SLOW_FIXTURES.intersection(fixtures):
+        of_twins = isinstance(item, pytest.Function) and item.function.__module__.startswith(TWINS)
+        if of_twins or item.path.parent.name in SLOW_FOLDERS or SLOW_FIXTURES.intersection(fixtures):
             item.add_marker(pytest.mark.slow)
 
 
