@@ -16,7 +16,7 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
-SLOW_FOLDERS = frozenset({"cli", "examples", "faults", "isolation", "replay", "sessions"})
+SLOW_FOLDERS = frozenset({"cli", "docs", "examples", "faults", "isolation", "replay", "sessions", "stores"})
 """Processes of their own, whole conversations, and concurrency, faults and isolation proven at length."""
 
 TWINS = "convostore.testing.isolation"
