@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import copy
 import functools
-import math
+import inspect
 import time
 from abc import ABC
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast
 from uuid import UUID
 
 from convostore.call.call import Call, Interceptor, Proceed, chain, running
@@ -24,11 +24,39 @@ from convostore.call.retries import retry
 from convostore.call.tenants import BindTenant, tenant_of
 from convostore.call.tracing import Trace
 from convostore.call.translation import Translate, translated
-from convostore.call.validation import ArgumentCheck, Validate
+from convostore.call.validation import ArgumentCheck, Deadline, Validate
 from convostore.errors import StoreError, ValidationError
 from convostore.models.fields import new_id, now
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def checked(method: Callable[P, T]) -> Callable[P, T]:
+    """Check the arguments of a method that is made of contract methods or reaches no backend, as theirs are: at once.
+
+    The method receives checked copies. What is wrong raises ValidationError, a missing or unknown argument included.
+    """
+    check, run = ArgumentCheck(method), cast("Callable[..., Any]", method)
+
+    def arguments_of(store: Store, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = check.named(args, kwargs)
+        try:
+            return check(given)
+        except ValidationError as error:
+            error.store, error.operation = store.kind, method.__name__
+            log_failure(error, store._tenant or tenant_of(given), given, 0.0)
+            raise
+
+    @functools.wraps(method)
+    def called(self: Store, /, *args: Any, **kwargs: Any) -> Any:
+        return run(self, **arguments_of(self, args, kwargs))
+
+    @functools.wraps(method)
+    async def awaited(self: Store, /, *args: Any, **kwargs: Any) -> Any:
+        return await run(self, **arguments_of(self, args, kwargs))
+
+    return cast("Callable[P, T]", awaited if inspect.iscoroutinefunction(method) else called)
 
 
 class Store(ABC):
@@ -68,18 +96,16 @@ class Store(ABC):
         """The deadline of a call, in seconds."""
         return self._timeout
 
-    def within(self, seconds: float) -> Self:
+    @checked
+    def within(self, seconds: Deadline) -> Self:
         """Return this store with another deadline per call, in seconds above 0, on the same connections."""
-        if type(seconds) not in (int, float) or not 0 < seconds < math.inf:
-            raise ValidationError("seconds: must be a number above 0")
         twin = self._twin()
         twin._timeout = seconds
         return twin
 
+    @checked
     def for_tenant(self, tenant_id: UUID) -> Self:
         """Return this store bound to one tenant: calls that name another raise ValidationError, others find nothing."""
-        if not isinstance(tenant_id, UUID):
-            raise ValidationError("tenant_id: must be a UUID")
         if self._tenant not in (None, tenant_id):
             raise ValidationError("tenant_id: this store is bound to another tenant")
         twin = self._twin()
@@ -150,9 +176,12 @@ class Store(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for name, method in list(vars(cls).items()):
-            contract = None if name.startswith("_") else _contract_method(cls, name)
-            if contract is not None and not getattr(method, "__isabstractmethod__", False):
+            if name.startswith("_") or getattr(method, "__isabstractmethod__", False):
+                continue
+            if contract := _contract_method(cls, name):
                 setattr(cls, name, _surrounded(contract, method))
+            elif "kind" in vars(cls) and inspect.isfunction(method):
+                setattr(cls, name, checked(method))  # What a contract makes of its own methods.
 
 
 def _contract_method(cls: type, name: str) -> Callable[..., Any] | None:
@@ -190,7 +219,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
         return chain(interceptors, run)
 
     @functools.wraps(contract)
-    async def call(self: Store, *args: Any, **kwargs: Any) -> Any:
+    async def call(self: Store, /, *args: Any, **kwargs: Any) -> Any:
         arguments = check.named(args, kwargs)
         # Another caller may have acted on what was written: `overwrite` is not idempotent.
         effect = Effect.NON_IDEMPOTENT if arguments.get("overwrite") else declared

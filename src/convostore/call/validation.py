@@ -36,6 +36,9 @@ Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0.1, le=3_600)]
 """How long a lock lasts without renewal: 0.1 to 3,600 seconds."""
 
+Deadline = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""How long a call may take: a number of seconds above 0."""
+
 FencingToken = Annotated[int, Field(ge=1, lt=2**63)]
 """What a lock gave: a number that is higher for each later holder."""
 
@@ -73,6 +76,9 @@ class ArgumentCheck:
             checked: dict[str, Any] = self._validator.validate_python(ArgsKwargs((), dict(arguments)))[1]
         except pydantic.ValidationError as error:
             raise ValidationError(self._describe(error)) from error
+        except Exception as error:
+            # Of an object's own methods, or of what is nested too deeply to be looked at.
+            raise ValidationError(f"an argument cannot be looked at ({type(error).__name__})") from error
         return checked
 
     @cached_property

@@ -21,6 +21,7 @@ from convostore.testing.audit.batches import AuditBatchContract
 from convostore.testing.audit.chains import AuditChainContract, AuditVerificationContract
 from convostore.testing.audit.records import EventContract, TurnContract
 from convostore.testing.audit.retention import AuditRetentionContract
+from convostore.testing.bad_input import BadInputContract
 from convostore.testing.config.agent_cascades import AgentCascadeContract
 from convostore.testing.config.agent_configs import AgentConfigContract
 from convostore.testing.config.bulk_saves import ConfigBulkSaveContract
@@ -58,6 +59,7 @@ class SessionStoreContract(
     SessionStepContract,
     SessionArgumentContract,
     SessionLockContract,
+    BadInputContract,
     IsolationContract,
 ):
     """What every session store does."""
@@ -77,6 +79,7 @@ class ConfigStoreContract(
     MigrationPlanContract,
     ScenarioArchiveContract,
     ConfigArgumentContract,
+    BadInputContract,
     IsolationContract,
 ):
     """What every configuration store does."""
@@ -98,6 +101,7 @@ class MemoryStoreContract(
     EntitySearchContract,
     NeighbourhoodContract,
     MemoryArgumentContract,
+    BadInputContract,
     IsolationContract,
 ):
     """What every memory store does."""
@@ -111,6 +115,7 @@ class AuditStoreContract(
     AuditVerificationContract,
     AuditRetentionContract,
     AuditArgumentContract,
+    BadInputContract,
     IsolationContract,
 ):
     """What every audit store does."""
@@ -125,6 +130,7 @@ class ProfileStoreContract(
     MergeContract,
     UnmergeContract,
     ProfileArgumentContract,
+    BadInputContract,
     IsolationContract,
 ):
     """What every profile store does."""

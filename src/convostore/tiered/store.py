@@ -14,6 +14,8 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.health import BackendHealth
+from convostore.call.store import checked
+from convostore.call.validation import Deadline
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
 from convostore.domain.sessions import HOT_TTL, check_unbound, new_session
@@ -77,7 +79,8 @@ class TieredSessionStore(SessionStore):
         """How many calls of the hot tier failed since the store was made; PostgreSQL answered instead."""
         return self._hot.breaker.failures
 
-    def within(self, seconds: float) -> Self:
+    @checked
+    def within(self, seconds: Deadline) -> Self:
         twin = super().within(seconds)
         twin._record = self._record.within(seconds)
         return twin
