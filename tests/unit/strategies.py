@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from convostore.models import CustomerProfile, ItemStatus, ProfileAsset, ProfileField
 from convostore.models.base import Model
 from convostore.models.config import Scoped
-from convostore.models.fields import LANGUAGES, Json, JsonObject, Key, Language, Sha256, UtcDatetime, Vector
+from convostore.models.fields import LANGUAGES, Json, JsonObject, Key, Language, Sha256, UtcDatetime, Vector, named_keys
 
 Strategy: TypeAlias = st.SearchStrategy[Any]
 M = TypeVar("M", bound=Model)
@@ -80,7 +80,12 @@ def strategy_for(hint: Any) -> Strategy:
 def hints_of(model: type[Model]) -> dict[str, Any]:
     """Return the types of a model's fields, with their bounds."""
     hints = typing.get_type_hints(model, include_extras=True)
-    return {name: hints[name] for name in model.model_fields}
+    return {name: _undressed(hints[name]) for name in model.model_fields}
+
+
+def _undressed(hint: Any) -> Any:
+    """Return a type without what only changes the words of errors."""
+    return get_args(hint)[0] if named_keys in get_args(hint) else hint
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
 from convostore.call.store import Store
 from convostore.call.validation import Depth, Limit, Offset, Score
-from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector
+from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector, named_keys
 from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship
 
 _MANY = Field(max_length=100_000)
@@ -200,7 +200,7 @@ class MemoryStore(Store):
         self,
         tenant_id: UUID,
         embedding_model: Identifier,
-        embeddings: Annotated[dict[UUID, Vector], Field(max_length=1_000)],
+        embeddings: Annotated[dict[UUID, Vector], Field(max_length=1_000), named_keys],
     ) -> int:
         """Store embeddings of a model beside the episodes' own, where a search for that model finds them at once.
 

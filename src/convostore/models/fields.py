@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 import time
 from collections.abc import Sequence
@@ -13,8 +14,18 @@ from struct import pack, unpack
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, PlainValidator, StringConstraints
-from pydantic_core import to_json
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    JsonValue,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError, to_json
 
 MAX_TEXT_BYTES = 1 << 20
 MAX_JSON_BYTES = 1 << 20
@@ -23,6 +34,7 @@ MAX_JSON_DEPTH = 64
 MAX_INTEGER = 10**38
 MAX_DIMENSIONS = 4_000
 _EXACT_FLOAT = 2.0**53
+_NAME_OR_ID = re.compile(r"[a-z_][a-z0-9_]{0,49}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def now() -> datetime:
@@ -178,7 +190,30 @@ def _checked_language(value: str) -> str:
     return value
 
 
+def _naming_keys(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError as error:
+        problems = [
+            InitErrorDetails(
+                type=PydanticCustomError(problem["type"], problem["msg"]),
+                loc=(*map(_named, problem["loc"][:1]), *problem["loc"][1:]),
+                input=None,
+            )
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        title = error.title
+    raise ValidationError.from_exception_data(title, problems, hide_input=True)
+
+
+def _named(key: str | int) -> str | int:
+    return key if _NAME_OR_ID.fullmatch(str(key)) else "*"
+
+
 valid_text = AfterValidator(_checked_text)
+
+named_keys = WrapValidator(_naming_keys)
+"""Of a dictionary: errors name its keys if they are names in code or UUIDs; others may be content, and are `*`."""
 
 Text = Annotated[str, valid_text]
 """Text of at most 1 MiB in UTF-8, without NUL and unpaired surrogates."""

@@ -9,7 +9,17 @@ from pydantic import Field
 
 from convostore.models.base import Model
 from convostore.models.enums import Channel, MigrationPlanStatus
-from convostore.models.fields import Count, Identifier, JsonObject, Text, UtcDatetime, Version, new_id, now
+from convostore.models.fields import (
+    Count,
+    Identifier,
+    JsonObject,
+    Text,
+    UtcDatetime,
+    Version,
+    named_keys,
+    new_id,
+    now,
+)
 
 MigrationScenario = Literal["clean_graft", "gap_fill", "re_route"]
 """How a session moves: as it is, after data it lacks is collected, or to another branch."""
@@ -127,7 +137,7 @@ class MigrationSummary(Model):
     """Number of steps that only the old version has, 0 or more."""
     estimated_sessions_affected: Count = 0
     """Estimated number of sessions that migrate, 0 or more."""
-    sessions_by_anchor: dict[Text, Count] = Field(default_factory=dict)
+    sessions_by_anchor: Annotated[dict[Text, Count], named_keys] = Field(default_factory=dict)
     """Estimated number of sessions, 0 or more, by content hash of the anchor they stand at."""
     warnings: list[Text] = Field(default_factory=list)
     """What the operator should check before approval, each at most 1 MiB."""
@@ -156,7 +166,7 @@ class MigrationPlan(Model):
     """Content hash of the new version, computed by the caller, 1 to 200 characters."""
     transformation_map: TransformationMap = Field(default_factory=TransformationMap)
     """Difference between the two versions."""
-    anchor_policies: dict[Text, AnchorMigrationPolicy] = Field(default_factory=dict)
+    anchor_policies: Annotated[dict[Text, AnchorMigrationPolicy], named_keys] = Field(default_factory=dict)
     """Decisions of the operator by content hash of the anchor; an anchor without one migrates as computed."""
     summary: MigrationSummary = Field(default_factory=MigrationSummary)
     """Expected effect, for the operator who approves the plan."""

@@ -20,6 +20,7 @@ from convostore.models.fields import (
     Sha256,
     Text,
     UtcDatetime,
+    named_keys,
     new_id,
     now,
     valid_text,
@@ -172,7 +173,7 @@ class CustomerProfile(Model):
     """Identifier of the customer in the caller's systems, unique within the tenant; a UUID of version 7 if omitted."""
     channel_identities: list[ChannelIdentity] = Field(default_factory=list)
     """Channel identities of the customer, each listed once and linked to no other living profile."""
-    fields: dict[Key, ProfileField] = Field(default_factory=dict)
+    fields: Annotated[dict[Key, ProfileField], named_keys] = Field(default_factory=dict)
     """Active fields by name; superseded and expired ones are in `get_field_history`."""
     assets: list[ProfileAsset] = Field(default_factory=list)
     """Assets that are not superseded; superseded ones are in `get_asset_history`."""

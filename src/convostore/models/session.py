@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from pydantic import Field
@@ -18,6 +18,7 @@ from convostore.models.fields import (
     Text,
     UtcDatetime,
     Version,
+    named_keys,
     new_id,
     now,
 )
@@ -88,13 +89,13 @@ class Session(Model):
     """Visits, oldest first; the session stands at the last one."""
     relocalization_count: Count = 0
     """How often the current step had to be determined anew, 0 or more, counted by the caller."""
-    rule_fires: dict[Identifier, Count] = Field(default_factory=dict)
+    rule_fires: Annotated[dict[Identifier, Count], named_keys] = Field(default_factory=dict)
     """How often each rule fired in the session, 0 or more, by rule id; counted by the caller."""
-    rule_last_fire_turn: dict[Identifier, Count] = Field(default_factory=dict)
+    rule_last_fire_turn: Annotated[dict[Identifier, Count], named_keys] = Field(default_factory=dict)
     """Turn in which each rule last fired, 0 or more, by rule id; set by the caller."""
-    variables: dict[Identifier, Json] = Field(default_factory=dict)
+    variables: Annotated[dict[Identifier, Json], named_keys] = Field(default_factory=dict)
     """Values of variables, each at most 1 MiB as JSON, by name."""
-    variable_updated_at: dict[Identifier, UtcDatetime] = Field(default_factory=dict)
+    variable_updated_at: Annotated[dict[Identifier, UtcDatetime], named_keys] = Field(default_factory=dict)
     """Time at which each variable was last resolved (UTC), by name; set by the caller."""
     turn_count: Count = 0
     """Turns completed, 0 or more, counted by the caller."""

@@ -8,11 +8,14 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from convostore.models import Channel, TemplateMode
-from convostore.models.fields import ChannelUserId, Identifier, Key, Name, Text, UtcDatetime
+from convostore.models.fields import ChannelUserId, Identifier, Key, Name, Text, UtcDatetime, named_keys
+
+# What is wrong in a line is named; what it holds is customer data.
+_HIDDEN = ConfigDict(hide_input_in_errors=True)
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, **_HIDDEN)
 
 
 class AgentRecord(_Line):
@@ -128,13 +131,13 @@ class ConversationRecord(_Line):
     channel: Channel = Channel.WEBCHAT
     scenario: Name | None = None
     started_at: UtcDatetime = datetime(2020, 1, 1, tzinfo=UTC)
-    customer: dict[Key, Text] = {}
-    order: dict[str, Text] = {}
+    customer: Annotated[dict[Key, Text], named_keys] = {}
+    order: Annotated[dict[str, Text], named_keys] = {}
     products: tuple[ProductRecord, ...] = ()
     turns: tuple[TurnLine, ...]
 
 
 Record = AgentRecord | ScenarioRecord | RuleRecord | TemplateRecord | VariableRecord | ConversationRecord
 
-RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
+RECORD: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")], config=_HIDDEN)
 """Validates one line."""

@@ -15,6 +15,7 @@ with the tenant's key and the codec's name and field as associated data. No back
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from enum import Enum
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
@@ -77,11 +78,14 @@ class Codec(Generic[M]):
         try:
             parts = self._read_fields(document)
         except pydantic.ValidationError as error:
-            raise Unreadable(self.name, key, _field(error)) from error
-        if beside:
-            parts[0].update(beside)
-            parts[2].update(beside)
-        return self._make(parts)
+            wrong = _field(error)
+        else:
+            if beside:
+                parts[0].update(beside)
+                parts[2].update(beside)
+            return self._make(parts)
+        # Outside of the block: the chain would name what lies deeper.
+        raise Unreadable(self.name, key, wrong)
 
     def to_row(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
         """Return the values of an item's fields, all or these, each as its column holds it."""
@@ -102,10 +106,12 @@ class Codec(Generic[M]):
         def read(row: Collection[Any]) -> M:
             try:
                 values = values_of(*row)
-            except (TypeError, ValueError):
-                self._check_columns(dict(zip(self.columns, row, strict=False)))
-                raise
-            return make((values, None, fields.copy()))
+            except (TypeError, ValueError) as error:
+                failure = error
+            else:
+                return make((values, None, fields.copy()))
+            self._check_columns(dict(zip(self.columns, row, strict=False)))
+            raise failure
 
         return read
 
@@ -144,12 +150,12 @@ class Codec(Generic[M]):
     def _check_columns(self, values: dict[str, Any]) -> None:
         """Raise the error that says which value of a row cannot be read, if one cannot."""
         for column, read in self._readers.items():
-            try:
+            with suppress(TypeError, ValueError):
                 if values[column] is not None:
                     read(values[column])
-            except (TypeError, ValueError) as error:
-                key = ", ".join(str(values[field]) for field in self.key)
-                raise Unreadable(self.name, key, column) from error
+                continue
+            key = ", ".join(str(values[field]) for field in self.key)
+            raise Unreadable(self.name, key, column)
 
 
 class _Choices(dict[Any, Any]):
