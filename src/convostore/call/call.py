@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
 from uuid import UUID
 
@@ -22,7 +22,8 @@ class Call:
         store: the contract's kind: session, config, memory, audit or profile.
         operation: the method's name.
         tenant_id: the tenant that the store is bound to or the arguments name; None if neither does.
-        arguments: the arguments by parameter name: as given before they are validated, checked copies afterwards.
+        arguments: the arguments by parameter name: as given before they are validated, checked copies afterwards. Not
+            in its `repr`, which may be logged.
         write_id: identifies the call in what it writes; the same in every attempt. A UUID of version 7, so that what a
             call creates can have it as its id.
         deadline: when the call must have ended, on the clock of the event loop.
@@ -33,7 +34,7 @@ class Call:
     store: str
     operation: str
     tenant_id: UUID | None
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(repr=False)
     write_id: UUID
     deadline: float
     effect: Effect

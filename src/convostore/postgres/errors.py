@@ -99,6 +99,9 @@ _NO_TLS = Meaning(ConnectionError, "PostgreSQL does not offer TLS; enable it the
 
 OTHERWISE = Meaning(StoreError, "PostgreSQL refused the call.")
 
+_QUOTING = ("22", "28")
+"""The classes whose messages quote a value or a user; others quote in DETAIL and CONTEXT alone."""
+
 DRIVER: dict[type[BaseException], Meaning] = {
     # asyncpg's own errors, and the operating system's.
     InvalidCachedStatementError: Meaning(ConnectionError, "A migration has outdated a statement.", True),
@@ -141,10 +144,19 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
         known = DRIVER[OSError]  # The resolver could not be asked.
     if known is None and isinstance(error, asyncpg.PostgresError):
         state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
+        _silence(error, state)
         meaning = STATES.get(state) or STATES.get(state[:2], OTHERWISE)
         return _raised(meaning, constraint or state, constraint or "A key")
     failed = _LOST if lost else Meaning(StoreError, "PostgreSQL's driver failed.", outcome="unknown")
     return _raised(known or failed, type(error).__name__)
+
+
+def _silence(error: asyncpg.PostgresError, state: str) -> None:
+    """Remove what a server says of values and users from an error, which stays the cause for its class and fields."""
+    error.__dict__.update(detail=None, context=None)
+    if state[:2] in _QUOTING:
+        error.args = (state,)
+        error.__dict__.update(message=state)
 
 
 def _raised(meaning: Meaning, code: str, name: str = "") -> StoreError:

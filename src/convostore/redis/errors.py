@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
@@ -89,6 +90,9 @@ REPLIES: dict[str, Meaning] = {
 
 OTHERWISE = Meaning(StoreError, "The server refused the call.", outcome="unknown")
 
+_QUOTING = re.compile(r"(NOPERM|ERR unknown (?:sub)?command)\b")
+"""The replies that quote arguments or the user."""
+
 _LOST = Meaning(ConnectionError, "The connection to the server was lost.", True, "unknown")
 _LATE = Meaning(ConnectionError, "The server did not answer in time.", True, "unknown")
 _FAILED = Meaning(StoreError, "redis-py failed.", outcome="unknown")
@@ -146,13 +150,21 @@ def translating(call: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corout
 
 
 def translated(error: Exception) -> StoreError:
-    """Return the store error that a driver's error means, with it as cause. The driver's text may quote commands."""
+    """Return the store error that a driver's error means, with it as cause."""
     if isinstance(error, StoreError):
         return error
     code, meaning, outcome = _found(error)
+    _silence(error)
     meant = meaning.error(meaning.message, retryable=meaning.retryable, outcome=outcome, code=code)
     meant.__cause__ = error
     return meant
+
+
+def _silence(error: Exception) -> None:
+    """Cut off from replies where they begin to quote arguments or the user."""
+    for each in _causes(error):
+        if found := _QUOTING.match(reply_of(each)):
+            each.args = (found[1],)
 
 
 def _found(error: BaseException) -> tuple[str, Meaning, Outcome]:
