@@ -41,6 +41,15 @@ def reasons(facts: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"- {count} ×: {reason}" for reason, count in sorted(total.items()))
 
 
+def searched(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many texts of each kind were searched for canaries."""
+    total = Counter[str]()
+    for name, found in facts.items():
+        if name.startswith("secrets: "):
+            total.update(found)
+    yield from (f"{what} {count:,}" for what, count in sorted(total.items()))
+
+
 def faults(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the rows of the table of faults."""
     for name in sorted(facts):
@@ -84,6 +93,10 @@ def written(facts: Mapping[str, Any], day: date) -> str:
         "| fault | cases | ended as |",
         "|---|---|---|",
         *faults(facts),
+        "",
+        "### Secrets",
+        "",
+        "Searched for canaries in content and credentials, and found free of them: " + ", ".join(searched(facts)) + ".",
         "",
     ]
     return "\n".join(lines)

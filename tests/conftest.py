@@ -16,8 +16,8 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
-SLOW_FOLDERS = frozenset({"cli", "docs", "examples", "faults", "isolation", "replay", "sessions", "stores"})
-"""Processes of their own, whole conversations, and concurrency, faults and isolation proven at length."""
+SLOW_FOLDERS = frozenset({"cli", "docs", "examples", "faults", "isolation", "replay", "secrets", "sessions", "stores"})
+"""Processes of their own, whole conversations, and concurrency, faults, isolation and secrets proven at length."""
 
 TWINS = "convostore.testing.isolation"
 """Every method of a store beside a second tenant."""

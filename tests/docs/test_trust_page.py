@@ -13,6 +13,8 @@ FACTS = {
     "methods of config called beside a twin": ["a", "b"],
     "mutants of config, unprotected": {"killed": 90, "harmless": {"a second comparison": 3}, "not reached": ["x"]},
     "mutants of config, protected": {"contained": 94, "leaking": []},
+    "secrets: calls, in memory": {"log": 1_000, "span": 2},
+    "secrets: calls, on Redis": {"log": 1},
     "faults: PostgreSQL, before: reset": {"ConnectionError not_applied": 70, "done": 2},
 }
 
@@ -25,6 +27,7 @@ def test_facts_become_lines() -> None:
         "| config | 90 | 3 | 1 | 94 | 0 |",
         "- 3 ×: a second comparison",
         "| PostgreSQL, before: reset | 72 | 70 ConnectionError not_applied, 2 done |",
+        "found free of them: log 1,001, span 2.",
         "Calls of methods beside a twin, whose bytes stayed: 2.",
     ):
         assert line in text

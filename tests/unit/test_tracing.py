@@ -35,6 +35,9 @@ class Recorded(trace.NonRecordingSpan):
         self.status = status
         self.messages += [description] if description else []
 
+    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
+        self.messages.append(f"{name} {attributes}")
+
     def record_exception(self, exception: BaseException, *args: Any, **kwargs: Any) -> None:
         self.messages.append(str(exception))
 
