@@ -16,7 +16,9 @@ from convostore.postgres import migrate
 from tests.processes import alive_in, private_directory, until
 from tests.redis.recording import recording
 
-SLOW_FOLDERS = frozenset({"cli", "docs", "examples", "faults", "isolation", "replay", "secrets", "sessions", "stores"})
+SLOW_FOLDERS = frozenset(
+    {"cli", "docs", "examples", "faults", "isolation", "pooler", "replay", "secrets", "sessions", "stores"}
+)
 """Processes of their own, whole conversations, and concurrency, faults, isolation and secrets proven at length."""
 
 TWINS = "convostore.testing.isolation"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from convostore import urls
 
@@ -17,6 +18,7 @@ class Engine:
         database: the name or number of the database, or the service that sentinels know.
         socket: the path of its Unix socket or of the directory in which it is, None over TCP.
         embedded: whether convostore started it.
+        pooler: the mode of the pooler that was said to stand before it.
     """
 
     host: str | None
@@ -24,10 +26,13 @@ class Engine:
     database: str | None
     socket: str | None
     embedded: bool
+    pooler: Literal["session", "transaction"] | None = None
 
     def __str__(self) -> str:
         place = self.socket or (f"{self.host}:{self.port}" if self.port else self.host)
-        return f"{place}{f', database {self.database}' * bool(self.database)}{', embedded' * self.embedded}"
+        database = f", database {self.database}" if self.database else ""
+        pooler = f", behind a pooler in {self.pooler} mode" if self.pooler else ""
+        return f"{place}{database}{pooler}{', embedded' * self.embedded}"
 
 
 @dataclass(frozen=True)
@@ -43,16 +48,16 @@ class Engines:
     redis: Engine | None = None
 
 
-def postgres_engine(url: str, *, embedded: bool) -> Engine:
+def postgres_engine(url: str, *, embedded: bool, pooler: Literal["session", "transaction"] | None = None) -> Engine:
     """Return the PostgreSQL server that a URL leads to."""
     from convostore.postgres import driver
     from convostore.postgres.pool import connect_arguments
 
     addresses, database = driver.parsed(connect_arguments(url)["dsn"])
     if isinstance(addresses[0], str):
-        return Engine(None, None, database, addresses[0], embedded)
+        return Engine(None, None, database, addresses[0], embedded, pooler)
     hosts = [address for address in addresses if not isinstance(address, str)]
-    return Engine(",".join(host for host, _ in hosts), hosts[0][1], database, None, embedded)
+    return Engine(",".join(host for host, _ in hosts), hosts[0][1], database, None, embedded, pooler)
 
 
 def redis_engine(url: str, *, embedded: bool) -> Engine:

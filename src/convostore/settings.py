@@ -47,6 +47,8 @@ class Settings(BaseSettings):
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
         pool_size: the maximum number of connections to each server.
+        pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
+            server for a connection, `"transaction"` may give each transaction another one.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
@@ -62,6 +64,7 @@ class Settings(BaseSettings):
     sweep_every: Annotated[float, Field(ge=0, le=10**9)] = 60.0
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
+    pooler: Literal["session", "transaction"] | None = None
 
     @field_validator("postgres_url", "redis_url")
     @classmethod
@@ -73,6 +76,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_servers(self) -> Settings:
+        if self.pooler and self.postgres_url is None and self.backend == "engines":
+            raise ValueError("pooler: stands before a server whose postgres_url is not set")
         if self.embedded is False and self.backend == "engines":
             for name in ("postgres_url", "redis_url"):
                 if getattr(self, name) is None:

@@ -124,6 +124,7 @@ async def open_stores(
     sweep_every: float | None = None,
     timeout: float | None = None,
     pool_size: int | None = None,
+    pooler: Literal["session", "transaction"] | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
     """Open the five stores, with the schema migrated, and close them afterwards.
@@ -143,6 +144,9 @@ async def open_stores(
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
         timeout: the deadline of a call, in seconds.
         pool_size: the maximum number of connections to each server.
+        pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
+            server for a connection. `"transaction"` may give each transaction another one: then the user of
+            `postgres_url` must be a member of the role `convostore_app` alone, and statements are not cached.
         interceptors: wrap every call of the five stores, the first outermost.
 
     Raises:
@@ -161,6 +165,7 @@ async def open_stores(
         "sweep_every": sweep_every,
         "timeout": timeout,
         "pool_size": pool_size,
+        "pooler": pooler,
     }
     if ephemeral and home is not None:
         raise ValidationError("ephemeral: cannot be combined with home")
@@ -244,7 +249,7 @@ async def server_urls(settings: Settings, opened: AsyncExitStack) -> tuple[str, 
 def _engines(settings: Settings, postgres_url: str, redis_url: str) -> Engines:
     """Return which servers are used, and log them."""
     found = Engines(
-        postgres=postgres_engine(postgres_url, embedded=settings.postgres_url is None),
+        postgres=postgres_engine(postgres_url, embedded=settings.postgres_url is None, pooler=settings.pooler),
         redis=redis_engine(redis_url, embedded=settings.redis_url is None),
     )
     _log.info("PostgreSQL: %s. Redis or Valkey: %s.", found.postgres, found.redis)
@@ -270,7 +275,7 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     postgres_url, redis_url = await server_urls(settings, opened)
     engines = _engines(settings, postgres_url, redis_url)
     await postgres.migrate(postgres_url)
-    pool = await postgres.create_pool(postgres_url, max_size=settings.pool_size)
+    pool = await postgres.create_pool(postgres_url, max_size=settings.pool_size, pooler=settings.pooler)
     opened.push_async_callback(_close, pool.close, pool.terminate)
     client = redis.create_client(redis_url, max_connections=settings.pool_size)
     opened.push_async_callback(_close, client.aclose)

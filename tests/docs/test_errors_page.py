@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convostore.postgres.errors import DRIVER, STATES
+from convostore.postgres.errors import DRIVER, POOLERS, STATES
 from convostore.redis.errors import DRIVER as REDIS_DRIVER
 from convostore.redis.errors import REPLIES
 from tests.docs.pages import DOCS
@@ -28,7 +28,9 @@ def rows(table: Mapping[str, Any]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    "table", [STATES, DRIVERS, REPLIES, REDIS_DRIVERS], ids=["STATES", "DRIVER", "REPLIES", "REDIS"]
+    "table",
+    [STATES, POOLERS, DRIVERS, REPLIES, REDIS_DRIVERS],
+    ids=["STATES", "POOLERS", "DRIVER", "REPLIES", "REDIS"],
 )
 def test_the_page_lists_every_meaning(table: Mapping[str, Any]) -> None:
     assert "\n".join(rows(table)) in PAGE.read_text("utf-8")

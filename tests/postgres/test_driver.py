@@ -139,3 +139,11 @@ async def test_the_drivers_error_lies_beneath_that_of_sqlalchemy(engines: Embedd
             await connection.execute(text("SELECT 1 / 0"))
     await engine.dispose()
     assert isinstance(driver.beneath(refused.value), asyncpg.DivisionByZeroError)
+
+
+async def test_no_pooler_stands_between_where_the_process_is_the_server_s_own(server: Embedded) -> None:
+    connection = await asyncpg.connect(server.postgres_dsn)
+    try:
+        assert not await driver.is_pooled(connection)
+    finally:
+        await connection.close()

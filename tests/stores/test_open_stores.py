@@ -111,6 +111,8 @@ async def test_stores_bound_to_a_tenant_refuse_others() -> None:
         ({"backend": "oracle"}, "backend"),
         ({"timeout": 0}, "timeout"),
         ({"pool_size": 0}, "pool_size"),
+        ({"pooler": "statement"}, "pooler"),
+        ({"pooler": "session"}, "pooler"),
         ({"home": "somewhere", "ephemeral": True}, "ephemeral"),
         ({"redis_url": "http://example.com"}, "redis_url"),
         ({"postgres_url": "mysql://example.com"}, "postgres_url"),

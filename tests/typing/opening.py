@@ -30,6 +30,7 @@ def settings(home: Path) -> list[AbstractAsyncContextManager[Stores]]:
         open_stores(ephemeral=True),
         open_stores(backend="memory", timeout=1, sweep_every=0),
         open_stores(postgres_url="postgresql://localhost", redis_url="redis://localhost", pool_size=20),
+        open_stores(postgres_url="postgresql://localhost", pooler="transaction"),
         open_stores(home=home, hot_ttl=60.0, max_age=None),
         open_stores(home="data"),
     ]
@@ -37,6 +38,7 @@ def settings(home: Path) -> list[AbstractAsyncContextManager[Stores]]:
 
 async def what_is_refused(stores: Stores) -> None:
     open_stores("memory")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    open_stores(pooler="statement")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_stores(backend="sqlite")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     open_stores(postgres="postgresql://localhost")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with open_stores():  # type: ignore[attr-defined]  # pyright: ignore[reportGeneralTypeIssues]

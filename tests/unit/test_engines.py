@@ -51,6 +51,11 @@ def test_a_redis_or_valkey_server(url: str, engine: Engine, text: str) -> None:
     assert str(engine) == text
 
 
+def test_a_pooler_that_was_declared_is_told() -> None:
+    found = postgres_engine("postgresql://a@db/shop", embedded=False, pooler="transaction")
+    assert str(found) == "db:5432, database shop, behind a pooler in transaction mode"
+
+
 async def test_open_stores_tells_and_logs_its_engines(engines: Embedded, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "convostore")
     async with open_stores(postgres_url=engines.postgres_dsn, redis_url=engines.redis_url) as stores:

@@ -70,7 +70,7 @@ async def _store(given: dict[str, Any], role: str = APPLICATION_ROLE) -> AsyncIt
 
             dsn = (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn
         await migrate(dsn)
-        pool = await stack.enter_async_context(await create_pool(dsn, max_size=1, role=role))
+        pool = await stack.enter_async_context(await create_pool(dsn, max_size=1, role=role, pooler=settings.pooler))
         yield PostgresAuditStore(pool, timeout=settings.timeout)
 
 

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import asyncpg
-
 from convostore.errors import ValidationError
 from convostore.models.fields import now
 from convostore.postgres import PostgresConfigStore, create_pool, schema_version
+from convostore.postgres.driver import Pooler, is_pooled
 from convostore.postgres.migrations import HEAD, VERSIONS
-from convostore.postgres.pool import connect_arguments
+from convostore.postgres.pool import connect
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
 from convostore.redis.connection import Connection
@@ -44,6 +43,16 @@ WHERE to_regclass('convostore.audit_body_'
     || to_char(date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => n), 'YYYY_MM')) IS NULL
 """
 
+_LIMITS = {
+    "client_connection_check_interval": "'500ms'",
+    "idle_in_transaction_session_timeout": "'5s'",
+    "lock_timeout": "'5s'",
+    "transaction_timeout": "'5s'",
+}
+"""What connections are given elsewhere, and by a pooler in transaction mode only have from their user."""
+_UNLIMITED = "SELECT name FROM pg_settings WHERE name = ANY ($1) AND setting = '0' ORDER BY name"
+_ROUNDS = 5
+
 _PGVECTOR_FLOOR = (0, 8, 4)
 """Older versions leak rows in parallel index builds, and corrupt HNSW indexes."""
 _FLOORS = {"Valkey": (7, 2), "Redis": (7, 0)}
@@ -63,6 +72,7 @@ class Target:
     postgres_url: str
     redis_url: str
     pool_size: int
+    pooler: Pooler | None = None
 
 
 @dataclass(frozen=True)
@@ -71,22 +81,26 @@ class Check:
 
     Attributes:
         subject: what it is about.
-        needs: the subject without which it would only repeat that one's failure.
+        needs: the subjects without which it would only repeat their failure.
         look: returns what it found; raises `DoubtfulError`, or another error if that does not suffice.
     """
 
     subject: str
-    needs: str | None
+    needs: tuple[str, ...]
     look: Callable[[Target], Awaitable[str]]
 
 
 @asynccontextmanager
 async def _connected(target: Target) -> AsyncIterator[Any]:
-    connection = await asyncpg.connect(**connect_arguments(target.postgres_url))
+    connection = await connect(target.postgres_url)
     try:
         yield connection
     finally:
         connection.terminate()
+
+
+async def _pool(target: Target) -> Any:
+    return await create_pool(target.postgres_url, max_size=1, pooler=target.pooler)
 
 
 @asynccontextmanager
@@ -122,7 +136,7 @@ async def schema(target: Target) -> str:
 
 
 async def role(target: Target) -> str:
-    async with await create_pool(target.postgres_url, max_size=1) as pool:
+    async with await _pool(target) as pool:
         report = (await PostgresConfigStore(pool)._health())["postgres"]
     if not report.ok:
         raise ValidationError(report.problem or "")
@@ -130,7 +144,7 @@ async def role(target: Target) -> str:
 
 
 async def isolation(target: Target) -> str:
-    async with await create_pool(target.postgres_url, max_size=1) as pool, pool.acquire() as connection:
+    async with await _pool(target) as pool, pool.acquire() as connection:
         unprotected = [name for (name,) in await connection.fetch(_UNPROTECTED)]
         seen = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM convostore.agent) OR EXISTS (SELECT FROM convostore.session) "
@@ -170,9 +184,32 @@ async def connections(target: Target) -> str:
 
 async def pooler(target: Target) -> str:
     async with _connected(target) as connection:
-        if connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"):
-            raise DoubtfulError("one stands between; it must keep a session for a connection (pool_mode = session)")
-    return "none stands between"
+        found = await _mode(target, connection) if await is_pooled(connection) else None
+        limits = [name for (name,) in await connection.fetch(_UNLIMITED, [*_LIMITS])] if found == "transaction" else []
+        login = await connection.fetchval("SELECT quote_ident(session_user)")
+    if found is None and target.pooler is None:
+        return "none stands between"
+    if found is None:
+        raise DoubtfulError(f'none stands between; leave pooler="{target.pooler}" (CONVOSTORE_POOLER) away')
+    one = f"one in {found} mode stands between"
+    if target.pooler is None or (target.pooler, found) == ("session", "transaction"):
+        raise ValidationError(f'{one}; set pooler="{found}" (CONVOSTORE_POOLER={found})')
+    if target.pooler != found:
+        raise DoubtfulError(f'{one}; pooler="{found}" caches statements, which saves round trips')
+    if limits:
+        wanted = "; ".join(f"ALTER ROLE {login} SET {name} = {_LIMITS[name]}" for name in limits)
+        raise DoubtfulError(f"{one}, and its connections lack settings; run: {wanted}")
+    return one
+
+
+async def _mode(target: Target, connection: Any) -> Pooler:
+    """Return the mode of a pooler: only one in transaction mode gives one session to two open connections."""
+    async with _connected(target) as other:
+        pids: tuple[set[int], set[int]] = (set(), set())
+        for _ in range(_ROUNDS):
+            for each, seen in zip((connection, other), pids, strict=True):
+                seen.add(await each.fetchval("SELECT pg_backend_pid()"))
+    return "transaction" if pids[0] & pids[1] else "session"
 
 
 async def clock(target: Target) -> str:
@@ -223,18 +260,18 @@ def _skew(before: datetime, at: datetime, after: datetime) -> str:
 
 
 CHECKS = (
-    Check("PostgreSQL", None, postgresql),
-    Check("pgvector", "PostgreSQL", pgvector),
-    Check("schema", "pgvector", schema),
-    Check("application role", "schema", role),
-    Check("isolation", "application role", isolation),
-    Check("indexes", "schema", indexes),
-    Check("audit months", "schema", months),
-    Check("connections", "PostgreSQL", connections),
-    Check("pooler", "PostgreSQL", pooler),
-    Check("clock of PostgreSQL", "PostgreSQL", clock),
-    Check("Redis or Valkey", None, redis),
-    Check("eviction", "Redis or Valkey", eviction),
-    Check("clock of Redis or Valkey", "Redis or Valkey", redis_clock),
+    Check("PostgreSQL", (), postgresql),
+    Check("pooler", ("PostgreSQL",), pooler),
+    Check("pgvector", ("PostgreSQL",), pgvector),
+    Check("schema", ("pgvector",), schema),
+    Check("application role", ("pooler", "schema"), role),
+    Check("isolation", ("application role",), isolation),
+    Check("indexes", ("schema",), indexes),
+    Check("audit months", ("schema",), months),
+    Check("connections", ("PostgreSQL",), connections),
+    Check("clock of PostgreSQL", ("PostgreSQL",), clock),
+    Check("Redis or Valkey", (), redis),
+    Check("eviction", ("Redis or Valkey",), eviction),
+    Check("clock of Redis or Valkey", ("Redis or Valkey",), redis_clock),
 )
 """In the order in which they run: a check stands after the one that it needs."""

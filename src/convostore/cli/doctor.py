@@ -53,14 +53,14 @@ async def run(console: Console, given: dict[str, Any], *, as_json: bool = False,
         with console.status("Starting or reaching the servers"):
             postgres_url, redis_url = await server_urls(settings, stack)
         engines = {
-            "postgres": postgres_engine(postgres_url, embedded=settings.postgres_url is None),
+            "postgres": postgres_engine(postgres_url, embedded=settings.postgres_url is None, pooler=settings.pooler),
             "redis": redis_engine(redis_url, embedded=settings.redis_url is None),
         }
         if not as_json:
             console.print(f"PostgreSQL: {escape(str(engines['postgres']))}", highlight=False)
             console.print(f"Redis or Valkey: {escape(str(engines['redis']))}", highlight=False)
         findings = []
-        async for finding in _found(Target(postgres_url, redis_url, settings.pool_size), timeout):
+        async for finding in _found(Target(postgres_url, redis_url, settings.pool_size, settings.pooler), timeout):
             findings.append(finding)
             if not as_json:
                 mark = _MARKS[finding.status]
@@ -76,8 +76,8 @@ async def _found(target: Target, timeout: float) -> AsyncIterator[Finding]:
     """Yield what each check finds; what depends on something broken is skipped, not blamed."""
     broken = set[str]()
     for check in CHECKS:
-        if check.needs in broken:
-            finding = Finding(check.subject, "skipped", f"needs {check.needs}")
+        if missing := [subject for subject in check.needs if subject in broken]:
+            finding = Finding(check.subject, "skipped", f"needs {missing[0]}")
         else:
             finding = await examined(check, target, timeout)
         if finding.status in ("failed", "skipped"):

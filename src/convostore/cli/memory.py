@@ -44,7 +44,8 @@ async def run_reembed(
     embedder = _loaded(name)
     async with AsyncExitStack() as stack:
         dsn = await _postgres(given, stack)
-        store = PostgresMemoryStore(await stack.enter_async_context(await create_pool(dsn, max_size=2)))
+        pool = await create_pool(dsn, max_size=2, pooler=load_settings(given).pooler)
+        store = PostgresMemoryStore(await stack.enter_async_context(pool))
         with _progress(console) as progress:
             for tenant in tenants or await tenants_with_embeddings(dsn):
                 task = progress.add_task(str(tenant), total=None)

@@ -13,7 +13,7 @@ import asyncpg
 from convostore.call.call import Call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ValidationError
-from convostore.postgres.driver import resets, use_codec
+from convostore.postgres.driver import pooler_of, resets, use_codec
 from convostore.postgres.pool import APPLICATION_ROLE, decode_vector, encode_vector
 
 _VALUES: dict[str, Any] = {
@@ -28,15 +28,27 @@ _VALUES: dict[str, Any] = {
 }
 """A value of each type that the stores pass, as the driver takes it of itself; arrays follow their elements."""
 
+
+def acts_as(user: str) -> str:
+    """Return the expression of the roles whose rights a user has: convostore's, and its own if it bypasses policies."""
+    return rf"""ARRAY(SELECT o.rolname::text FROM pg_catalog.pg_roles AS o
+        WHERE o.rolname ~ '^convostore_(app|maintenance|owner|search)$' AND pg_has_role({user}, o.oid, 'USAGE')
+            OR o.rolname = {user} AND (o.rolsuper OR o.rolbypassrls) ORDER BY 1)"""
+
+
+_SET = """set_config('client_connection_check_interval', '500ms', false),
+    set_config('convostore.patience', $1, false),
+    set_config('search_path', CASE WHEN pg_type_is_visible(t.oid) THEN current_setting('search_path')
+        ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false)"""
+_SET_NOTHING = "$1::text"
+
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
-SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema,
+SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_backend_pid() AS pid,
+    session_user::text AS login, {acts_as("session_user")} AS acts_as,
     pg_type_is_visible(t.oid) AS vector_visible, clock_timestamp() AS server_time,
     current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
-    set_config('client_connection_check_interval', '500ms', false), set_config('convostore.patience', $1, false),
-    set_config('search_path', CASE WHEN pg_type_is_visible(t.oid) THEN current_setting('search_path')
-        ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false),
-    has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
+    {{set}}, has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
     {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
     jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
 FROM pg_catalog.pg_roles AS r
@@ -45,6 +57,10 @@ LEFT JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace
 WHERE r.rolname = current_user
 """
 
+POOLED = (
+    'a pooler stands between; set pooler="transaction" (CONVOSTORE_POOLER), or "session" if it keeps a session for a '
+    "connection"
+)
 _OWN_POOL = "give the stores a pool of their own, from convostore.postgres.create_pool"
 
 
@@ -66,18 +82,32 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
 
     The server looks for its client every half second while it runs a statement, so what is abandoned ends there soon.
 
+    A pooler in transaction mode would hand what is set here to others, so nothing is: it comes from the user then.
+
     Raises:
-        ValidationError: the role is above row-level security, the database has no pgvector or another encoding than
-            UTF-8, or the connection converts values otherwise than the driver does of itself.
+        ValidationError: a pooler stands between that was not declared, the role is above row-level security, the
+            database has no pgvector or another encoding than UTF-8, or the connection converts values otherwise than
+            the driver does of itself.
     """
+    pooler = pooler_of(connection)
+    check = _CHECK.format(set=_SET_NOTHING if pooler == "transaction" else _SET)
     try:
-        row = await connection.fetchrow(_CHECK, _milliseconds(patience), *_VALUES.values())
+        row = await connection.fetchrow(check, _milliseconds(patience), *_VALUES.values())
     except asyncpg.DataError as error:
         raise ValidationError(f"pool: its connections have codecs of their own; {_OWN_POOL}") from error
     for number, (kind, value) in enumerate(_VALUES.items(), 2):
         found = row[f"value_{number}"]
         if found != value or not isinstance(found, type(value)) or (kind == "jsonb" and row["json_type"] != "object"):
             raise ValidationError(f"pool: its connections have a codec of their own for {kind}; {_OWN_POOL}")
+    if pooler is None and row["pid"] != connection.get_server_pid():
+        raise ValidationError(f"pooler: {POOLED}")
+    # Of the login: what a pooler hands out next has its role, whatever somebody has set on this session.
+    allowed = [APPLICATION_ROLE]
+    if (pooler == "transaction" and row["acts_as"] != allowed) or (pooler and row["login"] in row["acts_as"]):
+        raise ValidationError(
+            f"postgres_url: behind a pooler its user must be a member of {APPLICATION_ROLE} and of no other role, and "
+            f"no superuser; run: CREATE ROLE … LOGIN PASSWORD '…' IN ROLE {APPLICATION_ROLE}, and use that one"
+        )
     if row["unsafe"]:
         raise ValidationError(
             "pool: its role is above row-level security; let its connections run as "
@@ -88,6 +118,11 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
     if not row["vector_usable"]:
         schema = row["vector_schema"]
         raise ValidationError(f'pool: its role may not use pgvector; run: GRANT USAGE ON SCHEMA "{schema}" TO PUBLIC')
+    if not row["vector_visible"] and pooler == "transaction":
+        raise ValidationError(
+            f"postgres_url: pgvector is in the schema {row['vector_schema']}, which is not in the search_path; run: "
+            f'ALTER ROLE "{row["login"]}" SET search_path = public, "{row["vector_schema"]}"'
+        )
     if not row["vector_visible"] and resets(connection):
         raise ValidationError(
             f"pool: pgvector is in the schema {row['vector_schema']}, which is not in the search_path, and the pool "

@@ -123,7 +123,7 @@ class Database:
         """Check a new connection, and let its statements wait for as long as the running call may."""
         physical, call = driver.physical(connection), running.get()
         known, patience = self._patience.get(physical), patience_of(call)
-        if known is not None and call is None:
+        if known is not None and (call is None or driver.pooler_of(connection) == "transaction"):
             return
         if known is None:
             server_time = await prepare(connection, patience)

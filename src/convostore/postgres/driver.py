@@ -9,10 +9,13 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import asyncpg
 from asyncpg.connect_utils import _parse_connect_arguments  # type: ignore[attr-defined]
+
+Pooler: TypeAlias = Literal["session", "transaction"]
+"""For how long a pooler keeps a session of the server for a connection."""
 
 
 class UnresetConnection(asyncpg.Connection):
@@ -21,8 +24,37 @@ class UnresetConnection(asyncpg.Connection):
     Relies on: a pool sends what `get_reset_query` returns, and nothing if that is empty.
     """
 
+    pooler: Pooler | None = None
+    """The mode of the pooler that was said to stand between."""
+
     def get_reset_query(self) -> str:
         return ""
+
+
+class SessionConnection(UnresetConnection):
+    """A connection by way of a pooler that keeps a session of the server for it."""
+
+    pooler = "session"
+
+
+class TransactionConnection(UnresetConnection):
+    """A connection by way of a pooler that may give each transaction another session, so what a session has is lost."""
+
+    pooler = "transaction"
+
+
+def pooler_of(connection: Any) -> Pooler | None:
+    """Return the mode of the pooler that was said to stand between when the connection's pool was created."""
+    found: Pooler | None = getattr(physical(connection), "pooler", None)
+    return found
+
+
+async def is_pooled(connection: Any) -> bool:
+    """Return whether a pooler stands between.
+
+    Relies on: a pooler tells a number of its own as the process that cancel requests are for.
+    """
+    return bool(connection.get_server_pid() != await connection.fetchval("SELECT pg_backend_pid()"))
 
 
 def is_tls_refused(error: ConnectionError) -> bool:

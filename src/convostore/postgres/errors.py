@@ -37,6 +37,7 @@ class Meaning(NamedTuple):
 _LOST = Meaning(ConnectionError, "The connection to PostgreSQL was lost.", True, "unknown")
 _NO_SCHEMA = "The database lacks a part of the schema; run convostore migrate, and convostore doctor to see what."
 _RESTARTING = "PostgreSQL is shutting down, starting up, or ended the session."
+_NO_SESSION = 'The pooler in between keeps no session for a connection; set pooler="transaction" (CONVOSTORE_POOLER).'
 
 STATES: dict[str, Meaning] = {
     # Unique keys, references, values.
@@ -91,9 +92,32 @@ STATES: dict[str, Meaning] = {
     "42704": Meaning(StoreError, _NO_SCHEMA),
     "42883": Meaning(StoreError, _NO_SCHEMA),
     # A pooler that hands the next statement to another session.
-    "26000": Meaning(ConnectionError, "A prepared statement is gone; does a pooler stand between?", True),
+    "26000": Meaning(ConnectionError, _NO_SESSION),
+    "42P05": Meaning(ConnectionError, _NO_SESSION),
 }
 """By SQLSTATE, whole or its first two characters, which are its class (PostgreSQL's documentation, appendix A)."""
+
+_UNKNOWN_TO_POOLER = (
+    "The pooler refused user, password or database; correct the URL, or add them to its auth_file and databases."
+)
+
+POOLERS: dict[str, Meaning] = {
+    "unsupported startup parameter": Meaning(
+        ConnectionError,
+        "A pooler stands between and refuses a parameter; leave parameters of PostgreSQL out of the URL, and set "
+        'pooler="transaction" (CONVOSTORE_POOLER), or "session" if it keeps a session for a connection.',
+    ),
+    "no more connections allowed": Meaning(
+        ConnectionError, "The pooler has no connection left; lower pool_size or raise its max_client_conn.", True
+    ),
+    "query_wait_timeout": Meaning(
+        ConnectionError, "The pooler found no free connection to PostgreSQL in time; raise its default_pool_size.", True
+    ),
+    "authentication failed": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
+    "no such user": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
+    "no such database": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
+}
+"""By what PgBouncer says: its SQLSTATE is 08P01 whatever is wrong."""
 
 _NO_TLS = Meaning(ConnectionError, "PostgreSQL does not offer TLS; enable it there, or use ?sslmode=disable.")
 
@@ -145,7 +169,8 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
     if known is None and isinstance(error, asyncpg.PostgresError):
         state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
         _silence(error, state)
-        meaning = STATES.get(state) or STATES.get(state[:2], OTHERWISE)
+        pooler = (POOLERS[said] for said in POOLERS if state.startswith("08") and said in str(error))
+        meaning = next(pooler, None) or STATES.get(state) or STATES.get(state[:2], OTHERWISE)
         return _raised(meaning, constraint or state, constraint or "A key")
     failed = _LOST if lost else Meaning(StoreError, "PostgreSQL's driver failed.", outcome="unknown")
     return _raised(known or failed, type(error).__name__)

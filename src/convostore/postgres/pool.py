@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from struct import pack, unpack_from
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -13,7 +13,7 @@ import asyncpg
 from convostore import urls
 from convostore.errors import ValidationError
 from convostore.postgres import driver
-from convostore.postgres.driver import UnresetConnection
+from convostore.postgres.driver import Pooler, SessionConnection, TransactionConnection, UnresetConnection
 
 APPLICATION_ROLE = "convostore_app"
 MAINTENANCE_ROLE = "convostore_maintenance"
@@ -29,6 +29,11 @@ _LIVENESS = {
     "tcp_user_timeout": "15000",
 }
 
+
+_PASSED_ON = ("application_name", "timezone")
+"""Of the settings with which a connection is opened, those that PgBouncer passes on; it refuses all others."""
+
+_CONNECTIONS = {None: UnresetConnection, "session": SessionConnection, "transaction": TransactionConnection}
 
 _IGNORED = {
     "channel_binding": ("disable", "prefer"),
@@ -89,6 +94,7 @@ async def create_pool(
     max_size: int = 10,
     settings: Mapping[str, str] | None = None,
     role: str = APPLICATION_ROLE,
+    pooler: Pooler | None = None,
 ) -> asyncpg.Pool[Any]:
     """Open a pool for the PostgreSQL stores, whose connections run as the application role, or another.
 
@@ -98,26 +104,68 @@ async def create_pool(
         max_size: how many to open at most.
         settings: further settings of PostgreSQL for every connection, such as `statement_timeout`.
         role: `"convostore_maintenance"` for what only an operator may do; the user must be a member of it.
+        pooler: what stands between, such as PgBouncer: `"session"` keeps a session of the server for a connection.
+            `"transaction"` may give each transaction another one: no statement is cached then, and role and settings
+            are those of the URL's user, who must be a member of `convostore_app` and of no other role of convostore.
 
     Raises:
-        ValidationError: the URL is malformed, or asks for what the driver cannot do.
+        ValidationError: the URL is malformed, or asks for what the driver cannot do; or a role or settings are given
+            that a pooler in transaction mode would lose.
     """
+    if pooler == "transaction" and (settings or role != APPLICATION_ROLE):
+        name = "settings" if settings else "role"
+        raise ValidationError(f'{name}: pooler="transaction" takes them from the user of the URL (ALTER ROLE … SET)')
+    state = {
+        "application_name": "convostore",
+        "jit": "off",
+        **_LIVENESS,
+        **(settings or {}),
+        "timezone": "UTC",
+        "role": role,
+    }
+    sent = {name: state[name] for name in state if pooler is None or name in _PASSED_ON}
     return await asyncpg.create_pool(
         **connect_arguments(dsn),
         min_size=min_size,
         max_size=max_size,
-        connection_class=UnresetConnection,
+        connection_class=_CONNECTIONS[pooler],
         # More than asyncpg's default of 100: named queries, and one generated statement per set of filters.
-        statement_cache_size=500,
-        server_settings={
-            "application_name": "convostore",
-            "jit": "off",
-            **_LIVENESS,
-            **(settings or {}),
-            "timezone": "UTC",
-            "role": role,
-        },
+        statement_cache_size=0 if pooler == "transaction" else 500,
+        server_settings=sent,
+        init=_setting({name: state[name] for name in state if name not in sent}) if pooler == "session" else None,
     )
+
+
+async def connect(dsn: str, **settings: str) -> Any:
+    """Open one connection as the user of a URL. Without settings it works behind any pooler: it caches no statement.
+
+    Raises:
+        ValidationError: the URL is malformed, or asks for what the driver cannot do.
+    """
+    return await asyncpg.connect(**connect_arguments(dsn), statement_cache_size=0, server_settings=settings)
+
+
+async def require_session(connection: Any) -> None:
+    """Refuse a connection behind a pooler, for what needs a session of the server for itself.
+
+    Raises:
+        ValidationError: a pooler stands between.
+    """
+    if await driver.is_pooled(connection):
+        raise ValidationError("postgres_url: a pooler stands between; this needs the URL of PostgreSQL itself")
+
+
+def _setting(state: Mapping[str, str]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """Return what sets the settings of a new connection that a pooler refuses when it is opened."""
+
+    async def init(connection: Any) -> None:
+        await connection.fetch(
+            "SELECT set_config(name, value, false) FROM unnest($1::text[], $2::text[]) AS t (name, value)",
+            list(state),
+            list(state.values()),
+        )
+
+    return init
 
 
 def encode_vector(value: list[float] | bytes) -> bytes:

@@ -14,7 +14,7 @@ import asyncpg
 from convostore.errors import ConflictError, ConnectionError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
-from convostore.postgres.pool import connect_arguments
+from convostore.postgres.pool import connect, require_session
 from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
 
 _LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
@@ -75,7 +75,7 @@ async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: W
 
     Raises:
         ConflictError: another process is reindexing.
-        ValidationError: `memory` is not a memory size, or the user lacks the privileges.
+        ValidationError: `memory` is not a memory size, the user lacks the privileges, or a pooler stands between.
         ConnectionError: the server cannot be reached.
     """
     async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn) as watcher:
@@ -126,10 +126,13 @@ async def _build(owner: Any, name: str, space: Space) -> None:
 
 
 @asynccontextmanager
-async def _connected(dsn: str, **settings: str) -> AsyncIterator[Any]:
+async def _connected(dsn: str, role: str | None = None) -> AsyncIterator[Any]:
     try:
-        connection = await asyncpg.connect(**connect_arguments(dsn), server_settings=settings)
+        connection = await connect(dsn)
         try:
+            await require_session(connection)
+            if role is not None:
+                await connection.execute(f"SET ROLE {role}")
             yield connection
         finally:
             driver.abort(connection)

@@ -14,16 +14,18 @@ from convostore.call.store import Store
 from convostore.domain.declaration import Declaration
 from convostore.models.base import Model
 from convostore.models.fields import now
+from convostore.postgres.checking import acts_as
 from convostore.postgres.database import Database
 from convostore.postgres.pool import APPLICATION_ROLE
 from convostore.postgres.table import PostgresTable
 
 M = TypeVar("M", bound=Model)
 
-_FACTS = """
-SELECT current_setting('server_version') AS version, current_user::text AS role, version_num AS schema
+_FACTS = f"""
+SELECT current_setting('server_version') AS version, current_user::text AS role, version_num AS schema,
+    {acts_as("current_user")} AS acts_as
 FROM convostore.alembic_version
-"""
+"""  # noqa: S608
 
 
 class PostgresStore(Store):
@@ -61,8 +63,8 @@ class PostgresStore(Store):
         return row
 
     def _report(self, row: asyncpg.Record) -> BackendHealth:
-        pool, problem = self._database.pool, None
-        if row["role"] != APPLICATION_ROLE:
+        pool, problem, facts = self._database.pool, None, dict(row)
+        if facts.pop("acts_as") != [APPLICATION_ROLE]:
             problem = f"Statements run as {row['role']} instead of {APPLICATION_ROLE}; see convostore doctor."
         return BackendHealth(
             ok=problem is None,
@@ -70,5 +72,5 @@ class PostgresStore(Store):
             connections=pool.get_size(),
             in_use=pool.get_size() - pool.get_idle_size(),
             pool_size=pool.get_max_size(),
-            **row,
+            **facts,
         )

@@ -14,7 +14,7 @@ from convostore.postgres import driver
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.printing import bootstrap, roles_sql
 from convostore.postgres.migrations.scripts import versions
-from convostore.postgres.pool import connect_arguments
+from convostore.postgres.pool import connect, require_session
 
 VERSIONS = ("base", *versions())
 """The versions of the schema that this release knows, none first."""
@@ -40,7 +40,8 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
 
     Raises:
         ValidationError: the user may not do this, the server lacks pgvector, the database is not in UTF-8, or a newer
-            release migrated it to a schema that this one cannot work with, or should leave again.
+            release migrated it to a schema that this one cannot work with, or should leave again; or there is something
+            to do and a pooler stands between.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -49,6 +50,7 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
         raise ValidationError(f"revision: must be head or one of {', '.join(VERSIONS)}")
     async with _connected(dsn, timeout) as connection:
         if await _is_to_do(connection, target):
+            await require_session(connection)
             async with _only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
                     await _migrate(dsn, connection, target)
@@ -89,7 +91,7 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
 async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(timeout):
-            connection = await asyncpg.connect(**connect_arguments(dsn))
+            connection = await connect(dsn)
             try:
                 yield connection
             finally:
@@ -114,17 +116,10 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
         "WHERE e.extname = 'vector'"
     )
 
-    async def connect(*_: Any, **__: Any) -> Any:
-        return await asyncpg.connect(
-            **connect_arguments(dsn),
-            server_settings={
-                "role": "convostore_owner",
-                "search_path": vector_schema,
-                "lock_timeout": f"{LOCK_TIMEOUT}s",
-            },
-        )
+    async def as_owner(*_: Any, **__: Any) -> Any:
+        return await connect(dsn, role="convostore_owner", search_path=vector_schema, lock_timeout=f"{LOCK_TIMEOUT}s")
 
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect, poolclass=NullPool)
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=as_owner, poolclass=NullPool)
     try:
         async with engine.connect() as bind:
             await bind.run_sync(run, target)

@@ -1,0 +1,28 @@
+"""The contract suite of the profiles: ten connections share two sessions of the server by the transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+import asyncpg
+import pytest
+
+from convostore.contracts import ProfileStore
+from convostore.postgres import PostgresProfileStore, create_pool
+from convostore.testing import ProfileStoreContract
+from tests.pooler.pgbouncer import Pooler
+
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+
+@pytest.fixture(scope="module")
+async def pool(by_transaction: Pooler, login: str) -> AsyncIterator[Pool]:
+    async with await create_pool(by_transaction.dsn(login), pooler="transaction") as opened:
+        yield opened
+
+
+class TestProfiles(ProfileStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> ProfileStore:
+        return PostgresProfileStore(pool)
