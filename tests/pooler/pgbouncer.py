@@ -110,7 +110,7 @@ class Pooler:
 
 
 @asynccontextmanager
-async def pgbouncer(postgres_dsn: str, mode: Mode, *, database: str = "*", **settings: object) -> AsyncIterator[Pooler]:
+async def pgbouncer(postgres_dsn: str, mode: Mode, database: str = "*", /, **settings: object) -> AsyncIterator[Pooler]:
     """PgBouncer in front of a server, for whatever user.
 
     Args:
@@ -150,7 +150,10 @@ async def pgbouncer(postgres_dsn: str, mode: Mode, *, database: str = "*", **set
                 preexec_fn=identity.preexec(os.getpid(), signal.SIGKILL),
             )
         try:
-            await until(lambda: _answers(folder / ".s.PGSQL.6432") or process.returncode is not None, "it answers")
+            await until(
+                lambda: _answers(folder / f".s.PGSQL.{given['listen_port']}") or process.returncode is not None,
+                "it answers",
+            )
             assert process.returncode is None, pooler.log.read_text()
             yield pooler
         finally:

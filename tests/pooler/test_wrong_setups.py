@@ -104,7 +104,7 @@ async def test_a_user_that_the_pooler_does_not_know(engines: Embedded, pooler: P
 
 
 async def test_a_database_that_the_pooler_does_not_know(engines: Embedded, login: str) -> None:
-    async with pgbouncer(engines.postgres_dsn, "transaction", database="postgres") as pooler:
+    async with pgbouncer(engines.postgres_dsn, "transaction", "postgres") as pooler:
         error = await refusal(pooler.dsn(login), engines, "transaction")
     assert told(error) == (ConnectionError, UNKNOWN, False, "not_applied")
 

@@ -113,6 +113,7 @@ POOLERS: dict[str, Meaning] = {
     "query_wait_timeout": Meaning(
         ConnectionError, "The pooler found no free connection to PostgreSQL in time; raise its default_pool_size.", True
     ),
+    "SSL required": Meaning(ConnectionError, "The pooler demands TLS; leave ?sslmode=disable away."),
     "authentication failed": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
     "no such user": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
     "no such database": Meaning(ConnectionError, _UNKNOWN_TO_POOLER),
