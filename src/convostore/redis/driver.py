@@ -74,6 +74,16 @@ def close_when_released(connection: RawConnection) -> None:
     connection.mark_for_reconnect()
 
 
+def check_options(client: aio.Redis) -> None:
+    """Refuse options that no connection of a client takes. Relies on: a pool makes each of class and arguments.
+
+    Raises:
+        TypeError: the driver does not know one.
+    """
+    pool: Any = client.connection_pool
+    pool.connection_class(**pool.connection_kwargs)
+
+
 def connections_of(client: aio.Redis) -> int:
     """Return how many connections a client's pool opens at most. Relies on: a pool has `max_connections`."""
     pool: Any = client.connection_pool

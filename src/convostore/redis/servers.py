@@ -20,11 +20,12 @@ import redis.asyncio as aio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, ResponseError
 
+from convostore import supported
 from convostore.errors import ConnectionError
 from convostore.redis import driver
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client, Node
-from convostore.redis.errors import translated, translating
+from convostore.redis.errors import CLOSED, translated, translating
 
 T = TypeVar("T")
 
@@ -116,8 +117,21 @@ class Servers(ABC):
         return [translated(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
     async def versions(self) -> str | None:
-        """Return the names and versions of the servers that hold keys, None if the user may not ask for them."""
-        return " and ".join(sorted({version or "" for version in await self.everywhere(Connection.version)})) or None
+        """Return the names and versions of the servers that hold keys, None if the user may not ask for them.
+
+        Raises:
+            ValidationError: one is too old.
+            ConnectionError: one cannot be reached.
+        """
+        try:
+            versions = sorted({version or "" for version in await self.everywhere(Connection.version)})
+        except ConnectionError as error:
+            if (error.code, error.outcome) == ("connection", "unknown"):
+                raise ConnectionError(CLOSED, code=error.code) from error
+            raise
+        for version in filter(None, versions):
+            supported.check(*version.split(" ", 1))
+        return " and ".join(versions) or None
 
     @translating
     async def everywhere(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:

@@ -23,16 +23,11 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
-from convostore.tiered.copies import ANY_REVISION, DELETED, Copy, Guard, HotCopies
+from convostore.tiered.copies import ANY_REVISION, DELETED, HOT_LEASE, HOT_TIMEOUT, Copy, Guard, HotCopies
 from convostore.tiered.leases import Leases
 from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
-
-HOT_LEASE = timedelta(seconds=2)
-"""How long a process reuses a tenant's generation before it asks for it again."""
-
-_HOT_TIMEOUT = 0.25
 
 
 class TieredSessionStore(SessionStore):
@@ -60,7 +55,7 @@ class TieredSessionStore(SessionStore):
         *,
         hot_ttl: timedelta = HOT_TTL,
         hot_lease: timedelta = HOT_LEASE,
-        hot_timeout: float = _HOT_TIMEOUT,
+        hot_timeout: float = HOT_TIMEOUT,
         timeout: float = DEFAULT_TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -245,7 +240,7 @@ class TieredSessionStore(SessionStore):
         return await self._record.health_check()
 
     async def _health(self) -> dict[str, BackendHealth]:
-        return {"redis": await self._examined(self._hot.versions, self._hot_health)}
+        return {"redis": await self._examined(self._hot.examine, self._hot_health)}
 
     def _hot_health(self, versions: str | None) -> BackendHealth:
         return BackendHealth(ok=True, version=versions, bypassed=not self._hot.breaker.is_closed)
