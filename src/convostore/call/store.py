@@ -20,6 +20,7 @@ from convostore.call.effects import Effect, effect_of
 from convostore.call.health import BackendHealth
 from convostore.call.lifetime import Lifetime
 from convostore.call.logs import log, log_failure
+from convostore.call.metrics import Measure
 from convostore.call.retries import retry
 from convostore.call.tenants import BindTenant, tenant_of
 from convostore.call.tracing import Trace
@@ -206,6 +207,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
 
         interceptors: tuple[Interceptor, ...] = (
             *store._interceptors,
+            Measure(store.system),
             Trace(store.system),
             log,
             store._lifetime,

@@ -24,6 +24,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from convostore.call.metrics import PoolUse
+
 Client: TypeAlias = "aio.Redis | RedisCluster"
 """A client of redis-py."""
 
@@ -81,6 +83,16 @@ def connections_of(client: aio.Redis) -> int:
     return most
 
 
+def use_of(client: aio.Redis) -> PoolUse:
+    """Return how a client's pool is used.
+
+    Relies on: `get_connection_count` returns the number of idle connections, then that of those in use.
+    """
+    pool: Any = client.connection_pool
+    (idle, _), (used, _) = pool.get_connection_count()
+    return PoolUse(used, idle, connections_of(client))
+
+
 async def acquire(client: aio.Redis) -> RawConnection:
     """Return a connection of a client's pool, connected, with no reply left in it.
 
@@ -104,7 +116,7 @@ class Topology:
     """Which nodes hold which slots, as a cluster's client knows it (`nodes_manager`), and the connections to them."""
 
     def __init__(self, client: RedisCluster) -> None:
-        self._client: Any = client
+        self.client: Any = client
 
     async def load(self) -> None:
         """Ask the cluster for its topology, unless the client has it.
@@ -115,7 +127,7 @@ class Topology:
             RedisClusterException: no node answers.
         """
         try:
-            await self._client.initialize()
+            await self.client.initialize()
         except (RedisError, OSError) as error:
             raise RedisClusterException("no node answers") from error
 
@@ -141,6 +153,16 @@ class Topology:
     def primaries(self) -> list[Node]:
         """Return all nodes that hold slots. Relies on `slots_cache`, as `primary_of` does."""
         return list(dict.fromkeys(nodes[0] for nodes in self._nodes.slots_cache.values()))
+
+    def use(self) -> PoolUse:
+        """Return how the connections to all nodes are used.
+
+        Relies on: a node has the connections it has opened as `_connections`, and those that are idle as `_free`.
+        """
+        nodes: list[Any] = list(self._nodes.nodes_cache.values())
+        idle = sum(len(node._free) for node in nodes)
+        opened = sum(len(node._connections) for node in nodes)
+        return PoolUse(opened - idle, idle, sum(node.max_connections for node in nodes))
 
     async def follow_moved(self, error: MovedError) -> Node:
         """Note that a slot has moved, and return the node to which.
@@ -190,7 +212,7 @@ class Topology:
         Relies on: `_initialize` is true after `aclose`, and a node that has left is not in `nodes_cache`; the driver
         does not close its connections that are in use then.
         """
-        if self._client._initialize or self._nodes.nodes_cache.get(node.name) is not node:
+        if self.client._initialize or self._nodes.nodes_cache.get(node.name) is not node:
             close_when_released(connection)
         try:
             await node.disconnect_if_needed(connection)
@@ -199,7 +221,7 @@ class Topology:
 
     @property
     def _nodes(self) -> Any:
-        return self._client.nodes_manager
+        return self.client.nodes_manager
 
     def _node(self, error: AskError) -> Node:
         node: Node = self._nodes.get_node(error.host, error.port)

@@ -20,6 +20,7 @@ import redis.asyncio as aio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, ResponseError
 
+from convostore.call.metrics import MeasuredSemaphore, Waiting, watch_pool
 from convostore.errors import ConnectionError
 from convostore.redis import driver
 from convostore.redis.connection import Command, Connection
@@ -151,6 +152,7 @@ class OneServer(Servers):
     def __init__(self, client: aio.Redis) -> None:
         self._client = client
         self.connections = driver.connections_of(client)
+        watch_pool("redis", self, lambda servers: servers._client, driver.use_of)
 
     async def locate(self, keys: Iterable[str]) -> list[Any]:
         return [None for _ in keys]
@@ -160,7 +162,8 @@ class OneServer(Servers):
 
     @asynccontextmanager
     async def connection(self, node: Any, *, asking: bool = False) -> AsyncIterator[Connection]:
-        raw = await driver.acquire(self._client)
+        with Waiting("redis"):
+            raw = await driver.acquire(self._client)
         try:
             yield Connection(raw, asking=asking)
         except ResponseError:
@@ -186,6 +189,9 @@ class Cluster(Servers):
 
     def __init__(self, client: RedisCluster) -> None:
         self._topology = driver.Topology(client)
+        watch_pool(
+            "redis", self, lambda servers: servers._topology.client, lambda client: driver.Topology(client).use()
+        )
         self._limits = _limits.setdefault(client, {})
         self._suspect: str | None = None
         self._refreshed_at = -inf
@@ -204,10 +210,11 @@ class Cluster(Servers):
 
     @asynccontextmanager
     async def connection(self, node: Node, *, asking: bool = False) -> AsyncIterator[Connection]:
-        async with self._limits.setdefault(node.name, asyncio.Semaphore(driver.capacity_of(node))):
+        async with self._limits.setdefault(node.name, MeasuredSemaphore(driver.capacity_of(node))):
             raw, began = self._topology.acquire(node), time.monotonic()
             try:
-                await self._topology.connect(node, raw)
+                with Waiting("redis"):
+                    await self._topology.connect(node, raw)
                 yield Connection(raw, asking=asking)
             except ResponseError:
                 raise

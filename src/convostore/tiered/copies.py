@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from convostore.call.call import nothing_applied, running
+from convostore.call.metrics import MeasuredSemaphore
 from convostore.domain.codec import Unreadable
 from convostore.domain.sessions import PAYLOAD
 from convostore.errors import StoreError
@@ -104,7 +105,7 @@ class HotCopies:
         self._timeout = timeout
         self._identities = Identities(self._servers.identity_lasts)
         # Waiting for a free connection is no failure of the server.
-        self._connections = asyncio.Semaphore(self._servers.connections)
+        self._connections = MeasuredSemaphore(self._servers.connections)
         self.breaker = breaker or Breaker()
 
     async def versions(self) -> str | None:
@@ -215,7 +216,7 @@ class HotCopies:
             if code == "WRONGTYPE":
                 self._count_garbage(code)
                 return otherwise
-            self.breaker.failures += 1
+            self.breaker.count(code)
             _log.warning("hot tier failed: %s", code, extra={"store": "session", "code": "hot"})
             # While a slot moves key by key, it takes no scripts of two keys; other slots do.
             if attempt is not None and code != "TRYAGAIN":
@@ -244,7 +245,7 @@ class HotCopies:
 
     def _count_garbage(self, what: str) -> None:
         """Count a value that no store wrote: a miss."""
-        self.breaker.failures += 1
+        self.breaker.count(what)
         _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
 
 

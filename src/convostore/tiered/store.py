@@ -14,6 +14,7 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.health import BackendHealth
+from convostore.call.metrics import HOT_READS
 from convostore.call.store import checked
 from convostore.call.validation import Deadline
 from convostore.contracts.session import SessionStore, Swept
@@ -92,7 +93,9 @@ class TieredSessionStore(SessionStore):
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         copy = await self._hot.read(session_id, tenant_id)
         if copy is not None and await self._is_valid(copy):
+            HOT_READS.add("hit")
             return copy.session
+        HOT_READS.add("miss")
         found = await self._load_once(session_id, tenant_id)
         if found is None:
             return None
