@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """The bounds that OpenTelemetry's conventions give for the duration of a call."""
 
 
-class Metric:
+class Metric(ABC):
     """A figure, by the values of its attributes.
 
     Reading is safe in any thread, writing in that of the event loop.
@@ -56,13 +57,13 @@ class Metric:
         """Return the attributes that apply, by name."""
         return {name: value for name, value in zip(self.attributes, values, strict=True) if value}
 
+    @abstractmethod
     def samples(self) -> Iterator[tuple[str, Mapping[str, str], float]]:
         """Yield the figures as Prometheus has them: the suffix of the name, the attributes by name, and the figure."""
-        raise NotImplementedError
 
+    @abstractmethod
     def export(self, meter: Meter) -> None:
         """Let a meter of OpenTelemetry read the figures."""
-        raise NotImplementedError
 
 
 class _Numbers(Metric):

@@ -139,5 +139,7 @@ class Database:
 
 
 def _use(pool: asyncpg.Pool[Any]) -> PoolUse:
+    if pool.is_closing():
+        return PoolUse(0, 0, 0)
     idle = pool.get_idle_size()
     return PoolUse(pool.get_size() - idle, idle, pool.get_max_size())
