@@ -1,13 +1,14 @@
-"""An ASGI application for probes: whether this process lives, whether its stores can serve, and their figures."""
+"""An ASGI application for probes: whether this process lives, whether its stores can serve, and their metrics."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol, TypeAlias
 
+from convostore.call.exposition import CONTENT_TYPE, exposed
 from convostore.call.health import BackendHealth, Health
+from convostore.call.metrics import BACKEND_LATENCY, BACKEND_UP, METRICS
 
 __all__ = ["BackendHealth", "Health", "app"]
 
@@ -29,7 +30,7 @@ def app(stores: HasHealth) -> Application:
     - `/livez`: 200 as long as the event loop runs; it asks nobody.
     - `/readyz`: 200 if calls succeed, else 503. The body is JSON: `status` is `"ok"`, `"degraded"` (a lost hot tier
       costs speed alone, so that is 200) or `"unavailable"`, and for each backend whether it is ok.
-    - `/metrics`: the figures of the servers in the text format of Prometheus.
+    - `/metrics`: the metrics of this process in the text format of Prometheus.
 
     No answer names an address, a tenant or a secret.
 
@@ -50,8 +51,9 @@ def app(stores: HasHealth) -> Application:
         if path not in ("/readyz", "/metrics"):
             return await _respond(send, 404, "text/plain", "there are /livez, /readyz and /metrics\n")
         health = await stores.health()
+        _note(health)
         if path == "/metrics":
-            return await _respond(send, 200, "text/plain; version=0.0.4", "".join(_exposed(health)))
+            return await _respond(send, 200, CONTENT_TYPE, "".join(exposed(METRICS.values())))
         return await _respond(send, 200 if health.serves else 503, "application/json", json.dumps(_summary(health)))
 
     return answer
@@ -65,29 +67,11 @@ def _summary(health: Health) -> dict[str, Any]:
     }
 
 
-_GAUGES = {
-    "up": ("ok", "Whether the server answers and is as this release needs it."),
-    "latency_seconds": ("latency", "Seconds that a health check took."),
-    "connections": ("connections", "Connections that this process has open."),
-    "connections_in_use": ("in_use", "Connections at work."),
-    "connections_max": ("pool_size", "Connections that this process opens at most."),
-    "bypassed": ("bypassed", "Whether calls leave the hot tier out for the moment."),
-}
-
-
-def _exposed(health: Health) -> Iterator[str]:
-    """Yield lines of Prometheus's text format."""
-    for name, (attribute, description) in _GAUGES.items():
-        metric = f"convostore_backend_{name}"
-        found = {backend: asdict(each)[attribute] for backend, each in health.backends.items()}
-        yield f"# HELP {metric} {description}\n# TYPE {metric} gauge\n"
-        for backend, value in found.items():
-            if value is not None:
-                yield f'{metric}{{backend="{backend}"}} {float(value):g}\n'
-    if health.swept_at is not None:
-        metric = "convostore_swept_timestamp_seconds"
-        yield f"# HELP {metric} When the sweeper last finished.\n# TYPE {metric} gauge\n"
-        yield f"{metric} {health.swept_at.timestamp():.3f}\n"
+def _note(health: Health) -> None:
+    """Keep what the probe found among the metrics."""
+    found = health.backends
+    BACKEND_UP.replace({(name,): int(each.ok) for name, each in found.items()})
+    BACKEND_LATENCY.replace({(name,): each.latency for name, each in found.items() if each.latency is not None})
 
 
 async def _live(receive: Callable[[], Awaitable[Message]], send: Callable[..., Any]) -> None:

@@ -283,8 +283,11 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
     sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout)
     opened.push_async_callback(sessions.aclose)
-    if failure := await persistent._failure_of(persistent._ping):
+    failure, hot = await asyncio.gather(persistent._failure_of(persistent._look), sessions._health())
+    if failure:
         raise failure
+    if problem := hot["redis"].problem:
+        _log.warning("redis_url: %s; until that is mended, PostgreSQL alone serves the sessions", problem.rstrip("."))
     return Stores(
         sessions=sessions,
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),

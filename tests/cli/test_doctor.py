@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
+from convostore.call.translation import UNANSWERED
 from convostore.cli import checks
 from convostore.cli.checks import CHECKS, Target
 from convostore.cli.doctor import Finding, examined, run
@@ -115,7 +116,7 @@ async def test_a_user_who_may_not_call_info_is_told_what_could_not_be_checked(ta
 async def test_a_silent_server_is_given_up_in_time(target: Target) -> None:
     async with silent_server() as port:
         silent = replace(target, postgres_url=f"postgresql://app@127.0.0.1:{port}/x")
-        assert await found("PostgreSQL", silent, 0.2) == ("failed", "no answer in 0.2 s")
+        assert await found("PostgreSQL", silent, 0.2) == ("failed", UNANSWERED)
 
 
 async def test_a_user_without_the_role_of_the_application_is_told_the_grant(target: Target) -> None:

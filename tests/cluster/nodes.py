@@ -33,15 +33,18 @@ class Node:
     directory: Path
     options: tuple[str, ...]
     port: int
+    program: Path = field(default_factory=valkey_server)
+    libraries: str = ""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         """Start the process, which dies with this one."""
         libc = ctypes.CDLL(None)
         self.directory.mkdir(exist_ok=True)
-        arguments = [os.fspath(valkey_server()), *self.options, "--port", str(self.port), "--bind", "127.0.0.1"]
+        arguments = [os.fspath(self.program), *self.options, "--port", str(self.port), "--bind", "127.0.0.1"]
         self.process = subprocess.Popen(
             [*arguments, "--dir", os.fspath(self.directory), "--save", "", "--protected-mode", "no"],
+            env=os.environ | {"LD_LIBRARY_PATH": self.libraries} if self.libraries else None,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

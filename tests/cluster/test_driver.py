@@ -71,6 +71,17 @@ async def test_a_topology_is_loaded_once(cluster: Cluster, topology: Topology) -
     assert [await times_asked(server) for server in cluster.nodes] == before
 
 
+async def test_the_nodes_tell_how_they_are_used(topology: Topology) -> None:
+    before, node = topology.use(), primary_of(topology)
+    acquired = topology.acquire(node)
+    await topology.connect(node, acquired)
+    assert topology.use().used == before.used + 1
+    await topology.release(node, acquired)
+    assert topology.use().used == before.used
+    assert topology.use().idle >= 1
+    assert topology.use().most == 6 * node.max_connections
+
+
 async def test_a_refresh_asks_a_suspect_last_and_keeps_nodes_that_stay(cluster: Cluster, topology: Topology) -> None:
     suspect, known = cluster.nodes[0], {id(node) for node in topology.primaries()}
     before = [await times_asked(server) for server in cluster.nodes]

@@ -24,6 +24,7 @@ from convostore.postgres.vector_statements import EPISODES, FIXED, VectorStateme
 from convostore.postgres.vectors import Search, margin
 from convostore.replay.embedder import HashingEmbedder
 from convostore.testing.factories import at, make_episode
+from tests.counting import Counted
 from tests.postgres.databases import connected, fresh_database
 
 BIG, AGENT, CUSTOMER, SESSION, GROUP = (UUID(int=n) for n in range(1, 6))
@@ -208,7 +209,7 @@ def nearest(query: list[float], episodes: list[Episode], limit: int) -> list[tup
 
 async def test_approximate_searches_find_what_is_there(indexed: tuple[PostgresMemoryStore, list[Episode]]) -> None:
     store, episodes = indexed
-    dice, hits, wanted = Random(3), 0, 0
+    dice, hits, wanted, counted = Random(3), 0, 0, Counted()
     for _ in range(20):
         query = [dice.gauss(0, 1) for _ in range(DIMENSIONS)]
         # More than 200 remain, so that is approximate; 67 remain, and that is exact; deep pages are exact too.
@@ -228,6 +229,8 @@ async def test_approximate_searches_find_what_is_there(indexed: tuple[PostgresMe
         scores = [score for _, score in nearest(query, episodes, 400)]
         assert [score for _, score in found] == pytest.approx(scores, abs=2e-6)
     assert hits >= 0.99 * wanted
+    searches = counted["convostore.vector.searches"]
+    assert searches == {("memory", "vector_search_episodes", how): 40 for how in ("approximate", "exact")}
 
 
 async def test_a_search_is_exact_when_the_index_returns_too_few(

@@ -93,6 +93,13 @@ async def test_aborting_does_not_wait_for_a_server_that_reads_nothing(own: Embed
     assert await echoed(own_client, "again") == [b"again"]
 
 
+async def test_a_pool_tells_how_it_is_used(client: Redis) -> None:
+    acquired = await driver.acquire(client)
+    assert driver.use_of(client) == (1, 0, 1)
+    await driver.release(client, acquired)
+    assert driver.use_of(client) == (0, 1, 1)
+
+
 async def test_a_connection_that_was_marked_is_closed_on_release(client: Redis) -> None:
     connection = await driver.acquire(client)
     driver.close_when_released(connection)

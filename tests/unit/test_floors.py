@@ -14,7 +14,7 @@ ROOT = Path(convostore.__file__).parent
 
 FLOORS = (
     ("errors", "models"),
-    ("call", "urls"),
+    ("call", "supported", "urls"),
     ("domain",),
     ("contracts",),
     ("gateway",),

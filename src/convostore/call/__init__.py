@@ -1,1 +1,1 @@
-"""What surrounds every contract call: argument checks, tenant binding, deadline, retries, errors, logs and traces."""
+"""What surrounds every contract call: checks, tenant binding, deadline, retries, errors, logs, traces, metrics."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from convostore.call.call import Call, Proceed
 from convostore.call.effects import Effect
+from convostore.call.metrics import CALL_RETRIES
 from convostore.errors import StoreError
 
 _ATTEMPTS = 5
@@ -37,6 +38,7 @@ async def retry(call: Call, proceed: Proceed) -> Any:
             in_time = attempt < _ATTEMPTS and loop.time() + pause < call.deadline
             # An error that names its call comes from a call inside this one, which has repeated it.
             if error.retryable and harmless and in_time and error.store is None:
+                CALL_RETRIES.add(call.store, call.operation, type(error).__name__)
                 await asyncio.sleep(pause)
                 continue
             error.outcome = "unknown" if unknown and call.effect is not Effect.READ else "not_applied"

@@ -20,12 +20,13 @@ from convostore.call.effects import Effect, effect_of
 from convostore.call.health import BackendHealth
 from convostore.call.lifetime import Lifetime
 from convostore.call.logs import log, log_failure
+from convostore.call.metrics import Measure
 from convostore.call.retries import retry
 from convostore.call.tenants import BindTenant, tenant_of
 from convostore.call.tracing import Trace
-from convostore.call.translation import Translate, translated
+from convostore.call.translation import UNANSWERED, Translate, translated
 from convostore.call.validation import ArgumentCheck, Deadline, Validate
-from convostore.errors import StoreError, ValidationError
+from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.models.fields import new_id, now
 
 T = TypeVar("T")
@@ -152,8 +153,11 @@ class Store(ABC):
         started = time.monotonic()
         try:
             self._lifetime.check()
-            async with asyncio.timeout(self._timeout):
-                await work()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await work()
+            except TimeoutError as late:
+                raise ConnectionError(UNANSWERED, code="timeout") from late
         except Exception as failure:  # noqa: BLE001  (whatever it is, the answer is no)
             error = failure if isinstance(failure, StoreError) else self._translate(failure)
             error.store, error.operation, error.outcome = self.kind, "health_check", "not_applied"
@@ -206,6 +210,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
 
         interceptors: tuple[Interceptor, ...] = (
             *store._interceptors,
+            Measure(store.system),
             Trace(store.system),
             log,
             store._lifetime,

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from convostore import supported
 from convostore.errors import ValidationError
 from convostore.models.fields import now
-from convostore.postgres import PostgresConfigStore, create_pool, schema_version
-from convostore.postgres.driver import Pooler, is_pooled
+from convostore.postgres import PostgresConfigStore, create_pool, driver, schema_version
+from convostore.postgres.driver import Pooler
 from convostore.postgres.migrations import HEAD, VERSIONS
 from convostore.postgres.pool import connect
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
-from convostore.redis.connection import Connection
 from convostore.redis.servers import Servers, servers_of
+from convostore.tiered.copies import HotCopies
 
 _PGVECTOR = """
 SELECT coalesce(installed_version, default_version) FROM pg_available_extensions WHERE name = 'vector'
@@ -53,9 +54,6 @@ _LIMITS = {
 _UNLIMITED = "SELECT name FROM pg_settings WHERE name = ANY ($1) AND setting = '0' ORDER BY name"
 _ROUNDS = 5
 
-_PGVECTOR_FLOOR = (0, 8, 4)
-"""Older versions leak rows in parallel index builds, and corrupt HNSW indexes."""
-_FLOORS = {"Valkey": (7, 2), "Redis": (7, 0)}
 _SKEW = 1.0
 """Seconds by which clocks may differ: revisions do not depend on them, but idle times and audit months do."""
 _UNKNOWN = "a version that could not be checked, because the user may not call INFO"
@@ -111,18 +109,24 @@ async def _redis(target: Target) -> AsyncIterator[Servers]:
 
 async def postgresql(target: Target) -> str:
     async with _connected(target) as connection:
-        number = int(await connection.fetchval("SHOW server_version_num"))
-    if number < 160_000:
-        raise ValidationError(f"{number // 10_000} is too old; convostore needs 16 or newer")
-    return f"{number // 10_000}.{number % 10_000}"
+        release = driver.release_of(connection)
+    supported.check("PostgreSQL", release)
+    return release
 
 
 async def pgvector(target: Target) -> str:
     async with _connected(target) as connection:
         found: str | None = await connection.fetchval(_PGVECTOR)
-    if found is None or tuple(map(int, found.split("."))) < _PGVECTOR_FLOOR:
-        needed = ".".join(map(str, _PGVECTOR_FLOOR))
-        raise ValidationError(f"{found or 'not installed'}; install pgvector {needed} or newer on the server")
+    if found is None:
+        raise ValidationError(supported.NO_PGVECTOR)
+    supported.check("pgvector", found)
+    return found
+
+
+async def encoding(target: Target) -> str:
+    async with _connected(target) as connection:
+        found: str = await connection.fetchval("SHOW server_encoding")
+    supported.check_encoding(found)
     return found
 
 
@@ -184,7 +188,7 @@ async def connections(target: Target) -> str:
 
 async def pooler(target: Target) -> str:
     async with _connected(target) as connection:
-        found = await _mode(target, connection) if await is_pooled(connection) else None
+        found = await _mode(target, connection) if await driver.is_pooled(connection) else None
         limits = [name for (name,) in await connection.fetch(_UNLIMITED, [*_LIMITS])] if found == "transaction" else []
         login = await connection.fetchval("SELECT quote_ident(session_user)")
     if found is None and target.pooler is None:
@@ -220,17 +224,18 @@ async def clock(target: Target) -> str:
 
 async def redis(target: Target) -> str:
     async with _redis(target) as found:
-        versions = await found.everywhere(Connection.version)
-    told = " and ".join(sorted({_supported(version or _UNKNOWN) for version in versions}))
-    return f"{told} on {len(versions)} primaries of a cluster" if len(versions) > 1 else told
+        told, primaries = await found.versions() or _UNKNOWN, len(await found.primaries())
+    for version in told.split(" and "):
+        name, _, number = version.partition(" ")
+        if doubt := supported.problem(name, number, supported.ADVISED):
+            raise DoubtfulError(doubt)
+    return f"{told} on {primaries} primaries of a cluster" if primaries > 1 else told
 
 
-def _supported(version: str) -> str:
-    name, _, number = version.partition(" ")
-    needed = _FLOORS.get(name)
-    if needed and tuple(map(int, number.split(".")))[:2] < needed:
-        raise ValidationError(f"{version} is too old; convostore needs {'.'.join(map(str, needed))} or newer")
-    return version
+async def copies(target: Target) -> str:
+    async with create_client(target.redis_url, max_connections=1) as client:
+        await HotCopies(client).examine()
+    return "the user may do all that they take, on a primary"
 
 
 async def eviction(target: Target) -> str:
@@ -263,6 +268,7 @@ CHECKS = (
     Check("PostgreSQL", (), postgresql),
     Check("pooler", ("PostgreSQL",), pooler),
     Check("pgvector", ("PostgreSQL",), pgvector),
+    Check("encoding", ("PostgreSQL",), encoding),
     Check("schema", ("pgvector",), schema),
     Check("application role", ("pooler", "schema"), role),
     Check("isolation", ("application role",), isolation),
@@ -271,6 +277,7 @@ CHECKS = (
     Check("connections", ("PostgreSQL",), connections),
     Check("clock of PostgreSQL", ("PostgreSQL",), clock),
     Check("Redis or Valkey", (), redis),
+    Check("hot copies", ("Redis or Valkey",), copies),
     Check("eviction", ("Redis or Valkey",), eviction),
     Check("clock of Redis or Valkey", ("Redis or Valkey",), redis_clock),
 )

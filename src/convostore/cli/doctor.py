@@ -9,14 +9,13 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-import asyncpg
 import typer
 from rich.console import Console
 from rich.markup import escape
 
+from convostore.call.translation import UNANSWERED
 from convostore.cli.checks import CHECKS, Check, DoubtfulError, Target
 from convostore.engines import postgres_engine, redis_engine
-from convostore.errors import StoreError
 from convostore.postgres.errors import translated
 from convostore.settings import load_settings
 from convostore.stores import server_urls
@@ -93,6 +92,6 @@ async def examined(check: Check, target: Target, timeout: float = 10.0) -> Findi
     except DoubtfulError as doubt:
         return Finding(check.subject, "doubtful", str(doubt))
     except TimeoutError:
-        return Finding(check.subject, "failed", f"no answer in {timeout:g} s")
-    except (StoreError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return Finding(check.subject, "failed", UNANSWERED)
+    except Exception as error:  # noqa: BLE001  (whatever a driver raises is what was found)
         return Finding(check.subject, "failed", str(translated(error)))

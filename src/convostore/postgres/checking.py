@@ -10,10 +10,11 @@ from uuid import UUID
 
 import asyncpg
 
+from convostore import supported
 from convostore.call.call import Call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ValidationError
-from convostore.postgres.driver import pooler_of, resets, use_codec
+from convostore.postgres.driver import pooler_of, release_of, resets, use_codec
 from convostore.postgres.pool import APPLICATION_ROLE, decode_vector, encode_vector
 
 _VALUES: dict[str, Any] = {
@@ -49,6 +50,7 @@ SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_ba
     pg_type_is_visible(t.oid) AS vector_visible, clock_timestamp() AS server_time,
     current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
     {{set}}, has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
+    (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'vector') AS vector_version,
     {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
     jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
 FROM pg_catalog.pg_roles AS r
@@ -85,10 +87,11 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
     A pooler in transaction mode would hand what is set here to others, so nothing is: it comes from the user then.
 
     Raises:
-        ValidationError: a pooler stands between that was not declared, the role is above row-level security, the
-            database has no pgvector or another encoding than UTF-8, or the connection converts values otherwise than
-            the driver does of itself.
+        ValidationError: the server or pgvector is too old, a pooler stands between that was not declared, the role is
+            above row-level security, the database has no pgvector or another encoding than UTF-8, or the connection
+            converts values otherwise than the driver does.
     """
+    supported.check("PostgreSQL", release_of(connection))
     pooler = pooler_of(connection)
     check = _CHECK.format(set=_SET_NOTHING if pooler == "transaction" else _SET)
     try:
@@ -114,7 +117,8 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
             f'{APPLICATION_ROLE}, for example with server_settings={{"role": "{APPLICATION_ROLE}"}}'
         )
     if row["vector_schema"] is None:
-        raise ValidationError("pool: the database has no pgvector; run convostore's migrations first")
+        raise ValidationError("pool: the database has no pgvector; run: convostore migrate")
+    supported.check("pgvector", row["vector_version"])
     if not row["vector_usable"]:
         schema = row["vector_schema"]
         raise ValidationError(f'pool: its role may not use pgvector; run: GRANT USAGE ON SCHEMA "{schema}" TO PUBLIC')
@@ -128,8 +132,7 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
             f"pool: pgvector is in the schema {row['vector_schema']}, which is not in the search_path, and the pool "
             f"resets its connections; add it by server_settings or ALTER ROLE, or {_OWN_POOL}"
         )
-    if row["encoding"] != "UTF8":
-        raise ValidationError(f"pool: the database is encoded as {row['encoding']}; create one with ENCODING 'UTF8'")
+    supported.check_encoding(row["encoding"])
     if not row["folds_case"]:
         raise ValidationError("pool: LC_CTYPE of the database is C; create one with a UTF-8 locale such as C.UTF-8")
     await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)

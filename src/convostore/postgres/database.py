@@ -14,6 +14,7 @@ import asyncpg
 
 from convostore.call.call import current_call, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.call.metrics import PoolUse, Waiting, watch_pool
 from convostore.postgres import driver
 from convostore.postgres.checking import patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
@@ -35,6 +36,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self.pool = pool
+        watch_pool("postgres", self, lambda database: database.pool, _use)
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
 
@@ -99,7 +101,8 @@ class Database:
         """Return a connection that is ready for a statement. Whatever fails here, the statement was not sent."""
         connection = None
         try:
-            connection = await self.pool.acquire()
+            with Waiting("postgres"):
+                connection = await self.pool.acquire()
             await self._make_ready(connection)
         except BaseException as failure:
             if connection is not None:
@@ -133,3 +136,10 @@ class Database:
         else:
             return
         self._patience[physical] = patience
+
+
+def _use(pool: asyncpg.Pool[Any]) -> PoolUse:
+    if pool.is_closing():
+        return PoolUse(0, 0, 0)
+    idle = pool.get_idle_size()
+    return PoolUse(pool.get_size() - idle, idle, pool.get_max_size())

@@ -65,6 +65,15 @@ def is_tls_refused(error: ConnectionError) -> bool:
     return "rejected SSL upgrade" in str(error)
 
 
+def release_of(connection: Any) -> str:
+    """Return the release of the server behind a connection, such as `"18.4"`.
+
+    Relies on: since PostgreSQL 10, `get_server_version` has the number of the minor release as `micro`.
+    """
+    version = connection.get_server_version()
+    return f"{version.major}.{version.micro}"
+
+
 def resets(connection: Any) -> bool:
     """Return whether a connection forgets its settings when it is given back to its pool.
 

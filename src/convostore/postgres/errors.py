@@ -14,6 +14,7 @@ from asyncpg.exceptions import (
     TargetServerAttributeNotMatched,
 )
 
+from convostore.call.translation import is_for_another_host
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, Outcome, StoreError, ValidationError
 from convostore.postgres import driver
 
@@ -59,7 +60,7 @@ STATES: dict[str, Meaning] = {
     "57P05": Meaning(ConnectionError, _RESTARTING, True, "unknown"),
     "57": Meaning(ConnectionError, "PostgreSQL cancelled the statement.", True),
     # Transactions. A transaction that timed out was rolled back; a lost completion is unknown.
-    "25006": Meaning(ConnectionError, "PostgreSQL is read-only at the moment.", True),
+    "25006": Meaning(ConnectionError, "PostgreSQL is read-only: a standby, or by default_transaction_read_only.", True),
     "25P03": Meaning(ConnectionError, "PostgreSQL ended a transaction that was idle for too long.", True),
     "25P04": Meaning(ConnectionError, "PostgreSQL ended a transaction that took too long.", True),
     "40003": Meaning(ConnectionError, "PostgreSQL does not know whether the statement completed.", True, "unknown"),
@@ -76,7 +77,8 @@ STATES: dict[str, Meaning] = {
     # Who may connect to what.
     "28000": Meaning(
         ConnectionError,
-        "PostgreSQL refused the user: it does not exist, may not log in, or pg_hba.conf has no line that lets it in.",
+        "PostgreSQL refused the user: it does not exist, may not log in, or pg_hba.conf has no line that lets it in, "
+        "with TLS or without.",
     ),
     "28": Meaning(ConnectionError, "PostgreSQL refused the user or the password; correct them in the URL."),
     "3D000": Meaning(ConnectionError, "The database does not exist; create it, or correct its name in the URL."),
@@ -84,7 +86,16 @@ STATES: dict[str, Meaning] = {
         StoreError,
         "The role lacks a privilege; GRANT convostore_app TO the user of the URL, or run convostore migrate.",
     ),
-    "22023": Meaning(ValidationError, "PostgreSQL refused a value, or a parameter of the URL."),
+    # What ends a connection before its first statement.
+    "FATAL 22023": Meaning(ValidationError, "PostgreSQL refused the value of an option of the URL; correct it."),
+    "FATAL 42501": Meaning(
+        ConnectionError,
+        "The user may not connect to the database, or not as convostore_app; GRANT CONNECT ON DATABASE, or that role.",
+    ),
+    "FATAL 42704": Meaning(ValidationError, "The URL has an option that PostgreSQL does not know; correct its name."),
+    "FATAL 55000": Meaning(
+        ConnectionError, "The database accepts no connections; ALTER DATABASE it WITH ALLOW_CONNECTIONS true."
+    ),
     # What the schema of this release has, and the database lacks.
     "3F000": Meaning(StoreError, _NO_SCHEMA),
     "42P01": Meaning(StoreError, _NO_SCHEMA),
@@ -95,7 +106,8 @@ STATES: dict[str, Meaning] = {
     "26000": Meaning(ConnectionError, _NO_SESSION),
     "42P05": Meaning(ConnectionError, _NO_SESSION),
 }
-"""By SQLSTATE, whole or its first two characters, which are its class (PostgreSQL's documentation, appendix A)."""
+"""By SQLSTATE, whole or its first two characters, which are its class (PostgreSQL's documentation, appendix A); after
+FATAL where it means something else when it ends the connection."""
 
 _UNKNOWN_TO_POOLER = (
     "The pooler refused user, password or database; correct the URL, or add them to its auth_file and databases."
@@ -120,6 +132,10 @@ POOLERS: dict[str, Meaning] = {
 }
 """By what PgBouncer says: its SQLSTATE is 08P01 whatever is wrong."""
 
+_ANOTHER_HOST = Meaning(
+    ConnectionError,
+    "PostgreSQL's certificate is for another host; name the one that it is for, or use ?sslmode=verify-ca.",
+)
 _NO_TLS = Meaning(ConnectionError, "PostgreSQL does not offer TLS; enable it there, or use ?sslmode=disable.")
 
 OTHERWISE = Meaning(StoreError, "PostgreSQL refused the call.")
@@ -165,13 +181,17 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
     known = next((meaning for kind, meaning in DRIVER.items() if isinstance(error, kind)), None)
     if isinstance(error, builtins.ConnectionError) and driver.is_tls_refused(error):
         known = _NO_TLS
+    if is_for_another_host(error):
+        known = _ANOTHER_HOST
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         known = DRIVER[OSError]  # The resolver could not be asked.
     if known is None and isinstance(error, asyncpg.PostgresError):
         state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
         _silence(error, state)
-        pooler = (POOLERS[said] for said in POOLERS if state.startswith("08") and said in str(error))
-        meaning = next(pooler, None) or STATES.get(state) or STATES.get(state[:2], OTHERWISE)
+        severity: str | None = getattr(error, "severity_en", None)
+        names = f"{severity} {state}", state, state[:2]
+        pooler = [POOLERS[said] for said in POOLERS if state.startswith("08") and said in str(error)]
+        meaning = [*pooler, *(STATES[name] for name in names if name in STATES), OTHERWISE][0]
         return _raised(meaning, constraint or state, constraint or "A key")
     failed = _LOST if lost else Meaning(StoreError, "PostgreSQL's driver failed.", outcome="unknown")
     return _raised(known or failed, type(error).__name__)

@@ -23,7 +23,7 @@ from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vector_statements import EPISODES
-from convostore.postgres.vectors import VectorSearch
+from convostore.postgres.vectors import VectorSearch, count_search
 
 
 class PostgresMemoryStore(PostgresStore, TableMemoryStore):
@@ -105,6 +105,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
             offset=offset,
         )
         rows = await self._database.fetch(*query)
+        count_search("exact")
         read = self._table(ENTITY).mapping.reader(tenant_id)
         return list(readable(lambda row: (read(row), row["score"]), rows))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Coroutine, Mapping
 from struct import pack, unpack_from
 from typing import Any
@@ -75,9 +76,8 @@ def connect_arguments(dsn: str) -> dict[str, Any]:
         driver.parsed(dsn)
     except OSError as error:
         files = " or ".join(f"{name}={given[name]}" for name in _FILES if name in given)
-        reason = (
-            f"cannot read {files or error.filename or 'a file that it names'}: {error.strerror or 'not in PEM format'}"
-        )
+        problem = "not in PEM format" if isinstance(error, ssl.SSLError) else error.strerror
+        reason = f"cannot read {files or error.filename or 'a file that it names'}: {problem}"
     except asyncpg.ClientConfigurationError as error:
         reason = str(error)
     except ValueError:

@@ -12,6 +12,7 @@ from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.health import BackendHealth
 from convostore.call.store import Store
 from convostore.domain.declaration import Declaration
+from convostore.errors import ConnectionError
 from convostore.models.base import Model
 from convostore.models.fields import now
 from convostore.postgres.checking import acts_as
@@ -23,9 +24,12 @@ M = TypeVar("M", bound=Model)
 
 _FACTS = f"""
 SELECT current_setting('server_version') AS version, current_user::text AS role, version_num AS schema,
-    {acts_as("current_user")} AS acts_as
+    {acts_as("current_user")} AS acts_as,
+    pg_is_in_recovery() AS standby, current_setting('transaction_read_only') = 'on' AS read_only
 FROM convostore.alembic_version
 """  # noqa: S608
+_STANDBY = "PostgreSQL is a standby; name the primary in the URL, or all of them and ?target_session_attrs=read-write."
+_READ_ONLY = "Transactions are read-only; ALTER ROLE the user, or DATABASE, SET default_transaction_read_only = off."
 
 
 class PostgresStore(Store):
@@ -59,12 +63,20 @@ class PostgresStore(Store):
         return {"postgres": await self._examined(self._look, self._report)}
 
     async def _look(self) -> asyncpg.Record:
+        """Ask what the server is, with what a statement of the stores needs.
+
+        Raises:
+            ConnectionError: it takes no writes.
+        """
         (row,) = await self._database.fetch(_FACTS)
+        if row["read_only"]:
+            standby: bool = row["standby"]
+            raise ConnectionError(_STANDBY if standby else _READ_ONLY, retryable=standby, code="25006")
         return row
 
     def _report(self, row: asyncpg.Record) -> BackendHealth:
-        pool, problem, facts = self._database.pool, None, dict(row)
-        if facts.pop("acts_as") != [APPLICATION_ROLE]:
+        pool, problem = self._database.pool, None
+        if row["acts_as"] != [APPLICATION_ROLE]:
             problem = f"Statements run as {row['role']} instead of {APPLICATION_ROLE}; see convostore doctor."
         return BackendHealth(
             ok=problem is None,
@@ -72,5 +84,7 @@ class PostgresStore(Store):
             connections=pool.get_size(),
             in_use=pool.get_size() - pool.get_idle_size(),
             pool_size=pool.get_max_size(),
-            **facts,
+            version=row["version"],
+            role=row["role"],
+            schema=row["schema"],
         )

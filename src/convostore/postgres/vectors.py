@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+from convostore.call.call import current_call
+from convostore.call.metrics import VECTOR_SEARCHES
 from convostore.domain.codec import readable
 from convostore.models.base import Model
 from convostore.postgres.database import Database
@@ -30,12 +32,14 @@ class Search:
         arguments: its arguments: tenant, query, limit and so on.
         numbers: the parameter of each filter.
         counted: the cache key of the count; empty if the statement does not count.
+        large: whether the filtered set is searched by an index; None if the statement decides.
     """
 
     statement: str
     arguments: tuple[Any, ...]
     numbers: Mapping[str, str]
     counted: tuple[Hashable, ...] = ()
+    large: bool | None = False
 
 
 class VectorSearch(Generic[M]):
@@ -84,14 +88,23 @@ class VectorSearch(Generic[M]):
             return Search(self._statements.nearest(names, covered=covered), (*fixed, *values), numbered(names))
         depth = 2 * _step(limit + offset)
         statement = self._statements.approximate(names, (tenant_id, dimensions), schema, depth, covered=covered)
-        return Search(statement, (*fixed, *values, large), numbered(names), asked if large is None else ())
+        return Search(statement, (*fixed, *values, large), numbered(names), asked if large is None else (), large)
 
     def found(self, search: Search, rows: Sequence[Any]) -> list[tuple[M, float]]:
         """Return the models and scores of a search's rows, and cache its count."""
+        large = search.large
         if search.counted and rows and rows[0]["large"] is not None:
-            self._sizes.put(search.counted, large=rows[0]["large"])
+            large = rows[0]["large"]
+            self._sizes.put(search.counted, large=large)
+        count_search("approximate" if large else "exact")
         read = self._mapping.reader(search.arguments[0])
         return list(readable(lambda row: (read(row), row["score"]), rows))
+
+
+def count_search(strategy: Literal["exact", "approximate"]) -> None:
+    """Count a search of the running call."""
+    call = current_call()
+    VECTOR_SEARCHES.add(call.store, call.operation, strategy)
 
 
 def margin(dimensions: int) -> float:

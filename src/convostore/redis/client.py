@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import redis.asyncio as aio
@@ -35,6 +36,7 @@ UNCHECKED_EVICTION = (
 
 _log = logging.getLogger("convostore.session")
 
+_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _SENTINEL_PORT = 26_379
 _DATABASE = re.compile("[0-9]*")
 _FORMS = "redis://, rediss:// or unix://; redis+cluster://host:port,host:port; or redis+sentinel://host:port,host:port/service"
@@ -55,7 +57,7 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
         A `redis.asyncio.cluster.RedisCluster` for a cluster, else a `redis.asyncio.Redis`.
 
     Raises:
-        ValidationError: the URL is of another kind.
+        ValidationError: the URL is of another kind, or names a file or an option that cannot be used.
     """
     makers: dict[str, Callable[[str, urls.Url, dict[str, Any]], Client]] = {
         "": _one,
@@ -71,8 +73,16 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
     }
     parts = urls.parsed(url, urls.REDIS, name="redis_url")
     how = parts.scheme.partition("+")[2]
+    for name in _FILES & parts.options.keys():
+        try:
+            Path(parts.options[name]).read_bytes()
+        except OSError as error:
+            raise ValidationError(f"redis_url: cannot read {name}={parts.options[name]}: {error.strerror}") from error
     try:
-        return makers[how](url.replace(f"+{how}://", "://", 1), parts, options)
+        client = makers[how](url.replace(f"+{how}://", "://", 1), parts, options)
+        if isinstance(client, aio.Redis):
+            driver.check_options(client)
+        return client
     except (ValueError, KeyError, TypeError):
         pass  # Its message may quote the password.
     raise ValidationError(f"redis_url: must be {_FORMS}, with options that redis-py knows")

@@ -10,6 +10,7 @@ from redis.exceptions import NoPermissionError, NoScriptError, ReadOnlyError
 from convostore.call.call import running
 from convostore.errors import ConnectionError
 from convostore.redis import driver
+from convostore.redis.errors import REPLIES
 from convostore.redis.scripts import Script
 
 Command: TypeAlias = "tuple[Any, ...]"
@@ -89,5 +90,5 @@ class Connection:
         """
         found = await self.info("server", "replication")
         if found["role"] != "master":
-            raise ConnectionError("The server is a read-only replica at the moment.", code="READONLY")
+            raise ConnectionError(REPLIES["READONLY"].message, code="READONLY")
         return f"{found['run_id']}:{found['master_replid']}"

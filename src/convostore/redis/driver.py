@@ -24,6 +24,8 @@ from redis.exceptions import (
     ResponseError,
 )
 
+from convostore.call.metrics import PoolUse
+
 Client: TypeAlias = "aio.Redis | RedisCluster"
 """A client of redis-py."""
 
@@ -74,11 +76,31 @@ def close_when_released(connection: RawConnection) -> None:
     connection.mark_for_reconnect()
 
 
+def check_options(client: aio.Redis) -> None:
+    """Refuse options that no connection of a client takes. Relies on: a pool makes each of class and arguments.
+
+    Raises:
+        TypeError: the driver does not know one.
+    """
+    pool: Any = client.connection_pool
+    pool.connection_class(**pool.connection_kwargs)
+
+
 def connections_of(client: aio.Redis) -> int:
     """Return how many connections a client's pool opens at most. Relies on: a pool has `max_connections`."""
     pool: Any = client.connection_pool
     most: int = pool.max_connections
     return most
+
+
+def use_of(client: aio.Redis) -> PoolUse:
+    """Return how a client's pool is used.
+
+    Relies on: `get_connection_count` returns the number of idle connections, then that of those in use.
+    """
+    pool: Any = client.connection_pool
+    (idle, _), (used, _) = pool.get_connection_count()
+    return PoolUse(used, idle, connections_of(client))
 
 
 async def acquire(client: aio.Redis) -> RawConnection:
@@ -104,7 +126,7 @@ class Topology:
     """Which nodes hold which slots, as a cluster's client knows it (`nodes_manager`), and the connections to them."""
 
     def __init__(self, client: RedisCluster) -> None:
-        self._client: Any = client
+        self.client: Any = client
 
     async def load(self) -> None:
         """Ask the cluster for its topology, unless the client has it.
@@ -115,7 +137,7 @@ class Topology:
             RedisClusterException: no node answers.
         """
         try:
-            await self._client.initialize()
+            await self.client.initialize()
         except (RedisError, OSError) as error:
             raise RedisClusterException("no node answers") from error
 
@@ -141,6 +163,16 @@ class Topology:
     def primaries(self) -> list[Node]:
         """Return all nodes that hold slots. Relies on `slots_cache`, as `primary_of` does."""
         return list(dict.fromkeys(nodes[0] for nodes in self._nodes.slots_cache.values()))
+
+    def use(self) -> PoolUse:
+        """Return how the connections to all nodes are used.
+
+        Relies on: a node has the connections it has opened as `_connections`, and those that are idle as `_free`.
+        """
+        nodes: list[Any] = list(self._nodes.nodes_cache.values())
+        idle = sum(len(node._free) for node in nodes)
+        opened = sum(len(node._connections) for node in nodes)
+        return PoolUse(opened - idle, idle, sum(node.max_connections for node in nodes))
 
     async def follow_moved(self, error: MovedError) -> Node:
         """Note that a slot has moved, and return the node to which.
@@ -190,7 +222,7 @@ class Topology:
         Relies on: `_initialize` is true after `aclose`, and a node that has left is not in `nodes_cache`; the driver
         does not close its connections that are in use then.
         """
-        if self._client._initialize or self._nodes.nodes_cache.get(node.name) is not node:
+        if self.client._initialize or self._nodes.nodes_cache.get(node.name) is not node:
             close_when_released(connection)
         try:
             await node.disconnect_if_needed(connection)
@@ -199,7 +231,7 @@ class Topology:
 
     @property
     def _nodes(self) -> Any:
-        return self._client.nodes_manager
+        return self.client.nodes_manager
 
     def _node(self, error: AskError) -> Node:
         node: Node = self._nodes.get_node(error.host, error.port)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from redis import exceptions
 
+from convostore.call.translation import is_for_another_host
 from convostore.errors import ConnectionError, Outcome, StoreError
 from convostore.redis.driver import reply_of
 
@@ -41,11 +42,16 @@ _TOO_OLD = "The server does not know the command: it must be Redis 7.0, Valkey 7
 _DATABASE = "The server has no such database; correct its number in the URL, on a cluster leave it out."
 _PASSWORD = "The server refused the user or the password; correct them in the URL."  # noqa: S105
 _NO_PASSWORD = "The server has no password, and one is given; leave it out of the URL."  # noqa: S105
+_REPLICA = (
+    "The server is a read-only replica; name the primary in the URL, or use redis+sentinel:// or redis+cluster://."
+)
+_PERMISSION = "The user lacks a permission for a command; grant those of docs/howto/clusters.md with ACL SETUSER."
+_KEYS = "The user may not touch the keys of convostore; run: ACL SETUSER <user> ~convostore:*"
 _LATER = "The server is a replica, or becomes one, at the moment."
 
 REPLIES: dict[str, Meaning] = {
     # A command that was refused, and may be accepted later.
-    "READONLY": Meaning(ConnectionError, "The server is a read-only replica at the moment.", True),
+    "READONLY": Meaning(ConnectionError, _REPLICA, True),
     "OOM": Meaning(ConnectionError, "The server is out of memory; raise maxmemory, or delete or sweep sessions.", True),
     "LOADING": Meaning(ConnectionError, "The server is loading its data.", True),
     "BUSY": Meaning(ConnectionError, "The server is busy running a script.", True),
@@ -79,7 +85,11 @@ REPLIES: dict[str, Meaning] = {
     "ERR This instance has cluster support disabled": Meaning(
         ConnectionError, "The server is no cluster; its URL begins with redis://."
     ),
-    "NOPERM": Meaning(StoreError, "The user lacks a permission for a command or key; ACL SETUSER grants it."),
+    "NOPERM": Meaning(StoreError, _PERMISSION),
+    "NOPERM No permissions to access a key": Meaning(StoreError, _KEYS),
+    "NOPERM this user has no permissions to access one of the keys": Meaning(StoreError, _KEYS),
+    "ERR ACL failure in script:": Meaning(StoreError, _PERMISSION, outcome="unknown"),
+    "ERR The user executing the script": Meaning(StoreError, _PERMISSION, outcome="unknown"),
     "CROSSSLOT": Meaning(StoreError, "The cluster refused keys of several slots."),
     "EXECABORT": Meaning(StoreError, "The server discarded the transaction."),
     # Data. A script may have changed something before it met the key.
@@ -94,6 +104,14 @@ _QUOTING = re.compile(r"(NOPERM|ERR unknown (?:sub)?command)\b")
 """The replies that quote arguments or the user."""
 
 _LOST = Meaning(ConnectionError, "The connection to the server was lost.", True, "unknown")
+_ANOTHER_HOST = Meaning(
+    ConnectionError, "The server's certificate is for another host; name the one that it is for in the URL."
+)
+CLOSED = (
+    "The server closed the connection; see whether it speaks TLS alone (rediss://), is full (maxclients), or is of "
+    "another kind."
+)
+"""Of a server that one asks how it is."""
 _LATE = Meaning(ConnectionError, "The server did not answer in time.", True, "unknown")
 _FAILED = Meaning(StoreError, "redis-py failed.", outcome="unknown")
 
@@ -104,7 +122,14 @@ DRIVER: dict[type[BaseException], tuple[str, Meaning]] = {
     ),
     ssl.SSLEOFError: ("connection", _LOST),
     ssl.SSLZeroReturnError: ("connection", _LOST),
-    ssl.SSLError: ("tls", Meaning(ConnectionError, "TLS failed; does the server speak it?", outcome="unknown")),
+    ssl.SSLError: (
+        "tls",
+        Meaning(
+            ConnectionError,
+            "TLS failed; if the server does not speak it, the URL begins with redis://.",
+            outcome="unknown",
+        ),
+    ),
     exceptions.RedisClusterException: (
         "cluster",
         Meaning(ConnectionError, "No node of the cluster could be reached.", True),
@@ -178,6 +203,8 @@ def _found(error: BaseException) -> tuple[str, Meaning, Outcome]:
         prefix = reply.partition(" ")[0]
         code = prefix if prefix.isupper() else "ERR"
         return code, meaning, "unknown" if " script: " in reply else meaning.outcome
+    if any(map(is_for_another_host, causes)):
+        return "certificate", _ANOTHER_HOST, _ANOTHER_HOST.outcome
     for kind, (code, meaning) in DRIVER.items():
         if any(isinstance(each, kind) for each in causes):
             return code, meaning, meaning.outcome

@@ -20,11 +20,13 @@ import redis.asyncio as aio
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError, ResponseError
 
+from convostore import supported
+from convostore.call.metrics import MeasuredSemaphore, Waiting, watch_pool
 from convostore.errors import ConnectionError
 from convostore.redis import driver
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client, Node
-from convostore.redis.errors import translated, translating
+from convostore.redis.errors import CLOSED, translated, translating
 
 T = TypeVar("T")
 
@@ -116,8 +118,21 @@ class Servers(ABC):
         return [translated(reply) if isinstance(reply, Exception) else reply for reply in replies]
 
     async def versions(self) -> str | None:
-        """Return the names and versions of the servers that hold keys, None if the user may not ask for them."""
-        return " and ".join(sorted({version or "" for version in await self.everywhere(Connection.version)})) or None
+        """Return the names and versions of the servers that hold keys, None if the user may not ask for them.
+
+        Raises:
+            ValidationError: one is too old.
+            ConnectionError: one cannot be reached.
+        """
+        try:
+            versions = sorted({version or "" for version in await self.everywhere(Connection.version)})
+        except ConnectionError as error:
+            if (error.code, error.outcome) == ("connection", "unknown"):
+                raise ConnectionError(CLOSED, code=error.code) from error
+            raise
+        for version in filter(None, versions):
+            supported.check(*version.split(" ", 1))
+        return " and ".join(versions) or None
 
     @translating
     async def everywhere(self, work: Callable[[Connection], Awaitable[T]]) -> list[T]:
@@ -151,6 +166,7 @@ class OneServer(Servers):
     def __init__(self, client: aio.Redis) -> None:
         self._client = client
         self.connections = driver.connections_of(client)
+        watch_pool("redis", self, lambda servers: servers._client, driver.use_of)
 
     async def locate(self, keys: Iterable[str]) -> list[Any]:
         return [None for _ in keys]
@@ -160,7 +176,8 @@ class OneServer(Servers):
 
     @asynccontextmanager
     async def connection(self, node: Any, *, asking: bool = False) -> AsyncIterator[Connection]:
-        raw = await driver.acquire(self._client)
+        with Waiting("redis"):
+            raw = await driver.acquire(self._client)
         try:
             yield Connection(raw, asking=asking)
         except ResponseError:
@@ -186,6 +203,9 @@ class Cluster(Servers):
 
     def __init__(self, client: RedisCluster) -> None:
         self._topology = driver.Topology(client)
+        watch_pool(
+            "redis", self, lambda servers: servers._topology.client, lambda client: driver.Topology(client).use()
+        )
         self._limits = _limits.setdefault(client, {})
         self._suspect: str | None = None
         self._refreshed_at = -inf
@@ -204,10 +224,11 @@ class Cluster(Servers):
 
     @asynccontextmanager
     async def connection(self, node: Node, *, asking: bool = False) -> AsyncIterator[Connection]:
-        async with self._limits.setdefault(node.name, asyncio.Semaphore(driver.capacity_of(node))):
+        async with self._limits.setdefault(node.name, MeasuredSemaphore(driver.capacity_of(node))):
             raw, began = self._topology.acquire(node), time.monotonic()
             try:
-                await self._topology.connect(node, raw)
+                with Waiting("redis"):
+                    await self._topology.connect(node, raw)
                 yield Connection(raw, asking=asking)
             except ResponseError:
                 raise

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from convostore.call.metrics import HOT_BYPASSED, HOT_FAILURES
+
 _FAILURES = 3
 """How many failures in a row open it."""
 
@@ -49,7 +51,7 @@ class Breaker:
         clock: a monotonic clock, in seconds.
 
     Attributes:
-        failures: how many calls failed in all, those included that do not bear on the next one; the caller counts.
+        failures: how many calls failed in all, those included that do not bear on the next one: see `count`.
         skipped: how many calls were not tried.
         failures_in_a_row: how many calls failed one after the other since the last success.
         probing: whether a call is under way that was let through while half-open.
@@ -63,11 +65,17 @@ class Breaker:
         self._pause = pause
         self._clock = clock
         self._open_until = 0.0
+        HOT_BYPASSED.watch(self, lambda breaker: {(): not breaker.is_closed})
 
     @property
     def is_closed(self) -> bool:
         """Whether every call is let through."""
         return self.failures_in_a_row < _FAILURES
+
+    def count(self, code: str) -> None:
+        """Count a failure by its code."""
+        self.failures += 1
+        HOT_FAILURES.add(code)
 
     def skips(self) -> bool:
         """Return whether a call is not to be tried now."""

@@ -16,11 +16,12 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import NamedTuple, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from convostore.call.call import nothing_applied, running
+from convostore.call.metrics import MeasuredSemaphore
 from convostore.domain.codec import Unreadable
-from convostore.domain.sessions import PAYLOAD
+from convostore.domain.sessions import HOT_TTL, PAYLOAD
 from convostore.errors import StoreError
 from convostore.models import Session
 from convostore.redis import codec, keys
@@ -37,6 +38,12 @@ T = TypeVar("T")
 _script = partial(load_script, "convostore.tiered")
 
 _log = logging.getLogger("convostore.session")
+
+HOT_LEASE = timedelta(seconds=2)
+"""How long a process reuses a tenant's generation before it asks for it again."""
+
+HOT_TIMEOUT = 0.25
+"""How long a call waits for the hot tier at a time, in seconds."""
 
 PUBLISH_WITHIN = timedelta(seconds=5)
 """How long after its token was placed a holder may publish; the same in every process."""
@@ -55,6 +62,9 @@ ANY_REVISION = 2**53
 
 _LOADING = -1
 """Of a load: it is not applied to any revision."""
+
+_NOBODY = UUID(int=0)
+"""A tenant and a session that no caller has, by which the hot tier is examined."""
 
 _SHARE = 0.1
 """The share of what is left of a call's deadline that one call of the hot tier may take."""
@@ -96,7 +106,13 @@ class HotCopies:
     """
 
     def __init__(
-        self, client: Client, *, ttl: timedelta, lease: timedelta, timeout: float, breaker: Breaker | None = None
+        self,
+        client: Client,
+        *,
+        ttl: timedelta = HOT_TTL,
+        lease: timedelta = HOT_LEASE,
+        timeout: float = HOT_TIMEOUT,
+        breaker: Breaker | None = None,
     ) -> None:
         self._servers = servers_of(client)
         self._ttl = max(1, _milliseconds(ttl))
@@ -104,12 +120,31 @@ class HotCopies:
         self._timeout = timeout
         self._identities = Identities(self._servers.identity_lasts)
         # Waiting for a free connection is no failure of the server.
-        self._connections = asyncio.Semaphore(self._servers.connections)
+        self._connections = MeasuredSemaphore(self._servers.connections)
         self.breaker = breaker or Breaker()
 
-    async def versions(self) -> str | None:
-        """Return the names and versions of the hot tier's servers, None if the user may not ask for them."""
-        return await self._servers.versions()
+    async def examine(self) -> str | None:
+        """Read where every copy may be, and place and release a guard of nobody's, as a write does.
+
+        Returns:
+            The names and versions of the servers, None if the user may not ask for them.
+
+        Raises:
+            StoreError: why copies cannot be used.
+        """
+        versions = await self._servers.versions()
+        replies = await self._servers.send([("GETEX", f"{bucket}copy:{_NOBODY}") for bucket in keys.BUCKETS])
+        for refused in (reply for reply in replies if isinstance(reply, StoreError)):
+            raise refused
+        guard = Guard(uuid4(), _NOBODY, uuid4().hex)
+
+        async def placed_and_released(connection: Connection) -> None:
+            await self._identities.check(connection)
+            await self._placing(guard, _milliseconds(PUBLISH_WITHIN), _LOADING, 0)(connection)
+            await self._releasing(guard, 0)(connection)
+
+        await self._servers.on(guard.keys[0], placed_and_released)
+        return versions
 
     async def read(self, session_id: UUID, tenant_id: UUID | None = None) -> Copy | None:
         """Return a session's copy, if this server published it and it is this tenant's, or of any tenant if None."""
@@ -154,13 +189,18 @@ class HotCopies:
         return await self._place(guard, _milliseconds(PUBLISH_WITHIN), _LOADING, generation)
 
     async def _place(self, guard: Guard, lifetime: int, expected: int, generation: int) -> bool:
+        with nothing_applied():
+            return await self._attempt(guard.keys[0], self._placing(guard, lifetime, expected, generation), False)
+
+    def _placing(
+        self, guard: Guard, lifetime: int, expected: int, generation: int
+    ) -> Callable[[Connection], Awaitable[bool]]:
         async def place(connection: Connection) -> bool:
             server = self._identities.last(connection)
             arguments = str(guard.tenant_id), guard.token, server, lifetime, expected, self._ttl, generation
             return bool(await connection.run(_script("place_guard"), guard.keys, *arguments))
 
-        with nothing_applied():
-            return await self._attempt(guard.keys[0], place, False)
+        return place
 
     async def release(
         self, guard: Guard, revision: int, session: Session | None = None, generation: int = 0
@@ -176,7 +216,11 @@ class HotCopies:
         Returns:
             Whether the copy was published; None if the revision could not be reported.
         """
+        return await self._attempt(guard.keys[0], self._releasing(guard, revision, session, generation), None)
 
+    def _releasing(
+        self, guard: Guard, revision: int, session: Session | None = None, generation: int = 0
+    ) -> Callable[[Connection], Awaitable[bool]]:
         async def release(connection: Connection) -> bool:
             server = self._identities.last(connection)
             value = b"" if session is None else _value(session, server, generation)
@@ -184,7 +228,7 @@ class HotCopies:
             arguments = str(guard.tenant_id), guard.token, server, revision, value, *times
             return bool(await connection.run(_script("release_guard"), guard.keys, *arguments))
 
-        return await self._attempt(guard.keys[0], release, None)
+        return release
 
     async def evict(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
@@ -215,7 +259,7 @@ class HotCopies:
             if code == "WRONGTYPE":
                 self._count_garbage(code)
                 return otherwise
-            self.breaker.failures += 1
+            self.breaker.count(code)
             _log.warning("hot tier failed: %s", code, extra={"store": "session", "code": "hot"})
             # While a slot moves key by key, it takes no scripts of two keys; other slots do.
             if attempt is not None and code != "TRYAGAIN":
@@ -244,7 +288,7 @@ class HotCopies:
 
     def _count_garbage(self, what: str) -> None:
         """Count a value that no store wrote: a miss."""
-        self.breaker.failures += 1
+        self.breaker.count(what)
         _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
 
 

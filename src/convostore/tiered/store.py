@@ -14,6 +14,7 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.health import BackendHealth
+from convostore.call.metrics import HOT_READS
 from convostore.call.store import checked
 from convostore.call.validation import Deadline
 from convostore.contracts.session import SessionStore, Swept
@@ -23,16 +24,11 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
-from convostore.tiered.copies import ANY_REVISION, DELETED, Copy, Guard, HotCopies
+from convostore.tiered.copies import ANY_REVISION, DELETED, HOT_LEASE, HOT_TIMEOUT, Copy, Guard, HotCopies
 from convostore.tiered.leases import Leases
 from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
-
-HOT_LEASE = timedelta(seconds=2)
-"""How long a process reuses a tenant's generation before it asks for it again."""
-
-_HOT_TIMEOUT = 0.25
 
 
 class TieredSessionStore(SessionStore):
@@ -60,7 +56,7 @@ class TieredSessionStore(SessionStore):
         *,
         hot_ttl: timedelta = HOT_TTL,
         hot_lease: timedelta = HOT_LEASE,
-        hot_timeout: float = _HOT_TIMEOUT,
+        hot_timeout: float = HOT_TIMEOUT,
         timeout: float = DEFAULT_TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -92,7 +88,9 @@ class TieredSessionStore(SessionStore):
     async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
         copy = await self._hot.read(session_id, tenant_id)
         if copy is not None and await self._is_valid(copy):
+            HOT_READS.add("hit")
             return copy.session
+        HOT_READS.add("miss")
         found = await self._load_once(session_id, tenant_id)
         if found is None:
             return None
@@ -245,7 +243,7 @@ class TieredSessionStore(SessionStore):
         return await self._record.health_check()
 
     async def _health(self) -> dict[str, BackendHealth]:
-        return {"redis": await self._examined(self._hot.versions, self._hot_health)}
+        return {"redis": await self._examined(self._hot.examine, self._hot_health)}
 
     def _hot_health(self, versions: str | None) -> BackendHealth:
         return BackendHealth(ok=True, version=versions, bypassed=not self._hot.breaker.is_closed)

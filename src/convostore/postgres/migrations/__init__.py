@@ -9,6 +9,8 @@ from typing import Any
 
 import asyncpg
 
+from convostore import supported
+from convostore.call.translation import UNANSWERED
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
@@ -24,6 +26,7 @@ HEAD = VERSIONS[-1]
 
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _POLL = 0.05
+_PGVECTOR = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
 
 LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
@@ -39,9 +42,9 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
         timeout: how long to wait in all, in seconds.
 
     Raises:
-        ValidationError: the user may not do this, the server lacks pgvector, the database is not in UTF-8, or a newer
-            release migrated it to a schema that this one cannot work with, or should leave again; or there is something
-            to do and a pooler stands between.
+        ValidationError: the user may not do this, the server or pgvector is too old or pgvector missing, the database
+            is not in UTF-8, or a newer release migrated it to a schema that this one cannot work with, or should leave
+            again; or there is something to do and a pooler stands between.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -91,8 +94,9 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
 async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
     try:
         async with asyncio.timeout(timeout):
-            connection = await connect(dsn)
+            connection = await _connect(dsn)
             try:
+                supported.check("PostgreSQL", driver.release_of(connection))
                 yield connection
             finally:
                 driver.abort(connection)
@@ -100,6 +104,15 @@ async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
         raise ConnectionError("The database was not ready in time.", outcome="unknown", code="timeout") from error
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _explained(error) from error
+
+
+async def _connect(dsn: str) -> Any:
+    try:
+        return await connect(dsn)
+    except TimeoutError as error:
+        raise ConnectionError(UNANSWERED, code="timeout") from error
+    except asyncpg.PostgresError as error:
+        raise translated(error) from error
 
 
 async def _migrate(dsn: str, connection: Any, target: str) -> None:
@@ -131,12 +144,12 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
 
 async def _bootstrap(connection: Any) -> None:
-    if (encoding := await connection.fetchval("SHOW server_encoding")) != "UTF8":
-        raise ValidationError(f"postgres_url: the database is encoded as {encoding}; create one with ENCODING 'UTF8'")
+    supported.check_encoding(await connection.fetchval("SHOW server_encoding"))
     # All or nothing: what is refused leaves no role behind.
     async with connection.transaction():
         for statement in bootstrap():
             await connection.execute(statement)
+        supported.check("pgvector", await connection.fetchval(_PGVECTOR))
 
 
 async def _is_to_do(connection: Any, target: str) -> bool:
@@ -150,9 +163,12 @@ async def _is_to_do(connection: Any, target: str) -> bool:
 async def _version(connection: Any) -> str:
     if await connection.fetchval("SELECT to_regclass('convostore.alembic_version') IS NULL"):
         return "base"
-    found = await connection.fetchrow("SELECT version_num, compatible FROM convostore.alembic_version")
+    found = await connection.fetchrow(
+        f"SELECT version_num, compatible, ({_PGVECTOR}) AS vector FROM convostore.alembic_version"  # noqa: S608
+    )
     if found is None:
         return "base"
+    supported.check("pgvector", found["vector"])
     version: str = found["version_num"]
     if version not in VERSIONS and found["compatible"] > HEAD:
         raise ValidationError(
@@ -180,5 +196,5 @@ def _explained(error: Exception) -> StoreError:
             "administrator run convostore migrate, or what convostore migrate roles prints"
         )
     if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
-        return ValidationError("postgres_url: the server has no pgvector")
+        return ValidationError(supported.NO_PGVECTOR)
     return translated(error)
