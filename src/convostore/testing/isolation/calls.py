@@ -106,7 +106,7 @@ def _rows(world: World) -> Iterator[dict[str, Any]]:
         for number, item in enumerate(items):
             declaration = next((each for each in DECLARATIONS if each.name == name), None)
             row = {**facts_of(item, declaration, name), **CONSTANTS, "after": item, "owner": world.ids("owner", 1)}
-            row["kind"] = name
+            row["kind"], row["next_model"] = name, ("next", "later")[number % 2]
             row["entity_ids"] = [row[end] for end in ("entity_id", "from_entity_id", "to_entity_id") if end in row]
             row["embeddings"] = {row.get("episode_id"): [float(number + 1), 1.0]}
             if name == "session":
@@ -145,7 +145,7 @@ def _filled(
         elif hint is bool:
             given[name] = False
         elif name == "embedding_model" and name in method.required:
-            given[name] = "next"
+            given[name] = row["next_model"]
         elif row.get(name) is None or None in (row[name] if isinstance(row[name], list | dict) else ()):
             return
         else:

@@ -156,12 +156,15 @@ def memory_items(world: World) -> None:
 
 
 async def fill_memory(store: Any, world: World) -> None:
-    """Add them, and embeddings of another model beside the episodes' own."""
+    """Add them, and embeddings of other models beside the episodes' own: of one, twins lack it for different ones."""
     await store.add_entities(world.items["entity"])
     await store.add_relationships(world.items["relationship"])
     await store.add_episodes(world.items["episode"])
     beside = world.items["episode"][:-1] if world.twin else world.items["episode"]
     await store.add_embeddings(world.tenant, "next", {episode.id: [0.0, 1.0] for episode in beside})
+    lacking = world.ids("episode", 3 + world.twin)
+    some = [episode for episode in world.items["episode"] if episode.id != lacking]
+    await store.add_embeddings(world.tenant, "later", {episode.id: [0.0, 1.0] for episode in some})
 
 
 def audit_items(world: World) -> None:
@@ -226,10 +229,13 @@ def _profile(world: World, number: int) -> Any:
 
 
 async def fill_profiles(store: Any, world: World) -> None:
-    """Save them, merge the third into the first, and delete the second; the twin also merges and deletes others."""
+    """Save them, supersede an asset, merge the third into the first, delete the second; the twin does so to others."""
     ids = [profile.id for profile in world.items["profile"]]
     for profile in world.items["profile"]:
         await store.save_profile(profile)
+    renewed = 3 + world.twin
+    asset = factories.make_asset(id=world.ids("asset", 10), name=world.named(renewed), uploaded_at=at(10))
+    await store.add_asset(world.tenant, ids[renewed], asset, supersedes=world.ids("asset", renewed))
     for source, target in ((2, 0), (6, 0), (7, 3), (5, 1)) if world.twin else ((2, 0),):
         await store.merge_profiles(world.tenant, ids[source], ids[target])
     for deleted in (1, 4) if world.twin else (1,):
