@@ -27,7 +27,8 @@ def mutants(facts: Mapping[str, Any]) -> Iterator[str]:
             kind = name.removeprefix("mutants of ").removesuffix(", unprotected")
             protected = facts.get(f"mutants of {kind}, protected", {})
             yield (
-                f"| {kind} | {found['killed']} | {sum(found['harmless'].values())} | {len(found['not reached'])} "
+                f"| {kind} | {found['killed']} | {len(found['endless'])} | {sum(found['harmless'].values())} "
+                f"| {len(found['not reached'])} "
                 f"| {protected.get('contained', 0)} | {len(protected.get('leaking', []))} |"
             )
 
@@ -78,8 +79,9 @@ def written(facts: Mapping[str, Any], day: date) -> str:
         "",
         "Each tenant condition made always true, in the running process:",
         "",
-        "| store | killed | harmless | not reached | contained by row-level security | leaking in spite of it |",
-        "|---|---|---|---|---|---|",
+        "| store | killed | endless | harmless | not reached "
+        "| contained by row-level security | leaking in spite of it |",
+        "|---|---|---|---|---|---|---|",
         *mutants(facts),
         "",
         "Mutants that changed nothing, and why that is right:",

@@ -11,7 +11,12 @@ FACTS = {
     "statements": {"statements": 300, "functions": 20, "references": 900, "exceptions": {"one": ["session"]}},
     "statement_mutants": {"planted": 1_600, "noticed": 1_600},
     "methods of config called beside a twin": ["a", "b"],
-    "mutants of config, unprotected": {"killed": 90, "harmless": {"a second comparison": 3}, "not reached": ["x"]},
+    "mutants of config, unprotected": {
+        "killed": 90,
+        "endless": ["y", "z"],
+        "harmless": {"a second comparison": 3},
+        "not reached": ["x"],
+    },
     "mutants of config, protected": {"contained": 94, "leaking": []},
     "secrets: calls, in memory": {"log": 1_000, "span": 2},
     "secrets: calls, on Redis": {"log": 1},
@@ -24,7 +29,7 @@ def test_facts_become_lines() -> None:
     for line in (
         "Run on 2026-01-02 with convostore ",
         "that the published suite failed: 141 of 141.",
-        "| config | 90 | 3 | 1 | 94 | 0 |",
+        "| config | 90 | 2 | 3 | 1 | 94 | 0 |",
         "- 3 ×: a second comparison",
         "| PostgreSQL, before: reset | 72 | 70 ConnectionError not_applied, 2 done |",
         "found free of them: log 1,001, span 2.",

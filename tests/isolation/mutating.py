@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from convostore.errors import StoreError
+from convostore.call.call import Call, Proceed
+from convostore.errors import ConnectionError, StoreError
 from convostore.postgres.driver import UnresetConnection
 from convostore.postgres.tenancy import BIND_TENANT
 from convostore.testing.isolation.contract import check_reads, check_writes, contract_of, filled, state, write_groups
@@ -36,6 +38,10 @@ class Sending:
     rewrite: dict[str, str] = field(default_factory=dict)
     phase: str = ""
     seen: defaultdict[str, dict[str, None]] = field(default_factory=lambda: defaultdict(dict))
+
+    def begin(self, phase: str) -> None:
+        """Note that a phase begins."""
+        self.phase = phase
 
     def sent(self, statement: str) -> str:
         """Return what to send."""
@@ -116,6 +122,9 @@ REASONS = {
 }
 """Why a mutant that is reached and changes nothing is right: by what stands around its place."""
 
+REPEATED = r"convostore\.profile AS p WHERE .*\*/ AND p\.id IN \(SELECT id FROM expected\)"
+"""Where a mutant is endless: a twin's row is not the one that was expected, so the change is tried again and again."""
+
 
 def explained(name: str) -> str | None:
     """Return why a mutant that is reached may survive, or None."""
@@ -123,6 +132,92 @@ def explained(name: str) -> str | None:
 
 
 Phase = Callable[[Any], Any]
+
+READS = "test_what_a_tenant_reads_does_not_depend_on_a_twin"
+WRITES = "test_what_a_tenant_writes_does_not_depend_on_a_twin_nor_changes_it"
+"""The tests of the contract, in whose parts mutants are tried."""
+
+ENDLESS = "endless"
+"""The fate of a mutant with which a call meets its deadline, and no part fails otherwise."""
+
+_PATIENCE = 10.0
+_PATIENCE_BY_CONTROL = 20
+"""What a call may take beside a mutation: this many seconds, and this many times the slowest call without one."""
+
+
+class _Clock:
+    """An interceptor that knows the slowest call, in seconds, and whether one met its deadline."""
+
+    def __init__(self) -> None:
+        self.slowest = 0.0
+        self.late = False
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        started = time.monotonic()
+        try:
+            return await proceed(call)
+        except ConnectionError as error:
+            self.late = self.late or error.code == "timeout"
+            raise
+        finally:
+            self.slowest = max(self.slowest, time.monotonic() - started)
+
+
+@dataclass
+class Trial:
+    """The contract of isolation on a store, in parts, each of which has passed without a mutation.
+
+    Attributes:
+        parts: what to run, by name.
+        store: the store, whose calls have much more time than they needed.
+        clock: of its calls.
+        further: the names of the parts that are not the contract's.
+    """
+
+    parts: dict[str, Phase]
+    store: Any
+    clock: _Clock
+    further: Set[str] = frozenset()
+
+    async def fate(self, names: Iterable[str]) -> str:
+        """Return which test the first of these parts that fails belongs to, and how; `ENDLESS`; or nothing.
+
+        A call that only takes too long is no failure: the machine may be busy.
+        """
+        endless = ""
+        for name in names:
+            self.clock.late = False
+            try:
+                await self.parts[name](self.store)
+            except (AssertionError, StoreError, pytest.fail.Exception) as error:
+                if not self.clock.late:
+                    said = f"{type(error).__name__}: {error}".partition("\n")[0]
+                    return f"{self._test(name)}: {said[:120]}"
+                endless = ENDLESS
+        return endless
+
+    def _test(self, name: str) -> str:
+        if name in self.further:
+            return f"the part {name} beside the contract"
+        return READS if name == "reads" else f"{WRITES}, {name}"
+
+
+async def tried(store: Any, further: Mapping[str, Phase] = {}, started: Callable[[str], object] = str) -> Trial:
+    """Run every part of the contract without a mutation, and return what to try mutants in.
+
+    Args:
+        store: the store.
+        further: parts besides the contract's.
+        started: is told the name of each part before it runs.
+    """
+    clock = _Clock()
+    watched = store.with_interceptors(clock)
+    parts = {**await phases_of(watched), **further}
+    for name, part in parts.items():
+        started(name)
+        await part(watched)
+    started("")
+    return Trial(parts, watched.within(max(_PATIENCE, _PATIENCE_BY_CONTROL * clock.slowest)), clock, further.keys())
 
 
 async def phases_of(store: Any) -> dict[str, Phase]:
@@ -132,16 +227,6 @@ async def phases_of(store: Any) -> dict[str, Phase]:
     for methods in write_groups(contract_of(store)):
         found[methods[0].name] = partial(check_writes, methods=methods, untouched=untouched)
     return found
-
-
-async def is_killed(store: Any, phases: list[Phase]) -> bool:
-    """Return whether one of these parts fails; a call that never ends, retrying what it cannot change, does too."""
-    for phase in phases:
-        try:
-            await phase(store)
-        except (AssertionError, StoreError, pytest.fail.Exception):
-            return True
-    return False
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +27,7 @@ from tests.redis.administration import MARK, all_keys, flush
 from tests.round_trips.conftest import Counted
 from tests.round_trips.conftest import counted as counted
 from tests.round_trips.metering import metered, when
+from tests.unit.calls import STORES
 
 DATABASE = 6
 """The database of the shared Valkey that these tests empty and use."""
@@ -59,6 +61,18 @@ async def call_everything(store: Any, world: World) -> int:
     return len(methods)
 
 
+def test_the_methods_that_concern_no_single_tenant_are_known() -> None:
+    assert {
+        name
+        for contract in STORES
+        for name, method in vars(contract).items()
+        if inspect.isfunction(method) and not name.startswith("_")
+    } - {method.name for contract in STORES for method in methods_of(contract)} == {
+        *("sweep", "prepare_months", "drop_bodies"),
+        "lock",
+    }
+
+
 @pytest.mark.parametrize("kind", ["config", "memory", "audit", "profiles", "sessions"])
 async def test_rows_of_a_twin_stay_as_they_are(engines: Embedded, kind: str, trust_facts: dict[str, Any]) -> None:
     async with await create_pool(engines.postgres_dsn) as pool:
@@ -85,6 +99,11 @@ async def sessions_on(engines: Embedded, client: Any, *, tiered: bool) -> AsyncI
 
 @pytest.mark.parametrize("tiered", [False, True], ids=["redis", "tiered"])
 async def test_keys_and_copies_of_a_twin_stay_as_they_are(engines: Embedded, tiered: bool) -> None:
+    await check_keys_and_copies(engines, tiered=tiered)
+
+
+async def check_keys_and_copies(engines: Embedded, *, tiered: bool) -> None:
+    """Check that keys, copies and rows of a twin are the same after every method was called beside it."""
     async with create_client(f"{engines.redis_url}?db={DATABASE}") as client:
         await flush(client)
         async with sessions_on(engines, client, tiered=tiered) as store:
