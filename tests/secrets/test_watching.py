@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 from opentelemetry import trace
 
+from convostore.call.instruments import Counter
+from convostore.call.metrics import METRICS
 from convostore.errors import ConflictError
 from convostore.testing.factories import make_session
 from tests.secrets.canaries import NUMBER, TOKEN
@@ -75,6 +77,15 @@ LEAKS: dict[str, Callable[[Watch], object]] = {
 def test_a_planted_leak_is_found(name: str) -> None:
     with watching() as watch:
         LEAKS[name](watch)
+    assert len(watch.leaks) == 1
+
+
+def test_a_leak_planted_in_a_metric_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = Counter("planted", "{call}", "Calls by users.", "user")
+    counter.add(TOKEN)
+    monkeypatch.setitem(METRICS, "planted", counter)
+    with watching() as watch:
+        pass
     assert len(watch.leaks) == 1
 
 

@@ -1,4 +1,4 @@
-"""Everything that leaves the stores besides answers: logs, spans, warnings, errors with their chains, output."""
+"""Everything that leaves the stores besides answers: logs, spans, metrics, warnings, errors with causes, output."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from opentelemetry import trace
 
+from convostore.call.exposition import exposed
+from convostore.call.metrics import METRICS
 from convostore.errors import StoreError
 from tests.secrets.canaries import LEAK
 from tests.unit.test_tracing import Provider
@@ -95,7 +97,7 @@ class _Handler(logging.Handler):
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Listen to every logger at every level, to spans and to warnings, for the duration of a block."""
+    """Listen to every logger at every level, to spans, metrics and warnings, for the duration of a block."""
     watch, provider = Watch(), Provider()
     known = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
     before = [(each, each.level, each.propagate, each.disabled) for each in (logging.root, *known)]
@@ -115,5 +117,6 @@ def watching() -> Iterator[Watch]:
                 logger.setLevel(level)
             for warning in warned:
                 watch.hear("warning", f"{warning.message} {warning.message!r} {warning.line}")
+            watch.hear("metrics", "".join(exposed(METRICS.values())))
             for span in provider.spans:
                 watch.hear("span", f"{span.name} {span.attributes} {span.status} {span.messages}", span.name)
