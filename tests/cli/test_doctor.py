@@ -15,8 +15,9 @@ from rich.console import Console
 
 from convostore.call.translation import UNANSWERED
 from convostore.cli import checks
-from convostore.cli.checks import CHECKS, Target
+from convostore.cli.checks import CHECKS
 from convostore.cli.doctor import Finding, examined, run
+from convostore.cli.targets import Target
 from convostore.embedded import Embedded
 from convostore.models.fields import now
 from convostore.postgres import PostgresConfigStore, create_pool, migrate

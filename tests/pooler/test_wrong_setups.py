@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from convostore import open_stores
-from convostore.cli.checks import Target
 from convostore.cli.checks import pooler as looked_at
+from convostore.cli.targets import Target
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, create_pool, migrate

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from convostore import supported
+from convostore.cli.targets import Check, DoubtfulError, Target, connected, pool_of, servers_at
+from convostore.cli.upkeep import audit_trail, persistence, sweeper, vector_indexes
 from convostore.errors import ValidationError
 from convostore.models.fields import now
-from convostore.postgres import PostgresConfigStore, create_pool, driver, schema_version
+from convostore.postgres import PostgresConfigStore, driver, schema_version
 from convostore.postgres.driver import Pooler
 from convostore.postgres.migrations import HEAD, VERSIONS
-from convostore.postgres.pool import connect
 from convostore.redis import check_eviction, create_client
 from convostore.redis.client import UNCHECKED_EVICTION
-from convostore.redis.servers import Servers, servers_of
 from convostore.tiered.copies import HotCopies
 
 _PGVECTOR = """
@@ -59,63 +56,15 @@ _SKEW = 1.0
 _UNKNOWN = "a version that could not be checked, because the user may not call INFO"
 
 
-class DoubtfulError(ValidationError):
-    """Something works and is not as it should be."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """What is checked."""
-
-    postgres_url: str
-    redis_url: str
-    pool_size: int
-    pooler: Pooler | None = None
-
-
-@dataclass(frozen=True)
-class Check:
-    """One check.
-
-    Attributes:
-        subject: what it is about.
-        needs: the subjects without which it would only repeat their failure.
-        look: returns what it found; raises `DoubtfulError`, or another error if that does not suffice.
-    """
-
-    subject: str
-    needs: tuple[str, ...]
-    look: Callable[[Target], Awaitable[str]]
-
-
-@asynccontextmanager
-async def _connected(target: Target) -> AsyncIterator[Any]:
-    connection = await connect(target.postgres_url)
-    try:
-        yield connection
-    finally:
-        connection.terminate()
-
-
-async def _pool(target: Target) -> Any:
-    return await create_pool(target.postgres_url, max_size=1, pooler=target.pooler)
-
-
-@asynccontextmanager
-async def _redis(target: Target) -> AsyncIterator[Servers]:
-    async with create_client(target.redis_url, max_connections=1) as client:
-        yield servers_of(client)
-
-
 async def postgresql(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         release = driver.release_of(connection)
     supported.check("PostgreSQL", release)
     return release
 
 
 async def pgvector(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         found: str | None = await connection.fetchval(_PGVECTOR)
     if found is None:
         raise ValidationError(supported.NO_PGVECTOR)
@@ -124,7 +73,7 @@ async def pgvector(target: Target) -> str:
 
 
 async def encoding(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         found: str = await connection.fetchval("SHOW server_encoding")
     supported.check_encoding(found)
     return found
@@ -140,7 +89,7 @@ async def schema(target: Target) -> str:
 
 
 async def role(target: Target) -> str:
-    async with await _pool(target) as pool:
+    async with await pool_of(target) as pool:
         report = (await PostgresConfigStore(pool)._health())["postgres"]
     if not report.ok:
         raise ValidationError(report.problem or "")
@@ -148,7 +97,7 @@ async def role(target: Target) -> str:
 
 
 async def isolation(target: Target) -> str:
-    async with await _pool(target) as pool, pool.acquire() as connection:
+    async with await pool_of(target) as pool, pool.acquire() as connection:
         unprotected = [name for (name,) in await connection.fetch(_UNPROTECTED)]
         seen = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM convostore.agent) OR EXISTS (SELECT FROM convostore.session) "
@@ -163,7 +112,7 @@ async def isolation(target: Target) -> str:
 
 
 async def indexes(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         invalid = [name for (name,) in await connection.fetch(_INVALID)]
     if invalid:
         raise DoubtfulError(f"{', '.join(invalid)} invalid; run: REINDEX INDEX CONCURRENTLY convostore.{invalid[0]}")
@@ -171,7 +120,7 @@ async def indexes(target: Target) -> str:
 
 
 async def months(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         missing = [month for (month,) in await connection.fetch(_NEXT_MONTH)]
     if missing:
         raise DoubtfulError(f"no partition for {' and '.join(missing)}; run: convostore sweep")
@@ -179,7 +128,7 @@ async def months(target: Target) -> str:
 
 
 async def connections(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         free = await connection.fetchval(_CONNECTIONS)
     if target.pool_size > free:
         raise DoubtfulError(f"{free} left, and a process opens up to {target.pool_size}; lower pool_size")
@@ -187,7 +136,7 @@ async def connections(target: Target) -> str:
 
 
 async def pooler(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         found = await _mode(target, connection) if await driver.is_pooled(connection) else None
         limits = [name for (name,) in await connection.fetch(_UNLIMITED, [*_LIMITS])] if found == "transaction" else []
         login = await connection.fetchval("SELECT quote_ident(session_user)")
@@ -208,7 +157,7 @@ async def pooler(target: Target) -> str:
 
 async def _mode(target: Target, connection: Any) -> Pooler:
     """Return the mode of a pooler: only one in transaction mode gives one session to two open connections."""
-    async with _connected(target) as other:
+    async with connected(target) as other:
         pids: tuple[set[int], set[int]] = (set(), set())
         for _ in range(_ROUNDS):
             for each, seen in zip((connection, other), pids, strict=True):
@@ -217,13 +166,13 @@ async def _mode(target: Target, connection: Any) -> Pooler:
 
 
 async def clock(target: Target) -> str:
-    async with _connected(target) as connection:
+    async with connected(target) as connection:
         before, at = now(), await connection.fetchval("SELECT clock_timestamp()")
     return _skew(before, at, now())
 
 
 async def redis(target: Target) -> str:
-    async with _redis(target) as found:
+    async with servers_at(target) as found:
         told, primaries = await found.versions() or _UNKNOWN, len(await found.primaries())
     for version in told.split(" and "):
         name, _, number = version.partition(" ")
@@ -251,7 +200,7 @@ async def eviction(target: Target) -> str:
 
 
 async def redis_clock(target: Target) -> str:
-    async with _redis(target) as found:
+    async with servers_at(target) as found:
         before, times = now(), await found.everywhere(lambda connection: connection.execute("TIME"))
     at = [datetime.fromtimestamp(int(seconds) + int(micros) / 1e6, before.tzinfo) for seconds, micros in times]
     return _skew(before, max(at, key=lambda each: abs(each - before)), now())
@@ -274,11 +223,15 @@ CHECKS = (
     Check("isolation", ("application role",), isolation),
     Check("indexes", ("schema",), indexes),
     Check("audit months", ("schema",), months),
+    Check("audit trail", ("application role",), audit_trail),
+    Check("sweeper", ("application role",), sweeper),
+    Check("vector indexes", ("schema",), vector_indexes),
     Check("connections", ("PostgreSQL",), connections),
     Check("clock of PostgreSQL", ("PostgreSQL",), clock),
     Check("Redis or Valkey", (), redis),
     Check("hot copies", ("Redis or Valkey",), copies),
     Check("eviction", ("Redis or Valkey",), eviction),
+    Check("persistence", ("Redis or Valkey",), persistence),
     Check("clock of Redis or Valkey", ("Redis or Valkey",), redis_clock),
 )
 """In the order in which they run: a check stands after the one that it needs."""

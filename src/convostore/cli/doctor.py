@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from convostore.call.translation import UNANSWERED
-from convostore.cli.checks import CHECKS, Check, DoubtfulError, Target
+from convostore.cli.checks import CHECKS
+from convostore.cli.targets import Check, DoubtfulError, Target
 from convostore.engines import postgres_engine, redis_engine
 from convostore.postgres.errors import translated
 from convostore.settings import load_settings
@@ -59,7 +60,8 @@ async def run(console: Console, given: dict[str, Any], *, as_json: bool = False,
             console.print(f"PostgreSQL: {escape(str(engines['postgres']))}", highlight=False)
             console.print(f"Redis or Valkey: {escape(str(engines['redis']))}", highlight=False)
         findings = []
-        async for finding in _found(Target(postgres_url, redis_url, settings.pool_size, settings.pooler), timeout):
+        target = Target(postgres_url, redis_url, settings.pool_size, settings.pooler, settings.max_age)
+        async for finding in _found(target, timeout):
             findings.append(finding)
             if not as_json:
                 mark = _MARKS[finding.status]

@@ -11,10 +11,10 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.errors import ConflictError, ConnectionError, ValidationError
+from convostore.errors import ConflictError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
-from convostore.postgres.pool import connect, require_session
+from convostore.postgres.pool import MAINTENANCE_ROLE, connect, require_session
 from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
 
 _LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
@@ -26,6 +26,7 @@ FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexre
 WHERE i.indrelid = 'convostore.episode'::regclass AND starts_with(c.relname, $1)
 """
 
+_SPACES = "SELECT * FROM convostore.vector_spaces()"
 # m edges per node and layer, ef_construction candidates per insertion: Malkov and Yashunin, "Efficient and robust
 # approximate nearest neighbor search using HNSW graphs", 2018.
 _CREATE = """
@@ -83,7 +84,7 @@ async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: W
             raise ConflictError("Another process is reindexing.")
         await owner.execute("SELECT set_config('maintenance_work_mem', $1, false)", memory)
         await owner.execute("SELECT set_config('max_parallel_maintenance_workers', $1, false)", str(workers))
-        wanted = {index_name(s.tenant_id, s.dimensions): s for s in await _spaces(dsn) if s.episodes > EXACT_ROWS}
+        wanted = _large(await _spaces(dsn))
         existing = dict(await owner.fetch(_EXISTING, INDEX_PREFIX))
         kept = [name for name, complete in existing.items() if complete and name in wanted]
         for name in existing.keys() - kept:
@@ -102,6 +103,19 @@ async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: W
         return Reindexed(built, sorted(existing.keys() - wanted.keys()), kept)
 
 
+async def spaces_to_index(connection: Any) -> list[Space]:
+    """Return the spaces for which `reindex` would build an index. The connection may come from any pooler.
+
+    Raises:
+        asyncpg.InsufficientPrivilegeError: its user is not a member of `convostore_maintenance`.
+    """
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL ROLE {MAINTENANCE_ROLE}")
+        complete = {name for name, is_complete in await connection.fetch(_EXISTING, INDEX_PREFIX) if is_complete}
+        spaces = [Space(*row) for row in await connection.fetch(_SPACES)]
+    return [space for name, space in _large(spaces).items() if name not in complete]
+
+
 async def tenants_with_embeddings(dsn: str) -> list[UUID]:
     """Return the tenants that have embeddings.
 
@@ -113,8 +127,13 @@ async def tenants_with_embeddings(dsn: str) -> list[UUID]:
 
 
 async def _spaces(dsn: str) -> list[Space]:
-    async with _connected(dsn, role="convostore_maintenance") as connection:
-        return [Space(*row) for row in await connection.fetch("SELECT * FROM convostore.vector_spaces()")]
+    async with _connected(dsn, role=MAINTENANCE_ROLE) as connection:
+        return [Space(*row) for row in await connection.fetch(_SPACES)]
+
+
+def _large(spaces: list[Space]) -> dict[str, Space]:
+    """Return the spaces that need an index, by its name."""
+    return {index_name(s.tenant_id, s.dimensions): s for s in spaces if s.episodes > EXACT_ROWS}
 
 
 async def _build(owner: Any, name: str, space: Space) -> None:
@@ -136,12 +155,10 @@ async def _connected(dsn: str, role: str | None = None) -> AsyncIterator[Any]:
             yield connection
         finally:
             driver.abort(connection)
-    except OSError as error:
-        raise ConnectionError("PostgreSQL could not be reached.") from error
     except (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidParameterValueError) as error:
         refused = "memory: is not a memory size that PostgreSQL accepts"
         if isinstance(error, asyncpg.InsufficientPrivilegeError):
             refused = "postgres_url: its user is neither a superuser nor the one that migrated the schema"
         raise ValidationError(refused) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise translated(error) from error
