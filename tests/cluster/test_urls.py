@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,11 +29,13 @@ async def test_a_cluster_is_named_by_some_of_its_nodes() -> None:
         assert not issubclass(given["connection_class"], SSLConnection)
 
 
-async def test_rediss_connects_to_a_cluster_by_tls() -> None:
-    async with create_client("rediss+cluster://10.0.0.1:7000/0?ssl_ca_certs=own.pem", max_connections=3) as client:
+async def test_rediss_connects_to_a_cluster_by_tls(tmp_path: Path) -> None:
+    own = tmp_path / "own.pem"
+    own.touch()
+    async with create_client(f"rediss+cluster://10.0.0.1:7000/0?ssl_ca_certs={own}", max_connections=3) as client:
         given = client.connection_kwargs
         assert issubclass(given["connection_class"], SSLConnection)
-        assert (given["ssl_ca_certs"], given["max_connections"]) == ("own.pem", 4)
+        assert (given["ssl_ca_certs"], given["max_connections"]) == (str(own), 4)
 
 
 @pytest.mark.parametrize("tls", [False, True])

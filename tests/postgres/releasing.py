@@ -45,7 +45,7 @@ async def run(postgres_url: str, redis_url: str, tenant: UUID, new: dict[str, st
 if __name__ == "__main__":
     postgres, redis, tenant_id, *nickname = sys.argv[1:]
     try:
-        asyncio.run(run(postgres, redis, UUID(tenant_id), {"nickname": each for each in nickname}))
+        asyncio.run(run(postgres, redis, UUID(tenant_id), dict(zip(["nickname"], nickname, strict=False))))
     except StoreError as error:
         print(json.dumps({"failed": str(error)}), flush=True)
         sys.exit(1)

@@ -9,7 +9,7 @@ from unicodedata import category
 
 import asyncpg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convostore.domain.text import bm25, document, is_plain, parse_query, search_text, statistics
@@ -176,6 +176,7 @@ async def test_operators_mean_what_they_mean_in_a_web_search(postgres: asyncpg.C
     assert ours == await postgres.fetchval("SELECT websearch_to_tsquery('simple', $1)::text", query)
 
 
+@settings(deadline=None)
 @given(
     texts=st.lists(TEXTS, min_size=1, max_size=30),
     query=TEXTS,

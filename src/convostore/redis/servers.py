@@ -166,7 +166,11 @@ class OneServer(Servers):
     def __init__(self, client: aio.Redis) -> None:
         self._client = client
         self.connections = driver.connections_of(client)
-        watch_pool("redis", self, lambda servers: servers._client, driver.use_of)
+        watch_pool("redis", self, OneServer.client, driver.use_of)
+
+    def client(self) -> aio.Redis:
+        """Return the client whose pool is used."""
+        return self._client
 
     async def locate(self, keys: Iterable[str]) -> list[Any]:
         return [None for _ in keys]
@@ -203,12 +207,15 @@ class Cluster(Servers):
 
     def __init__(self, client: RedisCluster) -> None:
         self._topology = driver.Topology(client)
-        watch_pool(
-            "redis", self, lambda servers: servers._topology.client, lambda client: driver.Topology(client).use()
-        )
+        watch_pool("redis", self, Cluster.client, lambda client: driver.Topology(client).use())
         self._limits = _limits.setdefault(client, {})
         self._suspect: str | None = None
         self._refreshed_at = -inf
+
+    def client(self) -> RedisCluster:
+        """Return the client whose pools are used."""
+        found: RedisCluster = self._topology.client
+        return found
 
     async def locate(self, keys: Iterable[str]) -> list[Any]:
         await self._load()
