@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import shutil
 import signal
@@ -19,6 +20,9 @@ from tests.cluster.nodes import free_ports
 
 _DATABASE_USER = 65_534 if os.getuid() == 0 else None
 """PostgreSQL does not run as root."""
+
+
+_SET_PARENT_DEATH_SIGNAL = 1
 
 
 @asynccontextmanager
@@ -49,13 +53,15 @@ def _started(programs: Path, directory: Path, hba: str, settings: dict[str, str]
     directory.mkdir()
     if _DATABASE_USER is not None:
         os.chown(directory, _DATABASE_USER, -1)
-    data = directory / "data"
+    libc, data = ctypes.CDLL(None), directory / "data"
     made = "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"
     where: dict[str, Any] = {"user": _DATABASE_USER, "cwd": directory}
     subprocess.run([programs / "initdb", "-D", data, *made], check=True, capture_output=True, **where)
     (data / "pg_hba.conf").write_text(f"{hba}host all all 127.0.0.1/32 trust\n")
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     with (directory / "log").open("wb") as log:
+        # It dies with this process.
+        where["preexec_fn"] = lambda: libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT)
         return subprocess.Popen([programs / "postgres", "-D", data, *options], stdout=log, stderr=log, **where)
 
 
