@@ -32,6 +32,7 @@ from convostore.domain.declarations import (
     SESSION,
     TURN,
 )
+from convostore.domain.fusion import CANDIDATES, fused
 from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import (
     RevisionState,
@@ -47,10 +48,11 @@ from convostore.domain.revisions import (
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.scoring import cosine, nearest
 from convostore.domain.sessions import check_unbound, fence_conflict, new_session, no_such_session, session_id_conflict
+from convostore.domain.text import document, ranked
 from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.config import RowConfigStore, TableConfigStore
-from convostore.gateway.memory import FUSED, RANK_CONSTANT, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
 from convostore.gateway.profile import BaseProfileStore
 from convostore.gateway.rows import Row, RowTable
 from convostore.gateway.table import NotEnded, Started, Table, Where, Window, valid_at
@@ -59,13 +61,12 @@ from convostore.models.base import Model
 __all__ = [
     "AGENT",
     "AGENT_OWNED",
+    "CANDIDATES",
     "CONFIG",
     "DECLARATIONS",
     "ENTITY",
     "EPISODE",
     "EVENT",
-    "FUSED",
-    "RANK_CONSTANT",
     "RELATIONSHIP",
     "RULE",
     "SCENARIO_ARCHIVE",
@@ -107,7 +108,9 @@ __all__ = [
     "current_call",
     "deduplicated",
     "digest_of",
+    "document",
     "fence_conflict",
+    "fused",
     "identity_key",
     "in_scope",
     "key_conflict",
@@ -120,6 +123,7 @@ __all__ = [
     "next_record",
     "no_such_session",
     "plain_value",
+    "ranked",
     "readable",
     "record_id_conflict",
     "same_content",

@@ -11,11 +11,13 @@ _QUERIES = {
         SELECT relname, relkind, relowner::regrole::text, relrowsecurity, relforcerowsecurity, relacl::text, reloptions
         FROM pg_class WHERE relnamespace = {_SCHEMA}""",
     "columns": f"""
-        SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+        SELECT c.relname, row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum), a.attname,
+               format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
                a.attgenerated, a.attcollation::regcollation::text, pg_get_expr(d.adbin, d.adrelid), a.attacl::text
         FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
         LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-        WHERE c.relnamespace = {_SCHEMA} AND c.relkind IN ('r', 'p') AND a.attnum > 0""",
+        WHERE c.relnamespace = {_SCHEMA} AND c.relkind IN ('r', 'p') AND a.attnum > 0
+        AND NOT a.attisdropped""",
     "constraints": f"""
         SELECT conname, conrelid::regclass::text, contype, pg_get_constraintdef(oid)
         FROM pg_constraint WHERE connamespace = {_SCHEMA}""",

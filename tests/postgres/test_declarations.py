@@ -109,6 +109,7 @@ async def test_the_columns_of_an_entity_are_its_fields(admin: Any, declaration: 
         }
     if declaration.name == "episode":
         expected["words"] = ("tsvector", False)
+    expected |= dict.fromkeys(declaration.computed, ("text", True))
     if declaration.name in SEARCHED:
         expected |= GENERATED
     assert await actual_columns(admin, declaration.name) == expected

@@ -22,6 +22,8 @@ CALLS = {
     # Of one tenant, $1, with its agent $2 and its session $3: they know only the bound one.
     "matching_episodes": "SELECT * FROM convostore.matching_episodes($1, $2, 'tea', 'simple', false, NULL, NULL, NULL, "
     "NULL, NULL, NULL, NULL, 10) WHERE $3::uuid IS NOT NULL",
+    "scored_episodes": "SELECT * FROM convostore.scored_episodes($1, $2, 'tea', '{tea}', false, 'simple', NULL, NULL, "
+    "NULL, NULL, NULL, NULL, NULL, 10) WHERE $3::uuid IS NOT NULL",
     "record_audit": "SELECT convostore.record_audit($1, 'event', now(), ARRAY[gen_random_uuid()], ARRAY[$3::uuid], "
     "ARRAY[NULL]::bigint[], ARRAY[NULL]::uuid[], ARRAY[NULL]::uuid[], '{noted}', ARRAY[now()], "
     "ARRAY['{}']::bytea[]) WHERE $2::uuid IS NOT NULL",

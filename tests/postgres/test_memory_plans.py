@@ -13,7 +13,7 @@ import pytest
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.embedded import Embedded
-from convostore.gateway.memory import Filter, Words
+from convostore.gateway.memory import Filter
 from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.checking import prepare
@@ -134,7 +134,10 @@ async def test_text_search_reads_the_agents_episodes_and_no_others(filled: Fille
         query = queries("memory").text_search_episodes(
             tenant_id=tenant,
             agent_id=filled.agent,
-            **Words("tea", "simple", prefix=False)._asdict(),
+            query="tea",
+            terms=["tea"],
+            every=False,
+            language="simple",
             **Filter()._asdict(),
             limit=5,
             offset=0,
@@ -148,7 +151,7 @@ async def test_text_search_reads_the_agents_episodes_and_no_others(filled: Fille
     assert buffers["mine"] < pages / 4 + 60
 
 
-async def test_the_text_search_function_scans_the_gin_index_alone(filled: Filled) -> None:
+async def test_the_text_search_function_scans_indexes_alone(filled: Filled) -> None:
     counted = (
         "SELECT relname, coalesce(idx_scan, 0) AS scans FROM pg_stat_xact_user_tables WHERE relname = 'episode' "
         "UNION ALL SELECT 'sequential', seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'episode'"
@@ -157,12 +160,13 @@ async def test_the_text_search_function_scans_the_gin_index_alone(filled: Filled
         await filled.connection.execute("SELECT convostore.bind($1)", filled.tenant)
         before = dict(await filled.connection.fetch(counted))
         await filled.connection.fetch(
-            "SELECT * FROM convostore.matching_episodes($1, $2, 'tea', 'simple', false, "
+            "SELECT * FROM convostore.scored_episodes($1, $2, 'tea', '{tea}', false, 'simple', "
             "NULL, NULL, NULL, NULL, NULL, NULL, NULL, 5)",
             *(filled.tenant, filled.agent),
         )
         after = dict(await filled.connection.fetch(counted))
-    assert (after["episode"] - before["episode"], after["sequential"] - before["sequential"]) == (1, 0)
+    # The latest of the scope, and what matches.
+    assert (after["episode"] - before["episode"], after["sequential"] - before["sequential"]) == (2, 0)
 
 
 @pytest.mark.parametrize("depth", [1, 4])

@@ -218,7 +218,7 @@ def test_a_statement_that_forgets_the_tenant_would_be_noticed(statement: str) ->
         f"SELECT 1 FROM convostore.rule AS t WHERE {BIND_TENANT} AND EXISTS (SELECT FROM convostore.agent AS a)",
         f"SELECT 1 FROM convostore.rule AS t WHERE {BIND_TENANT} UNION SELECT 1 FROM convostore.agent AS a",
         f"WITH {BOUND} DELETE FROM convostore.rule AS t WHERE t.id IN (SELECT 1 WHERE (TABLE bound))",
-        "SELECT 1 FROM convostore.matching_episodes($1, $2)",
+        "SELECT 1 FROM convostore.scored_episodes($1, $2)",
         "INSERT INTO convostore.rule SELECT $1, $2",
     ],
 )

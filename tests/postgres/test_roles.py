@@ -87,12 +87,14 @@ async def test_the_search_role_may_read_two_tables_and_append_to_the_audit_trail
 async def test_functions_above_row_level_security_are_these_and_closed_to_the_public(admin: Any) -> None:
     rows = [tuple(row) for row in await admin.fetch(DEFINERS)]
     fixed = ["search_path=pg_catalog"]
+    scored = [*fixed, "enable_seqscan=off", "client_min_messages=warning"]
     assert rows == [
         ("create_audit_months", "convostore_owner", fixed, False, True),
         ("drop_audit_months", "convostore_owner", [*fixed, "lock_timeout=500ms"], False, False),
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("old_sessions", "convostore_search", fixed, False, True),
         ("record_audit", "convostore_search", fixed, False, True),
+        ("scored_episodes", "convostore_search", scored, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
         ("vector_spaces", "convostore_search", fixed, False, False),
     ]

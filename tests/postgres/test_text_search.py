@@ -59,8 +59,10 @@ async def test_the_longest_queries_and_texts_are_accepted(pool: Pool, word: str)
     episode = make_episode(tenant, agent, content=many)
     await store.add_episode(episode)
     assert await store.text_search_episodes(f"{word}7", tenant, agent) == [episode]
-    assert await store.text_search_episodes(many, tenant, agent, prefix=True) == [episode]
-    assert await store.text_search_episodes(f"{many[:9_900]} nowhere", tenant, agent) == []
+    for match in ("any", "all"):
+        assert await store.text_search_episodes(many, tenant, agent, match=match, prefix=True) == [episode]
+    assert await store.text_search_episodes(f"nowhere {many[:9_900]}", tenant, agent) == [episode]
+    assert await store.text_search_episodes(f"{many[:9_900]} nowhere", tenant, agent, match="all") == []
 
 
 async def test_words_are_read_in_the_language_of_the_episode(pool: Pool) -> None:

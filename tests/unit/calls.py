@@ -86,6 +86,7 @@ SPECIAL["scope_filter"] = ScopeFilter()
 SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
 SPECIAL["embeddings"] = {uuid4(): [1.0]}
 SPECIAL["value"] = {"a": [1]}
+SPECIAL["weights"] = (0.5, 0.5)
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

@@ -46,7 +46,7 @@ BACKENDS = {
     *("same_content", "set_managed", "unique_conflict"),
     # Stores, and the rules of each.
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
-    *("FUSED", "RANK_CONSTANT", "Filter", "Meaning", "TableMemoryStore", "Words"),
+    *("CANDIDATES", "Filter", "Meaning", "TableMemoryStore", "Words", "document", "fused", "ranked"),
     *(
         "BodyAuditStore",
         "check_retention",

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.experimental.arguments_schema import generate_arguments_schema
 from pydantic_core import ArgsKwargs, CoreConfig, SchemaValidator
 
@@ -35,6 +35,17 @@ Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 
 Seconds = Annotated[float, Field(ge=0.1, le=3_600)]
 """How long a lock lasts without renewal: 0.1 to 3,600 seconds."""
+
+
+def _one_weighs(weights: tuple[float, float]) -> tuple[float, float]:
+    if not any(weights):
+        raise ValueError("must not both be 0")
+    return weights
+
+
+_Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Weights = Annotated[tuple[_Weight, _Weight], AfterValidator(_one_weighs)]
+"""How much words and meaning count: two numbers of which one is above 0."""
 
 Deadline = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """How long a call may take: a number of seconds above 0."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -13,7 +13,7 @@ from pydantic import Field
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
 from convostore.call.store import Store
-from convostore.call.validation import Depth, Limit, Offset, Score
+from convostore.call.validation import Depth, Limit, Offset, Score, Weights
 from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector, named_keys
 from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship
 
@@ -236,23 +236,32 @@ class MemoryStore(Store):
         since: UtcDatetime | None = None,
         until: UtcDatetime | None = None,
         as_of: UtcDatetime | None = None,
-        language: Language = "simple",
+        match: Literal["any", "all"] = "any",
+        language: Language | None = None,
         prefix: bool = False,
         limit: Limit = 10,
         offset: Offset = 0,
     ) -> list[Episode]:
-        """Return an agent's episodes that match a text query, best first, equal ranks by id.
+        """Return an agent's episodes that match a text query, best first, equal scores by id.
 
-        The query has the syntax of a web search: words are joined by AND, `or` means OR, quotes make a phrase and a
-        minus excludes. Any string is accepted; one without words, or with nothing but stop words, finds nothing. Words
-        are compared without regard to case.
+        The query has the syntax of a web search: `or` means OR, quotes make a phrase and a minus excludes. Any string
+        is accepted; one without words, or with nothing but stop words, finds nothing. Text is compared as it looks:
+        without regard to case, to how a character is composed and to what is invisible. In scripts without spaces, such
+        as Chinese, any part of a sentence is a word.
+
+        The score is BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) with k1 = 0.9 and
+        b = 0.4, in which one occurrence counts like many. How frequent a word is, is counted among the episodes of the
+        agent, customer, session, group and language that are asked for, never of others; exactly if they are fewer than
+        1,000, else from the latest 1,000 of them.
 
         Args:
-            query: the query; its first 10,000 characters count.
+            query: the query; its first 10,000 characters and 64 words count.
             tenant_id: the tenant.
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
-            language: the text search configuration of the query; only episodes with the same `language` are found.
+            match: whether an episode must have any of the words, or all.
+            language: only episodes of this language; None: of every language, each compared in its own. Of 1,000
+                episodes and more, in those of the latest 1,000.
             prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
@@ -273,7 +282,8 @@ class MemoryStore(Store):
         since: UtcDatetime | None = None,
         until: UtcDatetime | None = None,
         as_of: UtcDatetime | None = None,
-        language: Language = "simple",
+        weights: Weights = (0.5, 0.5),
+        language: Language | None = None,
         prefix: bool = False,
         min_score: Score = 0.0,
         embedding_model: Identifier | None = None,
@@ -282,10 +292,12 @@ class MemoryStore(Store):
     ) -> list[tuple[Episode, float]]:
         """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
 
-        What `text_search_episodes` and `vector_search_episodes` find is fused by reciprocal rank (Cormack, Clarke and
-        Büttcher, SIGIR 2009): the score is the sum of 1 / (60 + rank) over the searches that found the episode, ranks
-        counted from 1. Of each search the first 100 count, or the first `offset + limit` if that is more. Episodes come
-        as they are stored, also those found by an embedding beside their own.
+        What `text_search_episodes` finds by any word and `vector_search_episodes` is fused by scores (Bruch, Gai and
+        Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023): the scores of each search
+        are spread from 0, the lowest, to 1, the highest, and their weighted mean is the score. What the text search did
+        not find has 0 there; similarity counts for all that either found. Of each search the first 100 count, or the
+        first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
+        beside their own.
 
         Args:
             query: as in `text_search_episodes`.
@@ -293,6 +305,7 @@ class MemoryStore(Store):
             tenant_id: the tenant.
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
+            weights: of text and vector, not negative, and not both 0; only their ratio counts.
             language: as in `text_search_episodes`.
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
@@ -69,6 +69,7 @@ class Declaration(Kept[M]):
         parents: the columns that refer to a row of another declaration, by its name, which must be there.
         revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
+        computed: columns of text that an insert gives besides the fields, computed from an item, and that nobody reads.
     """
 
     order: tuple[str, ...]
@@ -82,6 +83,7 @@ class Declaration(Kept[M]):
     parents: Mapping[str, str] = field(default_factory=dict)
     revisioned: bool = False
     soft_delete: bool = False
+    computed: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plural = self.plural or f"{self.name}s"

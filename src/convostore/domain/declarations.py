@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from convostore.domain.declaration import Declaration, Kept, RecordType, Unique
+from convostore.domain.text import is_plain, search_text
 from convostore.models import (
     Agent,
     AuditEvent,
@@ -90,6 +91,7 @@ EPISODE = Declaration(
     ("-recorded_at",),
     sensitive=("content", "embedding", "metadata"),
     customer={"customer_profile_id": "profile", "session_id": "session"},
+    computed={"search_text": lambda item: None if is_plain(item.content) else search_text(item.content)},
 )
 ENTITY = Declaration(
     "entity",

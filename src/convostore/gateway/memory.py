@@ -9,18 +9,10 @@ from uuid import UUID
 
 from convostore.contracts.memory import MemoryStore
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.domain.text import Match, Query, parse_query
 from convostore.gateway import derived
 from convostore.gateway.table import Tables, Where, Window, valid_at
 from convostore.models import Entity, Episode
-
-MAX_QUERY = 10_000
-"""The longest text query, in characters; the rest is ignored."""
-
-RANK_CONSTANT = 60
-"""The constant k of reciprocal rank fusion (Cormack, Clarke and Büttcher, SIGIR 2009)."""
-
-FUSED = 100
-"""The least number of results of each search that are fused."""
 
 
 class Filter(NamedTuple):
@@ -34,13 +26,19 @@ class Filter(NamedTuple):
     until: datetime | None = None
     as_of: datetime | None = None
 
-    def where(self, agent_id: UUID) -> Where:
-        """Return the same as columns and values."""
+    def scope(self, agent_id: UUID) -> Where:
+        """Return what the statistics of a text search are of, as columns and values."""
         return {
             "agent_id": agent_id,
             "customer_profile_id": self.customer_profile_id,
             "session_id": self.session_id,
             "group_id": self.group_id,
+        }
+
+    def where(self, agent_id: UUID) -> Where:
+        """Return the same as columns and values."""
+        return {
+            **self.scope(agent_id),
             "content_type": self.content_type,
             "occurred_at": Window(self.since, self.until),
             **valid_at(self.as_of),
@@ -48,11 +46,10 @@ class Filter(NamedTuple):
 
 
 class Words(NamedTuple):
-    """A text query: a web search, the configuration that reads it, and whether its last word may be incomplete."""
+    """A text query, and the configuration that reads it: None for each episode's own."""
 
-    query: str
-    language: str
-    prefix: bool
+    query: Query
+    language: str | None
 
 
 class Meaning(NamedTuple):
@@ -98,7 +95,15 @@ class TableMemoryStore(Tables, MemoryStore):
 
     @abstractmethod
     async def _by_both(
-        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        only: Filter,
+        words: Words,
+        meaning: Meaning,
+        weights: tuple[float, float],
+        limit: int,
+        offset: int,
     ) -> list[tuple[Episode, float]]:
         """Return the episodes that text or vector search finds, with their fused scores, best first."""
 
@@ -169,13 +174,14 @@ class TableMemoryStore(Tables, MemoryStore):
         since: datetime | None = None,
         until: datetime | None = None,
         as_of: datetime | None = None,
-        language: str = "simple",
+        match: Match = "any",
+        language: str | None = None,
         prefix: bool = False,
         limit: int = 10,
         offset: int = 0,
     ) -> list[Episode]:
         only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
-        words = Words(query[:MAX_QUERY], language, prefix)
+        words = Words(parse_query(query, match=match, prefix=prefix), language)
         return await self._by_words(tenant_id, agent_id, only, words, limit, offset)
 
     async def search_episodes(
@@ -192,7 +198,8 @@ class TableMemoryStore(Tables, MemoryStore):
         since: datetime | None = None,
         until: datetime | None = None,
         as_of: datetime | None = None,
-        language: str = "simple",
+        weights: tuple[float, float] = (0.5, 0.5),
+        language: str | None = None,
         prefix: bool = False,
         min_score: float = 0.0,
         embedding_model: str | None = None,
@@ -200,11 +207,9 @@ class TableMemoryStore(Tables, MemoryStore):
         offset: int = 0,
     ) -> list[tuple[Episode, float]]:
         only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
-        words, meaning = (
-            Words(query[:MAX_QUERY], language, prefix),
-            Meaning(query_embedding, min_score, embedding_model),
-        )
-        return await self._by_both(tenant_id, agent_id, only, words, meaning, limit, offset)
+        words = Words(parse_query(query, prefix=prefix), language)
+        meaning = Meaning(query_embedding, min_score, embedding_model)
+        return await self._by_both(tenant_id, agent_id, only, words, meaning, weights, limit, offset)
 
     async def find_entities(
         self,

@@ -12,19 +12,21 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.domain.fusion import CANDIDATES, fused
 from convostore.domain.revisions import set_managed
+from convostore.domain.text import document, ranked
 from convostore.errors import ConflictError
-from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
 from convostore.gateway.table import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
-from convostore.inmemory.search import fused, matching_text, nearest
+from convostore.inmemory.search import nearest
 from convostore.inmemory.table import copied
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import now
 
 
 class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
-    """Episodes and the graph in memory. Text search knows the `simple` configuration and reads others like it."""
+    """Episodes and the graph in memory. Text search reads every language as `simple`."""
 
     def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
         super().__init__(timeout=timeout, clock=clock)
@@ -78,19 +80,41 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     async def _by_words(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
     ) -> list[Episode]:
-        where = {**only.where(agent_id), "language": words.language}
-        episodes = [row.item for row in self._table(EPISODE).living(tenant_id, where)]
-        return matching_text(words.query, episodes, prefix=words.prefix)[offset : offset + limit]
+        found = self._scored(tenant_id, agent_id, only, words)[offset : offset + limit]
+        stored = self._episodes(tenant_id, only.where(agent_id))
+        return [copied(stored[key]) for key, _ in found]
+
+    def _scored(self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words) -> list[tuple[UUID, float]]:
+        """Return the ids of the episodes that match a text query with their scores, best first, then by id."""
+        scope = self._episodes(tenant_id, {**only.scope(agent_id), "language": words.language})
+        documents = {key: document(episode.content) for key, episode in scope.items()}
+        asked = self._episodes(tenant_id, only.where(agent_id)).keys() & scope.keys()
+        found = ranked(words.query, {key: documents[key] for key in asked}, documents.values())
+        return [(key, score) for key, score in found if score or words.query.match == "all"]
+
+    def _episodes(self, tenant_id: UUID, where: Where) -> dict[UUID, Episode]:
+        return {row.item.id: row.item for row in self._table(EPISODE).living(tenant_id, where)}
 
     async def _by_both(
-        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        only: Filter,
+        words: Words,
+        meaning: Meaning,
+        weights: tuple[float, float],
+        limit: int,
+        offset: int,
     ) -> list[tuple[Episode, float]]:
-        most = max(offset + limit, FUSED)
+        most = max(offset + limit, CANDIDATES)
         near = await self._by_meaning(tenant_id, agent_id, only, meaning, most, 0)
-        matching = await self._by_words(tenant_id, agent_id, only, words, most, 0)
-        stored = {row.item.id: row.item for row in self._table(EPISODE).living(tenant_id, only.where(agent_id))}
-        found = fused([item.id for item in matching], [item.id for item, _ in near])[offset : offset + limit]
-        return [(copied(stored[key]), score) for key, score in found]
+        matching = self._scored(tenant_id, agent_id, only, words)[:most]
+        stored = self._episodes(tenant_id, only.where(agent_id))
+        embedded = [self._embedded(stored[key], meaning.embedding_model) for key, _ in matching]
+        similarities = {item.id: score for item, score in nearest(meaning.embedding, filter(None, embedded), -1.0)}
+        parts = fused(matching, [(item.id, score) for item, score in near], similarities, weights)
+        best = sorted(parts, key=lambda key: (-parts[key].score, key))[offset : offset + limit]
+        return [(copied(stored[key]), parts[key].score) for key in best]
 
     async def _entities_by_meaning(
         self,

@@ -55,7 +55,7 @@ class Episode(Model):
     source: EpisodeSource = "user"
     """Who or what the content comes from."""
     language: Language = "simple"
-    """PostgreSQL text search configuration of the content; text search finds episodes in the query's language only."""
+    """PostgreSQL text search configuration that stems the content and drops its stop words; `simple` does neither."""
     embedding: Vector | None = None
     """Embedding, 1 to 4,000 float32 numbers; None keeps the episode out of vector search."""
     embedding_model: Identifier | None = None

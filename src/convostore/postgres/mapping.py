@@ -30,13 +30,16 @@ class RowMapping(Generic[M]):
     Attributes:
         columns: the names of the fields.
         types: their PostgreSQL types.
+        inserted: the types of what an insert gives: the columns, and what is computed from them.
     """
 
     def __init__(self, declaration: Declaration[M]) -> None:
         self._codec = declaration.codec
         self.columns = declaration.columns
         self._tenant = self.columns.index("tenant_id")
+        self._computed = tuple(declaration.computed.values())
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
+        self.inserted = self.types | dict.fromkeys(declaration.computed, "text")
 
     @cached_property
     def selected(self) -> str:
@@ -47,9 +50,13 @@ class RowMapping(Generic[M]):
         """Return an item's columns, all or these, as arguments for the driver."""
         return self._codec.to_row(item, columns)
 
+    def arguments(self, item: M) -> list[Any]:
+        """Return what an insert gives of an item as arguments for the driver."""
+        return [*self._codec.to_row(item), *(compute(item) for compute in self._computed)]
+
     def listed(self, column: str) -> str:
         """Return the element type of the array in which `lists` passes a column."""
-        return "text" if self.types[column].endswith("[]") else self.types[column]
+        return "text" if self.inserted[column].endswith("[]") else self.inserted[column]
 
     def lists(self, rows: list[list[Any]]) -> list[list[Any]]:
         """Return rows of arguments as one array per column, for `unnest`."""

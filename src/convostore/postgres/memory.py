@@ -13,8 +13,9 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.codec import readable
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.domain.fusion import CANDIDATES
 from convostore.errors import ConflictError
-from convostore.gateway.memory import FUSED, Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
 from convostore.gateway.table import Where
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import now
@@ -72,17 +73,34 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
     ) -> list[Episode]:
         query = queries("memory").text_search_episodes(
-            tenant_id=tenant_id, agent_id=agent_id, **words._asdict(), **only._asdict(), limit=limit, offset=offset
+            tenant_id=tenant_id,
+            agent_id=agent_id,
+            query=str(words.query),
+            terms=[*map(str, words.query.terms)],
+            every=words.query.match == "all",
+            language=words.language,
+            **only._asdict(),
+            limit=limit,
+            offset=offset,
         )
         return list(self._table(EPISODE).mapping.models(await self._database.fetch(*query), tenant_id))
 
     async def _by_both(
-        self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, meaning: Meaning, limit: int, offset: int
+        self,
+        tenant_id: UUID,
+        agent_id: UUID,
+        only: Filter,
+        words: Words,
+        meaning: Meaning,
+        weights: tuple[float, float],
+        limit: int,
+        offset: int,
     ) -> list[tuple[Episode, float]]:
-        most = max(offset + limit, FUSED)
+        most = max(offset + limit, CANDIDATES)
         filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
         search = await self._nearest.prepared(tenant_id, meaning.embedding, filters, most, 0, meaning.min_score)
-        rows = await self._database.fetch(fused(search), *search.arguments, *words, limit, offset)
+        asked = (str(words.query), [*map(str, words.query.terms)], words.language, weights[0] / sum(weights))
+        rows = await self._database.fetch(fused(search), *search.arguments, *asked, limit, offset)
         return self._nearest.found(search, rows)
 
     async def _entities_by_meaning(

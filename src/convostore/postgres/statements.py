@@ -76,7 +76,7 @@ class Statements:
 
         Columns of arrays are passed as array literals: the driver takes a list of lists for a two-dimensional array.
         """
-        columns, kinds = self._mapping.columns, self._mapping.types
+        columns, kinds = [*self._mapping.inserted], self._mapping.inserted
         listed = [f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2)]
         names, values = [*map(quoted, columns)], [f"given.{quoted(column)}::{kinds[column]}" for column in columns]
         if self._declaration.revisioned:
@@ -245,11 +245,8 @@ class Statements:
         return ""
 
     def _insert(self) -> str:
-        columns = [*map(quoted, self._mapping.columns)]
-        values = [
-            f"${number}::{kind}"
-            for number, kind in enumerate((self._mapping.types[c] for c in self._mapping.columns), 2)
-        ]
+        columns = [*map(quoted, self._mapping.inserted)]
+        values = [f"${number}::{kind}" for number, kind in enumerate(self._mapping.inserted.values(), 2)]
         if self._declaration.revisioned:
             columns.append("write_id")
             values.append(f"${len(values) + 2}::uuid")

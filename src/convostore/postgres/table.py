@@ -105,7 +105,7 @@ class PostgresTable(Table[M]):
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
-                self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
+                self._statements.insert(), tenant_id, *self.mapping.arguments(fresh), *parameters
             ):
                 set_managed(item, **managed)
                 return
@@ -129,7 +129,7 @@ class PostgresTable(Table[M]):
         missing = set(given)
         async with self._database.transaction() as connection:
             # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-            batches = _batches(map(self.mapping.parameters, (given[key] for key in _sorted(given))))
+            batches = _batches(map(self.mapping.arguments, (given[key] for key in _sorted(given))))
             each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
             added = await fetch_pipelined(connection, self._statements.insert_all(), each)
             missing.difference_update(map(tuple, added))

@@ -1,10 +1,11 @@
 """Text search without a database: how text is normalised, what a query asks for, and how well a text matches it."""
 
 from convostore.domain.text.normaliser import document, folded, is_plain, search_text, words
-from convostore.domain.text.query import Query, Term, parse_query
+from convostore.domain.text.query import Match, Query, Term, parse_query
 from convostore.domain.text.ranking import bm25, ranked, statistics
 
 __all__ = [
+    "Match",
     "Query",
     "Term",
     "bm25",

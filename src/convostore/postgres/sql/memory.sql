@@ -1,14 +1,14 @@
 -- Memory: text search, entities by vector, graph traversal, and deletes of several tables.
 
 -- name: text_search_episodes
--- An agent's episodes of one language that match a websearch query, by rank.
+-- An agent's episodes that match a query, by BM25.
 SELECT {{columns of episode}}
-FROM convostore.matching_episodes(
-    :tenant_id, :agent_id, :query, :language, :prefix, :customer_profile_id, :session_id, :group_id, :content_type,
-    :since, :until, :as_of, :limit::bigint + :offset::bigint) AS m
+FROM convostore.scored_episodes(
+    :tenant_id, :agent_id, :query, :terms::text[], :every, :language, :customer_profile_id, :session_id, :group_id,
+    :content_type, :since, :until, :as_of, :limit::bigint + :offset::bigint) AS m
 JOIN convostore.episode AS t ON t.tenant_id = :tenant_id AND t.id = m.id
 WHERE {{bind_tenant}}
-ORDER BY m.rank DESC, t.id
+ORDER BY m.score DESC, t.id
 LIMIT :limit::bigint OFFSET :offset::bigint
 
 -- name: nearest_entities

@@ -138,7 +138,8 @@ def memory_items(world: World) -> None:
                 **more,
                 id=ids("episode", number),
                 session_id=ids("session", number),
-                content=f"tea {world.named(number)}",
+                # Of another length each, and the twin's longer: what is frequent, and how long texts are, is one's own.
+                content=" ".join(["tea", world.named(number), *map(str, range(number * (1 + 3 * world.twin)))]),
                 language="simple",
             )
         )

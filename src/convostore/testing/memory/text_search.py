@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,30 +14,48 @@ from convostore.testing.base import StoreContract
 from convostore.testing.factories import at
 from convostore.testing.memory.episodes import add_episodes
 
+LANGUAGES = (
+    ("arabic", "مرحبـا، هل وصل كِتَابي؟", ("مرحبا", "كتابي", "كِتَابي")),
+    ("hebrew", "שָׁלוֹם\u200f, איפה ההזמנה?", ("שלום", "ההזמנה")),
+    ("hindi", "मेरा ऑर्डर कहाँ है?", ("ऑर्डर", "कहाँ")),
+    ("thai", "ฉันต้องการคืนเงิน", ("คืนเงิน", "เงิน")),
+    ("chinese", "今天玩成语接龙游戏", ("成语接龙", "游戏", "今天玩成语接龙游戏", "龙")),
+    ("japanese", "ﾊﾟｽﾎﾟｰﾄをなくした。今日は雨", ("パスポート", "なくした", "今日")),
+    ("korean", "환불을 요청했습니다", ("환불", "요청")),
+    ("turkish", "İSTANBUL'dan sipariş ALIŞVERİŞ", ("istanbul", "İstanbul", "alışveriş")),
+    ("german", "Die STRASSE und ÄPFEL", ("straße", "äpfel", "A\u0308pfel")),
+    ("vietnamese", "Đơn hàng của tôi bị mất", ("đơn hàng", "MẤT", "mâ\u0301t")),
+)
+"""Texts, and queries that look like a part of them."""
+
 
 class TextSearchContract(StoreContract):
     """Text search over episodes."""
 
     @pytest.mark.parametrize(
-        ("query", "found"),
+        ("query", "any_word", "every_word"),
         [
-            ("refund", {"one", "two"}),
-            ("REFUND", {"one", "two"}),
-            ("refund order", {"two"}),
-            ('"the refund"', {"one"}),
-            ('"refund the"', set()),
-            ("refund -order", {"one"}),
-            ("café", {"three"}),
-            ("order or café", {"two", "three"}),
-            ("refunds", set()),
-            ("", set()),
-            ("   ", set()),
-            ('""', set()),
-            ("- & | ! :* ( ) ' \\ <->", set()),
+            ("refund", {"one", "two"}, {"one", "two"}),
+            ("REFUND", {"one", "two"}, {"one", "two"}),
+            ("refund order", {"one", "two"}, {"two"}),
+            ('"the refund"', {"one"}, {"one"}),
+            ('"refund the"', set(), set()),
+            ('"the refund" café', {"one", "three"}, set()),
+            ("refund -order", {"one"}, {"one"}),
+            ('refund café -"my order"', {"one", "three"}, set()),
+            ("café", {"three"}, {"three"}),
+            ("order or café", {"two", "three"}, {"two", "three"}),
+            ("where order or café", {"one", "two", "three"}, {"three"}),
+            ("refunds", set(), set()),
+            ("-order", set(), {"one", "three"}),
+            ("", set(), set()),
+            ("   ", set(), set()),
+            ('""', set(), set()),
+            ("- & | ! :* ( ) ' \\ <->", set(), set()),
         ],
     )
     async def test_a_web_search_finds_the_episodes_that_match(
-        self, store: MemoryStore, query: str, found: set[str]
+        self, store: MemoryStore, query: str, any_word: set[str], every_word: set[str]
     ) -> None:
         tenant, agent = uuid4(), uuid4()
         contents = {
@@ -46,9 +65,29 @@ class TextSearchContract(StoreContract):
         }
         episodes = await add_episodes(store, tenant, agent, *({"content": text} for text in contents.values()))
         names = dict(zip((episode.id for episode in episodes), contents, strict=True))
-        matches = await store.text_search_episodes(query, tenant, agent)
-        assert {names[episode.id] for episode in matches} == found
-        assert all(episode in episodes for episode in matches)
+        found = await store.text_search_episodes(query, tenant, agent)
+        assert {names[episode.id] for episode in found} == any_word
+        assert all(episode in episodes for episode in found)
+        found = await store.text_search_episodes(query, tenant, agent, match="all")
+        assert {names[episode.id] for episode in found} == every_word
+
+    async def test_rare_words_and_short_texts_rank_first_within_the_scope_that_is_asked(
+        self, store: MemoryStore
+    ) -> None:
+        tenant, agent, customer = uuid4(), uuid4(), uuid4()
+        contents = ("tea rare", "tea", "tea tea", "tea with milk and sugar", "rare with milk and sugar")
+        mine = await add_episodes(
+            store, tenant, agent, *({"content": text, "customer_profile_id": customer} for text in contents)
+        )
+        # To others the rare word is a frequent one.
+        others = [{"content": "rare"}] * 20
+        await add_episodes(store, tenant, agent, *others)
+        await add_episodes(store, tenant, uuid4(), *others)
+        await add_episodes(store, uuid4(), agent, *others)
+        both, short, repeated, long, rare = mine
+        found = await store.text_search_episodes("rare tea", tenant, agent, customer_profile_id=customer)
+        first, second = sorted((short, repeated), key=lambda episode: episode.id)
+        assert found == [both, rare, first, second, long]
 
     @pytest.mark.parametrize(
         "query", ["'", '"', "-", "a:*", "<script>", "or", "or or", '-""', "%_", "日本", "\t\n", "a" * 3_000]
@@ -66,21 +105,43 @@ class TextSearchContract(StoreContract):
         assert await store.text_search_episodes("tea", tenant, agent, limit=2) == expected[:2]
         assert await store.text_search_episodes("tea", tenant, agent, limit=2, offset=2) == expected[2:]
 
-    async def test_only_episodes_of_the_language_are_searched(self, store: MemoryStore) -> None:
+    async def test_a_language_is_asked_for_or_each_is_read_in_its_own(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
-        simple, english = await add_episodes(store, tenant, agent, {}, {"language": "english"})
-        assert await store.text_search_episodes("tea", tenant, agent) == [simple]
+        simple, english = await add_episodes(
+            store, tenant, agent, {"content": "tea"}, {"content": "tea", "language": "english"}
+        )
+        both = sorted((simple, english), key=lambda episode: episode.id)
+        assert await store.text_search_episodes("tea", tenant, agent) == both
+        assert await store.text_search_episodes("tea", tenant, agent, language="simple") == [simple]
         assert await store.text_search_episodes("tea", tenant, agent, language="english") == [english]
+        assert await store.text_search_episodes("tea", tenant, agent, language="german") == []
         assert await store.text_search_episodes("tea", tenant, uuid4()) == []
         with pytest.raises(ValidationError, match="language"):
             await store.text_search_episodes("tea", tenant, agent, language="klingon")
+
+    @pytest.mark.parametrize(("language", "content", "queries"), LANGUAGES, ids=[each[0] for each in LANGUAGES])
+    async def test_text_is_found_as_it_looks(
+        self, store: MemoryStore, language: str, content: str, queries: tuple[str, ...]
+    ) -> None:
+        tenant, agent = uuid4(), uuid4()
+        episode, _ = await add_episodes(store, tenant, agent, {"content": content}, {"content": "something else"})
+        for match in ("any", "all"):
+            for query in queries:
+                assert await store.text_search_episodes(query, tenant, agent, match=match) == [episode], query
+        assert (await store.get_episode(tenant, episode.id)) == episode
+
+    async def test_the_longest_texts_of_every_script_are_saved(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        letters = "".join(map(chr, range(0x4E00, 0x9E00)))
+        (episode,) = await add_episodes(store, tenant, agent, {"content": "成语接龙" + (letters * 20)[:349_000]})
+        assert await store.text_search_episodes("语接", tenant, agent) == [episode]
 
     @pytest.mark.parametrize(
         ("query", "found"),
         [
             ("ref", {"one", "two"}),
-            ("order ref", {"two"}),
-            ("ref order", set()),
+            ("order ref", {"one", "two"}),
+            ("ref order", {"two"}),
             ('"the ref"', {"one"}),
             ("caf or ord", {"two"}),
             ("order -ref", {"two"}),
@@ -144,24 +205,28 @@ class TextSearchContract(StoreContract):
 class HybridSearchContract(StoreContract):
     """Text and vector search together."""
 
-    async def test_ranks_of_both_searches_are_fused(self, store: MemoryStore) -> None:
+    async def test_scores_of_both_searches_are_fused(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         both, words, meaning, _ = await add_episodes(
             store,
             tenant,
             agent,
-            {"content": "tea", "embedding": [1.0, 0.5]},
-            {"content": "tea tea tea"},
+            {"content": "tea", "embedding": [1.0, 1.0]},
+            {"content": "tea and milk"},
             {"content": "coffee", "embedding": [1.0, 0.0]},
             {"content": "water", "embedding": [-1.0, 0.0]},
         )
-        found = await store.search_episodes("tea", [1.0, 0.0], tenant, agent)
-        assert [episode for episode, _ in found] == [both, *sorted((words, meaning), key=lambda episode: episode.id)]
-        assert [score for _, score in found] == [1 / 62 + 1 / 62, 1 / 61, 1 / 61]
-        assert await store.search_episodes("tea", [1.0, 0.0], tenant, agent, limit=1) == found[:1]
-        assert await store.search_episodes("tea", [1.0, 0.0], tenant, agent, limit=1, offset=1) == found[1:2]
-        assert len(await store.search_episodes("tea", [1.0, 0.0], tenant, agent, min_score=-1.0)) == 4
-        assert await store.search_episodes("tea", [1.0, 0.0], uuid4(), agent) == []
+        search = store.search_episodes
+        found = await search("tea", [1.0, 0.0], tenant, agent)
+        # Words: 1 for the shorter text, less for the longer, 0 for none. Meaning: 1 and 0, none without a vector.
+        equal = sorted((both, meaning), key=lambda episode: episode.id)
+        assert [(episode, score) for episode, score in found[:2]] == [(equal[0], 0.5), (equal[1], 0.5)]
+        assert found[2][0] == words
+        assert 0 < found[2][1] < 0.5
+        assert await search("tea", [1.0, 0.0], tenant, agent, limit=1) == found[:1]
+        assert await search("tea", [1.0, 0.0], tenant, agent, limit=1, offset=1) == found[1:2]
+        assert len(await search("tea", [1.0, 0.0], tenant, agent, min_score=-1.0)) == 4
+        assert await search("tea", [1.0, 0.0], uuid4(), agent) == []
 
     async def test_what_only_one_search_finds_is_found(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
@@ -169,21 +234,39 @@ class HybridSearchContract(StoreContract):
             store, tenant, agent, {}, {"content": "coffee", "embedding": [1.0, 0.0], "embedding_model": "m"}
         )
         search = store.search_episodes
-        assert await search("tea", [1.0], tenant, agent) == [(word, 1 / 61)]
-        assert await search("", [1.0, 0.0], tenant, agent) == [(vector, 1 / 61)]
+        assert await search("tea", [1.0], tenant, agent) == [(word, 0.5)]
+        assert await search("", [1.0, 0.0], tenant, agent) == [(vector, 0.5)]
         assert await search("milk", [0.0, 1.0], tenant, agent, min_score=0.1) == []
-        assert await search("", [1.0, 0.0], tenant, agent, embedding_model="m") == [(vector, 1 / 61)]
-        assert await search("te", [1.0, 0.0], tenant, agent, embedding_model="other", prefix=True) == [(word, 1 / 61)]
+        assert await search("", [1.0, 0.0], tenant, agent, embedding_model="m") == [(vector, 0.5)]
+        assert await search("te", [1.0, 0.0], tenant, agent, embedding_model="other", prefix=True) == [(word, 0.5)]
         assert await search("tea", [1.0], tenant, agent, language="english") == []
+
+    async def test_weights_are_a_ratio(self, store: MemoryStore) -> None:
+        tenant, agent = uuid4(), uuid4()
+        word, vector = await add_episodes(
+            store, tenant, agent, {"embedding": [0.0, 1.0]}, {"content": "coffee", "embedding": [1.0, 0.0]}
+        )
+        search = partial(store.search_episodes, "tea", [1.0, 0.0], tenant, agent, min_score=-1.0)
+        assert await search(weights=(3, 1)) == [(word, 0.75), (vector, 0.25)]
+        assert await search(weights=(0.2, 0.6)) == [(vector, 0.75), (word, 0.25)]
+        assert await search(weights=(0, 1)) == [(vector, 1.0), (word, 0.0)]
+        wrongs: tuple[Any, ...] = ((0, 0), (-1, 1), (float("nan"), 1), (1,), None, (1, float("inf")))
+        for wrong in wrongs:
+            with pytest.raises(ValidationError, match="weights"):
+                await search(weights=wrong)
 
     async def test_embeddings_beside_count_and_episodes_come_as_they_are(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         (episode,) = await add_episodes(store, tenant, agent, {"embedding": [1.0], "embedding_model": "old"})
         assert await store.add_embeddings(tenant, "new", {episode.id: [0.0, 1.0]}) == 1
-        found = await store.search_episodes("", [0.0, 1.0], tenant, agent, embedding_model="new")
-        assert found == [(episode, 1 / 61)]
-        assert await store.search_episodes("tea", [1.0], tenant, agent) == [(episode, 1 / 61 + 1 / 61)]
-        assert await store.search_episodes("", [0.0, 1.0], tenant, agent) == []
+        search = store.search_episodes
+        assert await search("", [0.0, 1.0], tenant, agent, embedding_model="new") == [(episode, 0.5)]
+        assert await search("tea", [1.0], tenant, agent) == [(episode, 1.0)]
+        # Found by its words alone, an episode is as near as it is.
+        assert await search("tea", [0.0, 1.0], tenant, agent, embedding_model="new", min_score=1.0) == [(episode, 1.0)]
+        far = search("tea", [0.0, -1.0], tenant, agent, embedding_model="new", min_score=1.0)
+        assert await far == [(episode, 1.0)]
+        assert await search("", [0.0, 1.0], tenant, agent) == []
 
     async def test_both_searches_are_filtered(self, store: MemoryStore) -> None:
         tenant, agent, customer = uuid4(), uuid4(), uuid4()
@@ -200,9 +283,7 @@ class HybridSearchContract(StoreContract):
             {"content_type": "message"},
             {"as_of": at(4)},
         ):
-            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)
-            assert found == [(mine, 1 / 61 + 1 / 61)]
+            assert await store.search_episodes("tea", [1.0], tenant, agent, **only) == [(mine, 1.0)]
         for only in ({"group_id": other.group_id}, {"since": at(2)}):
-            found = await store.search_episodes("tea", [1.0], tenant, agent, **only)
-            assert found == [(other, 1 / 61 + 1 / 61)]
+            assert await store.search_episodes("tea", [1.0], tenant, agent, **only) == [(other, 1.0)]
         assert await store.search_episodes("tea", [1.0], tenant, agent, session_id=uuid4()) == []
