@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from shutil import copytree
 
@@ -26,6 +27,9 @@ SELECT 2;
 SELECT 3;
 """
 
+FROZEN = {"0001_first_schema.sql": "4c051712577706d1e55ee4088dcc825e331a468f2e0e41bc89fe09bf35159b41"}
+"""The SHA-256 of migrations that databases have: what they should have done is done by another."""
+
 NEXT = f"{len(load()) + 1:04}"
 """The number that follows the last migration."""
 
@@ -41,6 +45,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_versions_are_numbered_from_one_without_gaps() -> None:
     assert versions() == tuple(f"{number:04}" for number in range(1, len(load()) + 1))
     assert ("base", *(migration.version for migration in load())) == migrations.VERSIONS
+
+
+def test_a_frozen_migration_never_changes() -> None:
+    texts = {file.name: file.read_bytes() for file in scripts.folder().iterdir()}
+    assert {name: sha256(texts[name]).hexdigest() for name in FROZEN} == FROZEN
 
 
 def test_the_first_migration_is_the_only_initial_one() -> None:
