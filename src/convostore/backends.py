@@ -32,7 +32,7 @@ from convostore.domain.declarations import (
     SESSION,
     TURN,
 )
-from convostore.domain.fusion import CANDIDATES, fused
+from convostore.domain.fusion import CANDIDATES, fused, with_recency
 from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import (
     RevisionState,
@@ -52,7 +52,7 @@ from convostore.domain.text import document, ranked
 from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.config import RowConfigStore, TableConfigStore
-from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.profile import BaseProfileStore
 from convostore.gateway.rows import Row, RowTable
 from convostore.gateway.table import NotEnded, Started, Table, Where, Window, valid_at
@@ -84,6 +84,7 @@ __all__ = [
     "Merge",
     "Model",
     "NotEnded",
+    "Ranking",
     "RecordType",
     "RevisionState",
     "Row",
@@ -133,4 +134,5 @@ __all__ = [
     "turn_number_conflict",
     "unique_conflict",
     "valid_at",
+    "with_recency",
 ]

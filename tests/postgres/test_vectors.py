@@ -144,7 +144,7 @@ async def test_long_vectors_are_found_by_an_index(filled: str) -> None:
 async def test_a_hybrid_search_reads_the_indexes_of_both_searches(filled: str) -> None:
     exact = VectorStatements(EPISODES).nearest(("agent_id",), covered=True)
     search = Search(exact, (None,) * (FIXED + 1), numbered(("agent_id",)))
-    text = await plan(filled, fused(search), AGENT, "tea", "{tea}", "simple", 0.5, 10, 0)
+    text = await plan(filled, fused(search), AGENT, "tea", "{tea}", "simple", 0.5, None, None, 10, 0)
     assert set(re.findall(r"Scan using (\w+) on episode", text)) == {"episode_direction_idx", "episode_pkey"}
     assert "Heap Fetches: 0" in text
     assert "Seq Scan" not in text

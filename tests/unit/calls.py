@@ -7,7 +7,7 @@ import types
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from inspect import Parameter
@@ -86,7 +86,7 @@ SPECIAL["scope_filter"] = ScopeFilter()
 SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
 SPECIAL["embeddings"] = {uuid4(): [1.0]}
 SPECIAL["value"] = {"a": [1]}
-SPECIAL["weights"] = (0.5, 0.5)
+SPECIAL |= {"weights": (0.5, 0.5), "half_life": timedelta(days=1)}
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

@@ -46,7 +46,18 @@ BACKENDS = {
     *("same_content", "set_managed", "unique_conflict"),
     # Stores, and the rules of each.
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
-    *("CANDIDATES", "Filter", "Meaning", "TableMemoryStore", "Words", "document", "fused", "ranked"),
+    *(
+        "CANDIDATES",
+        "Filter",
+        "Meaning",
+        "Ranking",
+        "TableMemoryStore",
+        "Words",
+        "document",
+        "fused",
+        "ranked",
+        "with_recency",
+    ),
     *(
         "BodyAuditStore",
         "check_retention",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -46,6 +47,9 @@ def _one_weighs(weights: tuple[float, float]) -> tuple[float, float]:
 _Weight = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Weights = Annotated[tuple[_Weight, _Weight], AfterValidator(_one_weighs)]
 """How much words and meaning count: two numbers of which one is above 0."""
+
+HalfLife = Annotated[timedelta, Field(gt=timedelta(), le=timedelta(days=36_500))]
+"""The age at which a score is worth half: above 0, at most 36,500 days."""
 
 Deadline = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """How long a call may take: a number of seconds above 0."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
 from convostore.call.store import Store
-from convostore.call.validation import Depth, Limit, Offset, Score, Weights
+from convostore.call.validation import Depth, HalfLife, Limit, Offset, Score, Weights
 from convostore.models.fields import Identifier, Language, Text, TypeName, UtcDatetime, Vector, named_keys
 from convostore.models.memory import ContentType, Entity, EntityName, Episode, Neighbourhood, Relationship
 
@@ -283,6 +283,7 @@ class MemoryStore(Store):
         until: UtcDatetime | None = None,
         as_of: UtcDatetime | None = None,
         weights: Weights = (0.5, 0.5),
+        half_life: HalfLife | None = None,
         language: Language | None = None,
         prefix: bool = False,
         min_score: Score = 0.0,
@@ -306,6 +307,8 @@ class MemoryStore(Store):
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
             weights: of text and vector, not negative, and not both 0; only their ratio counts.
+            half_life: the age, from `occurred_at` to `as_of` or now, at which a score is worth half; None: age does not
+                count. What is still to occur counts as new.
             language: as in `text_search_episodes`.
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.

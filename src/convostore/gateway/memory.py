@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -60,6 +60,14 @@ class Meaning(NamedTuple):
     embedding_model: str | None
 
 
+class Ranking(NamedTuple):
+    """How much words and meaning count, and recency: the half-life of a score by the age at a moment, or None."""
+
+    weights: tuple[float, float]
+    half_life: timedelta | None
+    at: datetime
+
+
 class TableMemoryStore(Tables, MemoryStore):
     """Everything but searches, traversal and what deletes more than one row."""
 
@@ -101,7 +109,7 @@ class TableMemoryStore(Tables, MemoryStore):
         only: Filter,
         words: Words,
         meaning: Meaning,
-        weights: tuple[float, float],
+        ranking: Ranking,
         limit: int,
         offset: int,
     ) -> list[tuple[Episode, float]]:
@@ -199,6 +207,7 @@ class TableMemoryStore(Tables, MemoryStore):
         until: datetime | None = None,
         as_of: datetime | None = None,
         weights: tuple[float, float] = (0.5, 0.5),
+        half_life: timedelta | None = None,
         language: str | None = None,
         prefix: bool = False,
         min_score: float = 0.0,
@@ -209,7 +218,8 @@ class TableMemoryStore(Tables, MemoryStore):
         only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
         words = Words(parse_query(query, prefix=prefix), language)
         meaning = Meaning(query_embedding, min_score, embedding_model)
-        return await self._by_both(tenant_id, agent_id, only, words, meaning, weights, limit, offset)
+        ranking = Ranking(weights, half_life, as_of or self._clock())
+        return await self._by_both(tenant_id, agent_id, only, words, meaning, ranking, limit, offset)
 
     async def find_entities(
         self,

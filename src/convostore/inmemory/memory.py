@@ -12,11 +12,11 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
-from convostore.domain.fusion import CANDIDATES, fused
+from convostore.domain.fusion import CANDIDATES, fused, with_recency
 from convostore.domain.revisions import set_managed
 from convostore.domain.text import document, ranked
 from convostore.errors import ConflictError
-from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.table import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
@@ -102,7 +102,7 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         only: Filter,
         words: Words,
         meaning: Meaning,
-        weights: tuple[float, float],
+        ranking: Ranking,
         limit: int,
         offset: int,
     ) -> list[tuple[Episode, float]]:
@@ -112,7 +112,10 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         stored = self._episodes(tenant_id, only.where(agent_id))
         embedded = [self._embedded(stored[key], meaning.embedding_model) for key, _ in matching]
         similarities = {item.id: score for item, score in nearest(meaning.embedding, filter(None, embedded), -1.0)}
-        parts = fused(matching, [(item.id, score) for item, score in near], similarities, weights)
+        parts = fused(matching, [(item.id, score) for item, score in near], similarities, ranking.weights)
+        if ranking.half_life:
+            occurred_at = {key: stored[key].occurred_at for key in parts}
+            parts = with_recency(parts, occurred_at, ranking.at, ranking.half_life)
         best = sorted(parts, key=lambda key: (-parts[key].score, key))[offset : offset + limit]
         return [(copied(stored[key]), parts[key].score) for key in best]
 

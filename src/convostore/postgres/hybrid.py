@@ -20,9 +20,11 @@ def fused(search: Search) -> str:
     """Return the statement that fuses a vector search with a text search of the same filters and limit.
 
     As `domain.fusion.fused` does. Parameters: those of the vector search, then query, terms and language of the text
-    search, the share of words in the score, limit and offset.
+    search, the share of words in the score, half-life and moment, limit and offset.
     """
-    query, terms, language, share, limit, offset = (f"${len(search.arguments) + number}" for number in range(1, 7))
+    query, terms, language, share, half_life, at, limit, offset = (
+        f"${len(search.arguments) + number}" for number in range(1, 9)
+    )
     filters = ", ".join(f"{search.numbers.get(name, 'NULL')}::{kind}" for name, kind in _TYPES.items())
     counted, large = (
         (", s.large", ", (SELECT bool_or(n.large) FROM near AS n) AS large") if search.counted else ("", "")
@@ -35,14 +37,23 @@ def fused(search: Search) -> str:
         f"{language}::text, {filters}, $3::bigint) AS m WHERE {BIND_TENANT}), "
         "candidate AS MATERIALIZED (SELECT id, m.score AS text, n.score AS vector "
         "FROM matching AS m FULL JOIN near AS n USING (id)), "
-        "found AS MATERIALIZED (SELECT b.id, CASE WHEN EXISTS (TABLE matching) THEN coalesce(b.text, 0) END AS text, "
+        "found AS MATERIALIZED (SELECT b.id, "
+        f"CASE WHEN {half_life}::interval IS NULL THEN 1 ELSE (SELECT {_recency(half_life, at)} "
+        f"FROM convostore.episode AS t WHERE {_OWN.format('b.id')}) END AS recency, "
+        " CASE WHEN EXISTS (TABLE matching) THEN coalesce(b.text, 0) END AS text, "
         f"coalesce(b.vector, {_similarity(search)}) AS vector FROM candidate AS b), "
-        f"best AS (SELECT b.id, round((coalesce({share}::double precision * {text}, 0) "
-        f"+ coalesce((1 - {share}) * {vector}, 0))::numeric, {SCORE_DECIMALS})::double precision AS score "
+        f"best AS (SELECT b.id, round(((coalesce({share}::double precision * {text}, 0) "
+        f"+ coalesce((1 - {share}) * {vector}, 0)) * b.recency)::numeric, {SCORE_DECIMALS})::double precision AS score "
         f"FROM found AS b ORDER BY score DESC, b.id LIMIT {limit}::bigint OFFSET {offset}::bigint) "
         f"SELECT {_COLUMNS}, best.score{large} FROM best JOIN convostore.episode AS t ON {_OWN.format('best.id')} "
         "ORDER BY best.score DESC, t.id"
     )
+
+
+def _recency(half_life: str, at: str) -> str:
+    """Return what a score is worth at a moment: half for every half-life of age."""
+    age = f"greatest(extract(epoch FROM {at}::timestamptz - t.occurred_at), 0)"
+    return f"power(0.5::double precision, ({age} / extract(epoch FROM {half_life}::interval))::double precision)"
 
 
 def _spread(score: str) -> str:

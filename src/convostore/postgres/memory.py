@@ -15,7 +15,7 @@ from convostore.domain.codec import readable
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.fusion import CANDIDATES
 from convostore.errors import ConflictError
-from convostore.gateway.memory import Filter, Meaning, TableMemoryStore, Words
+from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.table import Where
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import now
@@ -92,14 +92,15 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         only: Filter,
         words: Words,
         meaning: Meaning,
-        weights: tuple[float, float],
+        ranking: Ranking,
         limit: int,
         offset: int,
     ) -> list[tuple[Episode, float]]:
         most = max(offset + limit, CANDIDATES)
         filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
         search = await self._nearest.prepared(tenant_id, meaning.embedding, filters, most, 0, meaning.min_score)
-        asked = (str(words.query), [*map(str, words.query.terms)], words.language, weights[0] / sum(weights))
+        share = ranking.weights[0] / sum(ranking.weights)
+        asked = (str(words.query), [*map(str, words.query.terms)], words.language, share, ranking.half_life, ranking.at)
         rows = await self._database.fetch(fused(search), *search.arguments, *asked, limit, offset)
         return self._nearest.found(search, rows)
 

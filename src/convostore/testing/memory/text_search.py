@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -254,6 +255,25 @@ class HybridSearchContract(StoreContract):
         for wrong in wrongs:
             with pytest.raises(ValidationError, match="weights"):
                 await search(weights=wrong)
+
+    async def test_scores_halve_with_age(self, store: MemoryStore) -> None:
+        tenant, agent, hour = uuid4(), uuid4(), timedelta(hours=1)
+        old, new = await add_episodes(
+            store,
+            tenant,
+            agent,
+            {"embedding": [1.0], "occurred_at": at(0)},
+            {"embedding": [1.0], "occurred_at": at(2 * 3_600)},
+        )
+        search = partial(store.search_episodes, "tea", [1.0], tenant, agent)
+        assert await search(half_life=hour, as_of=at(2 * 3_600)) == [(new, 1.0), (old, 0.25)]
+        assert await search(half_life=hour, as_of=at(3_600)) == [(new, 1.0), (old, 0.5)]
+        assert await search(half_life=2 * hour, as_of=at(4 * 3_600)) == [(new, 0.5), (old, 0.25)]
+        assert [score for _, score in await search(half_life=timedelta(days=36_500))] == pytest.approx([1, 1], abs=0.1)
+        wrongs: tuple[Any, ...] = (timedelta(), -hour, 3_600, "1 hour", timedelta(days=36_501))
+        for wrong in wrongs:
+            with pytest.raises(ValidationError, match="half_life"):
+                await search(half_life=wrong)
 
     async def test_embeddings_beside_count_and_episodes_come_as_they_are(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
