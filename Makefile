@@ -6,7 +6,7 @@ CODE := $(wildcard src tests bench examples scripts)
 IN_PARALLEL := --numprocesses auto --maxprocesses 4
 COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --python-version 3.11 --universal \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
-PROOFS := tests/isolation tests/faults tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
+PROOFS := tests/isolation tests/faults tests/postgres/test_other_releases.py tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
 export PYTHON
 
 .PHONY: help setup demo format lint test-fast test check test-lowest trust audit bench docs lock build clean

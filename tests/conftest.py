@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ TWINS = "convostore.testing.isolation"
 SLOW_FIXTURES = frozenset({"area", "cluster", "empty", "filled", "indexed", "postgres16", "service"})
 """Servers besides the pair that all tests share, databases to migrate, and tables of thousands of rows."""
 
+RELEASES = "test_other_releases.py"
+"""The contract suites once more, on a newer schema: by default on the newest PostgreSQL alone."""
 
 FACTS = pytest.StashKey[dict[str, Any]]()
 """What tests report for the page on trust."""
@@ -35,6 +38,9 @@ FACTS = pytest.StashKey[dict[str, Any]]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by where they are and what they need; a test that is slow for another reason says so itself."""
+    for item in items:
+        if item.path.name == RELEASES and "16" in getattr(item, "callspec", SimpleNamespace(id="")).id.split("-"):
+            item.add_marker(pytest.mark.trust)
     if not config.getoption("trust"):
         proofs = [item for item in items if item.get_closest_marker("trust")]
         config.hook.pytest_deselected(items=proofs)
