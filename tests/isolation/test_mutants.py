@@ -45,8 +45,8 @@ CALLED = {
 """The functions that stores call, and of which store."""
 
 HARMLESS = {
-    "scored_episodes 3": "the planner's estimate of how many episodes a scope has, asked for above 1,000 of them",
-    "scored_episodes 4": "an episode's words hold a hash of its tenant and agent, which the query asks for",
+    "scored_episodes 2": "the planner's estimate of how many episodes a scope has, asked for above 1,000 of them",
+    "scored_episodes 3": "an episode's words hold a hash of its tenant and agent, which the query asks for",
 }
 """The mutants of functions that change nothing, and by which other condition theirs is implied."""
 

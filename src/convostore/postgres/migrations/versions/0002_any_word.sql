@@ -99,18 +99,17 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    -- What every language makes of the query and its terms, as conditions on `e`.
-    SELECT 'CASE e.language ' || string_agg(format('WHEN %L THEN e.words @@ %L::tsquery', l.l, q.q), ' ') || ' END'
-    INTO matches
-    FROM unnest(languages) AS l (l) CROSS JOIN LATERAL to_tsquery(l.l::regconfig, query) AS q (q);
+    -- What every language makes of the query and of each term, as conditions on `e`.
     SELECT array_agg(t.mark ORDER BY t.place) INTO marks
     FROM (
         SELECT t.place, 'CASE e.language ' || string_agg(
             format('WHEN %L THEN e.words @@ %L::tsquery', l.l, q.q), ' ') || ' END' AS mark
-        FROM unnest(terms) WITH ORDINALITY AS t (term, place)
+        FROM unnest(array_prepend(query, terms)) WITH ORDINALITY AS t (term, place)
         CROSS JOIN unnest(languages) AS l (l) CROSS JOIN LATERAL to_tsquery(l.l::regconfig, t.term) AS q (q)
         GROUP BY t.place
     ) AS t;
+    matches := marks[1];
+    marks := marks[2:];
     EXECUTE format(
         'SELECT count(*), coalesce(sum(e.length), 0), ARRAY[%s]::bigint[] FROM (%s) AS e',
         (SELECT string_agg(format('count(*) FILTER (WHERE %s)', m.mark), ', ' ORDER BY m.place)
@@ -118,11 +117,7 @@ BEGIN
     INTO number, lengths, found
     USING tenant, agent, customer, session, "group", language, content_type, since, until, as_of;
     lengths := lengths / greatest(number, 1);
-    IF number < latest THEN
-        source := format(
-            'SELECT %s FROM convostore.episode AS e WHERE e.tenant_id = $1 AND %s AND %s', columns, scope, filters);
-        frequencies := found::text[];
-    ELSIF latest > 1000 THEN
+    IF number < latest OR latest > 1000 THEN
         source := format('SELECT * FROM (%s) AS e WHERE e.fits', sample);
         frequencies := found::text[];
     ELSE
