@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +15,7 @@ from convostore.errors import NotFoundError
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import make_session
-from convostore.testing.isolation.calls import methods_of
+from convostore.testing.isolation.calls import functions_of, methods_of
 from convostore.testing.isolation.contract import answers, contract_of, filled
 from convostore.testing.isolation.worlds import Ids, World
 from convostore.tiered import TieredSessionStore
@@ -62,12 +61,9 @@ async def call_everything(store: Any, world: World) -> int:
 
 
 def test_the_methods_that_concern_no_single_tenant_are_known() -> None:
-    assert {
-        name
-        for contract in STORES
-        for name, method in vars(contract).items()
-        if inspect.isfunction(method) and not name.startswith("_")
-    } - {method.name for contract in STORES for method in methods_of(contract)} == {
+    assert {name for contract in STORES for name in functions_of(contract)} - {
+        method.name for contract in STORES for method in methods_of(contract)
+    } == {
         *("sweep", "prepare_months", "drop_bodies"),
         "lock",
     }

@@ -92,8 +92,7 @@ VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, flo
 
 def _methods() -> Iterator[Method]:
     for contract in STORES:
-        names = (name for name, value in vars(contract).items() if getattr(value, "__isabstractmethod__", False))
-        yield from (Method(contract, name) for name in names)
+        yield from (Method(contract, name) for name in sorted(contract.__abstractmethods__))
 
 
 METHODS: tuple[Method, ...] = tuple(_methods())

@@ -18,7 +18,7 @@ from convostore.call.effects import Effect
 from convostore.call.store import Store
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.testing.base import StoreContract
-from convostore.testing.isolation.calls import Method, calls_of, methods_of
+from convostore.testing.isolation.calls import Method, calls_of, functions_of, methods_of
 from convostore.testing.isolation.contract import contract_of, filled, state
 from convostore.testing.isolation.worlds import Ids, World, facts_of
 
@@ -67,12 +67,9 @@ KEPT: tuple[Any, ...] = (
 
 def public_methods(contract: type[Store]) -> Iterator[tuple[str, inspect.Signature]]:
     """Yield name and signature, without `self`, of the methods of a contract and of those that bind a store."""
-    for owner, names in ((contract, vars(contract)), (Store, ("within", "for_tenant"))):
-        for name in names:
-            function = getattr(owner, name)
-            if not name.startswith("_") and inspect.isfunction(function):
-                signature = inspect.signature(function)
-                yield name, signature.replace(parameters=list(signature.parameters.values())[1:])
+    for name in [*functions_of(contract), "within", "for_tenant"]:
+        signature = inspect.signature(getattr(contract, name))
+        yield name, signature.replace(parameters=list(signature.parameters.values())[1:])
 
 
 async def answer(store: Any, name: str, /, *args: Any, **named: Any) -> Any:

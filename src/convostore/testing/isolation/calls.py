@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -37,11 +37,22 @@ class Method:
     required: frozenset[str]
 
 
+def functions_of(contract: type[Store]) -> dict[str, Callable[..., Any]]:
+    """Return the public functions of a contract by name, those of the classes that it is made of included."""
+    classes = contract.__mro__[: contract.__mro__.index(Store)]
+    return {
+        name: function
+        for each in reversed(classes)
+        for name, function in vars(each).items()
+        if inspect.isfunction(function) and not name.startswith("_")
+    }
+
+
 def methods_of(contract: type[Store]) -> list[Method]:
     """Return the public methods of a contract that take a tenant, or something of a tenant."""
     found = []
-    for name, function in vars(contract).items():
-        if name.startswith("_") or not inspect.isfunction(function) or name in _BLOCKS:
+    for name, function in functions_of(contract).items():
+        if name in _BLOCKS:
             continue
         hints = typing.get_type_hints(function)
         parameters = {key: _plain(hints[key]) for key in inspect.signature(function).parameters if key != "self"}

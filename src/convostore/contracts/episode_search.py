@@ -1,0 +1,156 @@
+"""The searches of the memory store's contract: episodes by words, by meaning, and by both."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+from uuid import UUID
+
+from convostore.call.store import Store
+from convostore.call.validation import HalfLife, Limit, Offset, Score, Weights
+from convostore.models.fields import Identifier, Language, Text, UtcDatetime, Vector
+from convostore.models.memory import ContentType, Episode
+
+
+class EpisodeSearch(Store):
+    """The searches for episodes, which are part of `MemoryStore`."""
+
+    @abstractmethod
+    async def vector_search_episodes(
+        self,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        limit: Limit = 10,
+        offset: Offset = 0,
+        min_score: Score = 0.0,
+        embedding_model: Identifier | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+    ) -> list[tuple[Episode, float]]:
+        """Return an agent's episodes nearest to a vector with their scores, best first, equal scores by id.
+
+        The score is the cosine similarity, -1 to 1, to six decimals. Only episodes whose embedding has as many
+        dimensions as the query are compared; the others, and those without an embedding, are left out. Of an episode
+        that has an embedding of the `embedding_model` beside its own, that one is compared and returned.
+
+        Where filters leave up to 20,000 episodes, these are the nearest; where they leave more, a backend may miss one
+        in a hundred of them, and then returns the next nearest instead.
+
+        Args:
+            query_embedding: 1 to 4,000 finite numbers, not all zero.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            customer_profile_id: only episodes of this customer.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+            min_score: the lowest score to return, -1 to 1, inclusive.
+            embedding_model: only embeddings of this model; None means each episode's own, whatever its model.
+            session_id: only episodes of this session.
+            group_id: only episodes of this group.
+            content_type: only episodes of this type.
+            since: only episodes that occurred at this moment or later.
+            until: only episodes that occurred before this moment.
+            as_of: only episodes that were valid at this moment: neither `valid_from` nor `valid_to` excludes it.
+        """
+
+    @abstractmethod
+    async def text_search_episodes(
+        self,
+        query: Text,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+        match: Literal["any", "all"] = "any",
+        language: Language | None = None,
+        prefix: bool = False,
+        limit: Limit = 10,
+        offset: Offset = 0,
+    ) -> list[Episode]:
+        """Return an agent's episodes that match a text query, best first, equal scores by id.
+
+        The query has the syntax of a web search: `or` means OR, quotes make a phrase and a minus excludes. Any string
+        is accepted; one without words, or with nothing but stop words, finds nothing. Text is compared as it looks:
+        without regard to case, to how a character is composed and to what is invisible. In scripts without spaces, such
+        as Chinese, any part of a sentence is a word.
+
+        The score is BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) with k1 = 0.9 and
+        b = 0.4, in which one occurrence counts like many. How frequent a word is, is counted among the episodes of the
+        agent, customer, session, group and language that are asked for, never of others; exactly if they are fewer than
+        1,000, else from the latest 1,000 of them.
+
+        Args:
+            query: the query; its first 10,000 characters and 64 words count.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            customer_profile_id: and the six that follow: as in `get_episodes`.
+            match: whether an episode must have any of the words, or all.
+            language: only episodes of this language; None: of every language, each compared in its own. Of 1,000
+                episodes and more, in those of the latest 1,000.
+            prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def search_episodes(
+        self,
+        query: Text,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+        weights: Weights = (0.5, 0.5),
+        half_life: HalfLife | None = None,
+        language: Language | None = None,
+        prefix: bool = False,
+        min_score: Score = 0.0,
+        embedding_model: Identifier | None = None,
+        limit: Limit = 10,
+        offset: Offset = 0,
+    ) -> list[tuple[Episode, float]]:
+        """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
+
+        What `text_search_episodes` finds by any word and `vector_search_episodes` is fused by scores (Bruch, Gai and
+        Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023): the scores of each search
+        are spread from 0, the lowest, to 1, the highest, and their weighted mean is the score. What the text search did
+        not find has 0 there; similarity counts for all that either found. Of each search the first 100 count, or the
+        first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
+        beside their own.
+
+        Args:
+            query: as in `text_search_episodes`.
+            query_embedding: as in `vector_search_episodes`.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            customer_profile_id: and the six that follow: as in `get_episodes`.
+            weights: of text and vector, not negative, and not both 0; only their ratio counts.
+            half_life: the age, from `occurred_at` to `as_of` or now, at which a score is worth half; None: age does not
+                count. What is still to occur counts as new.
+            language: as in `text_search_episodes`.
+            prefix: as in `text_search_episodes`.
+            min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
+            embedding_model: as in `vector_search_episodes`.
+            limit: the maximum number of results, 1 to 1,000.
+            offset: the number of results to skip, 0 to 10,000.
+        """
