@@ -20,6 +20,8 @@ from convostore.postgres.checking import prepare
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import Statements, split
+from convostore.postgres.vector_statements import EPISODES, VectorStatements
+from convostore.postgres.vectors import margin
 from convostore.testing.factories import MOMENT, make_entity, make_episode, make_relationship
 from tests.postgres.databases import connected, fresh_database
 
@@ -187,3 +189,47 @@ async def test_a_traversal_reads_its_edges_and_no_others(filled: Filled, depth: 
     assert not [node for node in scans if node["Node Type"] == "Seq Scan"]
     # On a ring: two edges and two nodes for each step, each edge seen from both ends and fetched once.
     assert sum(node["Actual Rows"] * node["Actual Loops"] for node in scans) <= 12 * depth + 4
+
+
+CUSTOMERS, EACH, WIDE = 64, 200, 128
+TEA = """
+INSERT INTO convostore.episode (
+    tenant_id, id, agent_id, customer_profile_id, group_id, content, content_type, source, language, embedding,
+    embedding_model, importance, entity_ids, metadata, occurred_at, recorded_at)
+SELECT $1, gen_random_uuid(), $2, md5((n % $3::integer)::text)::uuid, gen_random_uuid(), 'tea', 'message', 'user',
+       'simple', ARRAY(SELECT random() - 0.5 FROM generate_series(1, $5 + 0 * n))::vector, 'm', 0.5, '{}', '{}',
+       $6::timestamptz + n * interval '1 minute', now()
+FROM generate_series(1, $3::integer * $4::integer) AS n
+"""
+
+
+@pytest.mark.parametrize("statistics", [None, "ANALYZE", "VACUUM ANALYZE"])
+async def test_a_customers_search_reads_the_customers_part_of_the_covering_index(
+    server: Embedded, statistics: str | None
+) -> None:
+    # One tenant and one agent: any condition on them alone is true of every row.
+    tenant, agent = uuid4(), uuid4()
+    async with fresh_database(server.postgres_dsn) as dsn:
+        await migrate(dsn)
+        async with connected(dsn) as admin:
+            await admin.execute("ALTER TABLE convostore.episode SET (autovacuum_enabled = false)")
+            await admin.execute(TEA, tenant, agent, CUSTOMERS, EACH, WIDE, MOMENT)
+            if statistics:
+                await admin.execute(f"{statistics} convostore.episode")
+            customer = await admin.fetchval("SELECT customer_profile_id FROM convostore.episode LIMIT 1")
+        times = {"since": MOMENT + timedelta(days=1), "until": MOMENT + timedelta(days=3)}
+        for mode in ("force_custom_plan", "force_generic_plan", "auto"):
+            for more in ((), ("since",), ("until",), ("since", "until")):
+                given = {"agent_id": agent, "customer_profile_id": customer, **{name: times[name] for name in more}}
+                values = [tenant, [1.0] * WIDE, 10, 0, -1.0, margin(WIDE), WIDE, *given.values()]
+                literals = ", ".join(f"'{value}'" for value in values)
+                async with connected(dsn, role="convostore_app", plan_cache_mode=mode) as fresh:
+                    search = VectorStatements(EPISODES).nearest(tuple(given), covered=True)
+                    await fresh.execute(f"PREPARE search AS {search}")
+                    text = await fresh.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE search({literals})")
+                plan = nodes(json.loads(text)[0]["Plan"])
+                scans = [node for node in plan if node.get("Relation Name") == "episode" and node["Actual Loops"]]
+                ranked = [node for node in scans if node.get("Index Name") != "episode_pkey"]
+                assert [node.get("Index Name") for node in ranked] == ["episode_direction_idx"], (mode, more)
+                assert ranked[0]["Node Type"] == "Index Only Scan"
+                assert ranked[0]["Actual Rows"] + ranked[0].get("Rows Removed by Filter", 0) <= EACH

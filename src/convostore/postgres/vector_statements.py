@@ -39,6 +39,8 @@ _MOST_CANDIDATES = 1_000
 """The upper bound of `hnsw.ef_search`."""
 
 _TIME = ("since", "until")
+_POINTED = {"session_id", "group_id"}
+"""Filters with an index of their own, which leaves fewer rows than a customer has."""
 
 _HNSW = "set_config('hnsw.iterative_scan', 'relaxed_order', true) || set_config('hnsw.ef_search', '{ef}', true)"
 
@@ -179,30 +181,26 @@ class VectorStatements:
         given = numbered(filters)
         where = f"t.dimensions = $7::smallint AND {self._conditions(given)}"
         if self._searched.covered and table is None:
-            where = f"t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS} AND {self._of_index(given)}"
+            where = self._of_index(given, covered=covered)
         return (
             f"SELECT{selected} FROM convostore.{quoted(table or self._searched.declaration.name)} AS t "
             f"WHERE {BIND_TENANT} AND t.tenant_id = $1 AND {where}"
         )
 
-    def _of_index(self, given: Mapping[str, str]) -> str:
-        """Return the filters in a form for which only the covering index fits, whatever the statistics say.
+    def _of_index(self, given: Mapping[str, str], *, covered: bool) -> str:
+        """Return the filters with the predicate of the covering index.
 
-        Customer and time are row comparisons that start with `dimensions`, which no other index does. Without a
-        customer the time is `(…) IS TRUE`, as the planner would otherwise cost a skip scan per customer.
+        Of a customer the planner is to read nothing else, whatever the statistics say: see `convostore.uncovered`.
+        Without a customer the time is `(…) IS TRUE`, as the planner would otherwise cost a skip scan per customer.
         """
-        others = {name: number for name, number in given.items() if name not in ("customer_profile_id", *_TIME)}
-        customer = given.get("customer_profile_id")
-        if customer is None:
-            time = [f"({self._searched.filters[name].format(given[name])}) IS TRUE" for name in _TIME if name in given]
-            return " AND ".join(["t.dimensions = $7::smallint", *time, self._conditions(others)])
-        bounds = []
-        for name, without_time, with_time in (("since", ">=", ">="), ("until", "<=", "<")):
-            columns, values, compared = ["t.dimensions", "t.customer_profile_id"], ["$7", customer], without_time
-            if name in given:
-                columns, values, compared = [*columns, "t.occurred_at"], [*values, given[name]], with_time
-            bounds.append(f"({', '.join(columns)}) {compared} ({', '.join(values)})")
-        return " AND ".join([*bounds, self._conditions(others)])
+        predicate = f"t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS}"
+        parts = [predicate, "t.dimensions = $7::smallint"]
+        if "customer_profile_id" not in given:
+            parts += [f"({self._conditions({name: given[name]})}) IS TRUE" for name in _TIME if name in given]
+            given = {name: number for name, number in given.items() if name not in _TIME}
+        elif not _POINTED.intersection(given):
+            parts.append(f"({predicate} OR convostore.uncovered(t.dimensions))")
+        return " AND ".join([*parts, self._conditions(given)])
 
     def _conditions(self, given: Mapping[str, str]) -> str:
         asked = [self._searched.filters[name].format(number) for name, number in given.items()]
