@@ -42,7 +42,7 @@ async def _run(names: list[str], rounds: int, progress: Status) -> list[Measurem
             # Collections during a measurement skip the objects of its set-up.
             gc.collect()
             gc.freeze()
-            measured += await measure(name, operation, rounds)
+            measured += await measure(name, operation, rounds, engines.pids)
             gc.unfreeze()
     return measured
 

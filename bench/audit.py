@@ -11,9 +11,9 @@ from uuid import UUID, uuid5
 from bench.data import columns
 from bench.engines import TENANTS, Engines
 from bench.harness import Operation, Way
-from convostore.models import ToolCall, TurnRecord
+from convostore.models import AuditEvent, ToolCall, TurnRecord
 from convostore.postgres import PostgresAuditStore
-from convostore.testing.factories import make_turn
+from convostore.testing.factories import make_event, make_turn
 
 # A table as an application would have it: unique ids and turn numbers, an index by time; no hash chain, no policy.
 _PLAIN = """
@@ -26,6 +26,13 @@ CREATE TABLE IF NOT EXISTS bench.turn (
     UNIQUE (tenant_id, session_id, turn_number)
 );
 CREATE INDEX IF NOT EXISTS turn_timestamp_idx ON bench.turn (tenant_id, "timestamp" DESC, turn_id);
+CREATE TABLE IF NOT EXISTS bench.event (
+    id uuid, tenant_id uuid, event_type text, event_data jsonb, session_id uuid, turn_id uuid,
+    customer_profile_id uuid, "timestamp" timestamptz,
+    PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX IF NOT EXISTS event_timestamp_idx ON bench.event (tenant_id, "timestamp" DESC, id);
+CREATE INDEX IF NOT EXISTS event_session_idx ON bench.event (tenant_id, session_id, "timestamp" DESC, id);
 """
 
 _FIELDS = tuple(TurnRecord.model_fields)
@@ -64,6 +71,11 @@ def _turn(tenant: UUID, session: UUID) -> TurnRecord:
     )
 
 
+def _insert(table: str, model: type[Any]) -> str:
+    numbers = ", ".join(f"${number}" for number in range(1, len(model.model_fields) + 1))
+    return f"INSERT INTO {table} ({columns(model)}) VALUES ({numbers})"
+
+
 def _turns(number: int) -> Callable[[int], list[TurnRecord]]:
     """Return a function that makes turns of 64 sessions, round-robin."""
 
@@ -75,26 +87,57 @@ def _turns(number: int) -> Callable[[int], list[TurnRecord]]:
 
 
 async def save(engines: Engines) -> Operation:
-    return await _save(engines, "turn save, 64 concurrent", concurrency=64)
+    return await _save(engines, "turn save, 64 concurrent", goal=1.0, concurrency=64)
 
 
 async def save_alone(engines: Engines) -> Operation:
-    return await _save(engines, "turn save, alone", concurrency=1)
+    return await _save(engines, "turn save, alone", goal=1.5, concurrency=1)
 
 
-async def _save(engines: Engines, title: str, *, concurrency: int) -> Operation:
+async def _save(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
     store, pool = PostgresAuditStore(engines.pool), engines.bare_pool
     await pool.execute(_PLAIN)
-    insert = (
-        f"INSERT INTO bench.turn ({columns(TurnRecord)}) "
-        f"VALUES ({', '.join(f'${number}' for number in range(1, len(_FIELDS) + 1))})"
-    )
+    insert = _insert("bench.turn", TurnRecord)
 
     async def bare(turn: TurnRecord) -> None:
         await pool.execute(insert, *_row(turn))
 
     inputs = _turns(256)
-    return Operation(title, None, Way(store.save_turn, inputs), Way(bare, inputs), concurrency=concurrency)
+    ways = Way(store.save_turn, inputs), Way(bare, inputs)
+    return Operation(title, goal, *ways, concurrency=concurrency, server_goal=goal)
+
+
+async def save_event_alone(engines: Engines) -> Operation:
+    return await _save_event(engines, "event save, alone", goal=1.5, concurrency=1)
+
+
+async def save_event(engines: Engines) -> Operation:
+    return await _save_event(engines, "event save, 64 concurrent", goal=1.0, concurrency=64)
+
+
+async def _save_event(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
+    store, pool = PostgresAuditStore(engines.pool), engines.bare_pool
+    await pool.execute(_PLAIN)
+    insert, values = _insert("bench.event", AuditEvent), attrgetter(*AuditEvent.model_fields)
+
+    async def bare(event: AuditEvent) -> None:
+        await pool.execute(insert, *values(event))
+
+    def inputs(tenants: int) -> list[AuditEvent]:
+        owners = [TENANTS[n % tenants] for n in range(64)]
+        return [
+            make_event(
+                owners[n % 64],
+                session_id=uuid5(owners[n % 64], f"session {n % 64}"),
+                turn_id=uuid5(owners[n % 64], f"turn {n}"),
+                event_type="rule_matched",
+                event_data={"rule": "greeting", "scores": [0.5, 0.25], "reason": "The customer said hello."},
+            )
+            for n in range(256)
+        ]
+
+    ways = Way(store.save_event, inputs), Way(bare, inputs)
+    return Operation(title, goal, *ways, concurrency=concurrency, server_goal=goal)
 
 
 async def save_many(engines: Engines) -> Operation:
@@ -116,4 +159,10 @@ async def save_many(engines: Engines) -> Operation:
     )
 
 
-OPERATIONS = {"turn-save-alone": save_alone, "turn-save": save, "turns-save": save_many}
+OPERATIONS = {
+    "turn-save-alone": save_alone,
+    "turn-save": save,
+    "event-save-alone": save_event_alone,
+    "event-save": save_event,
+    "turns-save": save_many,
+}

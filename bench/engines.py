@@ -26,12 +26,13 @@ TENANTS = [uuid5(UUID(int=0), f"tenant {number}") for number in range(max(SPREAD
 
 @dataclass(frozen=True)
 class Engines:
-    """A pool and a client for the stores, and bare ones for the driver's side."""
+    """A pool and a client for the stores, bare ones for the driver's side, and the ids of the servers' processes."""
 
     pool: asyncpg.Pool[Any]
     client: aio.Redis
     bare_pool: asyncpg.Pool[Any]
     bare_client: aio.Redis
+    pids: tuple[int, ...]
 
 
 @asynccontextmanager
@@ -48,6 +49,7 @@ async def open_engines() -> AsyncIterator[Engines]:
             client=await opened.enter_async_context(client),
             bare_pool=await opened.enter_async_context(_bare_pool(servers.postgres_dsn)),
             bare_client=await opened.enter_async_context(aio.Redis.from_pool(waiting)),
+            pids=tuple(filter(None, (servers.postgres_pid, servers.valkey_pid))),
         )
 
 

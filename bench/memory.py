@@ -25,40 +25,65 @@ _QUERIES = 2
 _ROUNDING = 1e-6
 """Scores are rounded to six decimals; a smaller difference is a tie."""
 
+_FIELDS = tuple(Episode.model_fields)
+_VALUES = attrgetter(*_FIELDS)
+
 Filter = tuple[UUID, UUID, UUID]
 """Tenant, agent, customer."""
 
 
 async def add(engines: Engines) -> Operation:
     store, pool, vectors = PostgresMemoryStore(engines.pool), engines.bare_pool, Vectors()
-    fields = tuple(Episode.model_fields)
-    values = attrgetter(*fields)
-    insert = (
-        f"INSERT INTO convostore.episode ({columns(Episode)}) "
-        f"VALUES ({', '.join(f'${number}' for number in range(1, len(fields) + 1))})"
-    )
+    insert = _insert(1)
 
     def inputs(tenants: int) -> list[Episode]:
-        return [
-            make_episode(
-                TENANTS[number % tenants],
-                uuid4(),
-                customer_profile_id=uuid4(),
-                embedding=vectors.floats(),
-                embedding_model=_MODEL,
-                metadata={"channel": "web"},
-            )
-            for number in range(128)
-        ]
+        return [_episode(TENANTS[number % tenants], vectors) for number in range(128)]
 
     async def bare(episode: Episode) -> None:
-        await pool.execute(insert, *values(episode))
+        await pool.execute(insert, *_VALUES(episode))
 
     return Operation(
         f"episode add, {DIMENSIONS} floats, 64 concurrent",
         None,
         Way(store.add_episode, inputs),
         Way(bare, inputs),
+    )
+
+
+async def add_two(engines: Engines) -> Operation:
+    store, pool, vectors = PostgresMemoryStore(engines.pool), engines.bare_pool, Vectors()
+    insert = _insert(2)
+
+    def inputs(tenants: int) -> list[list[Episode]]:
+        return [[_episode(TENANTS[number % tenants], vectors) for _ in range(2)] for number in range(128)]
+
+    async def bare(episodes: list[Episode]) -> None:
+        await pool.execute(insert, *chain.from_iterable(map(_VALUES, episodes)))
+
+    return Operation(
+        f"episodes add, 2 with {DIMENSIONS} floats, alone",
+        1.5,
+        Way(store.add_episodes, inputs),
+        Way(bare, inputs),
+        concurrency=1,
+    )
+
+
+def _insert(rows: int) -> str:
+    """Return the statement that one would write by hand for so many episodes."""
+    numbers = [[f"${row * len(_FIELDS) + number}" for number in range(1, len(_FIELDS) + 1)] for row in range(rows)]
+    values = ", ".join(f"({', '.join(row)})" for row in numbers)
+    return f"INSERT INTO convostore.episode ({columns(Episode)}) VALUES {values}"
+
+
+def _episode(tenant: UUID, vectors: Vectors) -> Episode:
+    return make_episode(
+        tenant,
+        uuid4(),
+        customer_profile_id=uuid4(),
+        embedding=vectors.floats(),
+        embedding_model=_MODEL,
+        metadata={"channel": "web"},
     )
 
 
@@ -81,9 +106,8 @@ async def search(engines: Engines) -> Operation:
     async def bare(query: tuple[Filter, list[float]]) -> list[tuple[Episode, float]]:
         where, vector = query
         rows = await pool.fetch(select, *where, vector, _FOUND)
-        return [(Episode.model_validate({name: row[name] for name in fields}), row["score"]) for row in rows]
+        return [(Episode.model_validate({name: row[name] for name in _FIELDS}), row["score"]) for row in rows]
 
-    fields = tuple(Episode.model_fields)
     # The same queries for both sides: the rows that a search reads depend on its filter.
     queries = {
         tenants: [(where, vectors.floats()) for where in dice.choices(filters[tenants], k=_QUERIES)]
@@ -154,4 +178,4 @@ def _cosine(a: list[float], b: list[float]) -> float:
     return float(sum(map(mul, a, b)) / sqrt(sum(map(mul, a, a)) * sum(map(mul, b, b))))
 
 
-OPERATIONS = {"episode-add": add, "vector-search": search}
+OPERATIONS = {"episode-add": add, "episodes-add-two": add_two, "vector-search": search}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from uuid import UUID
 
-from bench.data import repeated, spread
+from bench.data import columns, repeated, spread
 from bench.engines import Engines
 from bench.harness import Operation, Way
-from convostore.models import Channel, CustomerProfile
+from convostore.models import Channel, CustomerProfile, ProfileField
 from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import make_asset, make_field, make_identity, make_profile
 
@@ -32,6 +33,24 @@ SELECT json_build_object(
         WHERE a.tenant_id = p.tenant_id AND a.profile_id = p.id AND a.status <> 'superseded'))
 FROM convostore.profile AS p
 WHERE p.tenant_id = $1 AND p.id = $2 AND p.deleted_at IS NULL
+"""
+
+_FIELDS = tuple(ProfileField.model_fields)
+_VALUES = attrgetter(*_FIELDS)
+
+# The old value stays as history here too.
+_UPDATE = f"""
+WITH old AS (
+    UPDATE convostore.profile_field SET status = 'superseded', superseded_by_id = $3, superseded_at = now()
+    WHERE tenant_id = $1 AND profile_id = $2 AND name = $4 AND status = 'active'
+    RETURNING id
+), touched AS (
+    UPDATE convostore.profile SET revision = revision + 1, updated_at = now() WHERE tenant_id = $1 AND id = $2
+    RETURNING id
+)
+INSERT INTO convostore.profile_field (tenant_id, profile_id, {columns(ProfileField)})
+SELECT $1, touched.id, {", ".join(f"${number}" for number in range(3, len(_FIELDS) + 3))}
+FROM touched WHERE (SELECT count(*) FROM old) >= 0
 """
 
 
@@ -74,4 +93,24 @@ async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -
     )
 
 
-OPERATIONS = {"profile-get-alone": get_alone, "profile-get": get}
+async def update_field(engines: Engines) -> Operation:
+    store, pool = PostgresProfileStore(engines.pool), engines.bare_pool
+    profiles = spread(_profile)
+    for item in (item for items in profiles.values() for item in items):
+        await store.save_profile(item)
+
+    def inputs(tenants: int) -> list[tuple[UUID, UUID, ProfileField]]:
+        return [(item.tenant_id, item.id, make_field("city", f"city {n}")) for n, item in enumerate(profiles[tenants])]
+
+    async def call(change: tuple[UUID, UUID, ProfileField]) -> None:
+        await store.update_field(*change)
+
+    async def bare(change: tuple[UUID, UUID, ProfileField]) -> None:
+        tenant, profile, field = change
+        await pool.execute(_UPDATE, tenant, profile, *_VALUES(field))
+
+    ways = Way(call, inputs), Way(bare, inputs)
+    return Operation("profile update field, alone", 1.5, *ways, concurrency=1, server_goal=1.5)
+
+
+OPERATIONS = {"profile-update-field": update_field, "profile-get-alone": get_alone, "profile-get": get}

@@ -16,7 +16,7 @@ from rich.table import Table
 from bench.harness import Measurement
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: ""}
-_WIDTH = 144
+_WIDTH = 180
 
 
 def show(measured: Sequence[Measurement], rounds: int) -> None:
@@ -31,14 +31,17 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
     shown = Table(
         box=SIMPLE_HEAD,
         title="Stores against the bare driver",
-        caption=f"Per call, medians of {rounds} rounds: CPU time of this process, or wall clock where stated. "
+        caption=f"Per call, medians of {rounds} rounds: CPU time of this process, or wall clock where stated; of "
+        "the servers beside. "
         "The ratio is the median of the rounds' ratios.",
     )
     shown.add_column("operation", no_wrap=True)
     for heading in ("tenants", "store µs", "driver µs", "ratio", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column()
-    for heading in ("store wall", "driver wall"):
+    for heading in ("server ratio", "goal"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("store server", "driver server", "store wall", "driver wall"):
         shown.add_column(heading, justify="right", no_wrap=True, style="dim")
     shown.add_column(no_wrap=True)
     for item in measured:
@@ -49,6 +52,9 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
             f"{item.ratio:.2f}",
             "" if item.goal is None else f"≤ {item.goal:g}",
             _MARKS[item.met],
+            f"{item.server_ratio:.2f}",
+            "" if item.server_goal is None else f"≤ {item.server_goal:g}",
+            *(_micro([sample.server for sample in side]) for side in (item.store, item.driver)),
             *(_micro([sample.wall for sample in side]) for side in (item.store, item.driver)),
             item.note,
         )
@@ -58,7 +64,9 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
 def write(measured: Sequence[Measurement], path: Path) -> None:
     """Write the seconds per call of every round, and the platform."""
     machine = {"python": platform.python_version(), "system": platform.platform()}
-    operations = [{**asdict(item), "ratio": item.ratio, "met": item.met} for item in measured]
+    operations = [
+        {**asdict(item), "ratio": item.ratio, "server_ratio": item.server_ratio, "met": item.met} for item in measured
+    ]
     path.write_text(json.dumps({"machine": machine, "operations": operations}, indent=2) + "\n")
 
 

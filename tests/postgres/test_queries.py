@@ -41,6 +41,7 @@ GENERATED = [
         "delete",
         "insert",
         "insert_all",
+        "insert_new",
         "save_new",
         "save_next",
         "save_all",

@@ -28,16 +28,20 @@ async def test_records_are_saved_in_one_round_trip(counted: Counted) -> None:
     assert await counted.round_trips(lambda: store.save_turns(new)) == (1, 0)
 
 
-async def test_memory_is_added_in_one_round_trip_within_a_transaction_and_read_back_in_one_for_each_200(
+async def test_up_to_200_are_added_in_one_round_trip_more_in_one_within_a_transaction_and_read_back_in_one_for_each_200(
     counted: Counted,
 ) -> None:
     store, tenant, agent = PostgresMemoryStore(counted.pool), uuid4(), uuid4()
     entities = [make_entity(tenant, agent) for _ in range(600)]
-    episodes = [make_episode(tenant, agent, embedding=[1.0, 2.0, 3.0]) for _ in range(601)]
+    few, many = (
+        [make_episode(tenant, agent, embedding=[1.0, 2.0, 3.0]) for _ in range(number)] for number in (200, 600)
+    )
     await store.add_entities(entities)
-    await store.add_episodes([episodes.pop()])
+    await store.add_episodes([make_episode(tenant, agent)])
+    assert await counted.round_trips(lambda: store.add_episodes(few)) == (1, 0)
+    await store.add_episodes([make_episode(tenant, agent) for _ in range(201)])
     # BEGIN and COMMIT are a round trip each.
-    assert await counted.round_trips(lambda: store.add_episodes(episodes)) == (3, 0)
+    assert await counted.round_trips(lambda: store.add_episodes(many)) == (3, 0)
     # What is stored already is read and compared; the first repetition prepares the statements for that.
     await store.add_entities(entities)
     assert await counted.round_trips(lambda: store.add_entities(entities)) == (6, 0)

@@ -35,6 +35,7 @@ class Statements:
         self.select = cache(self._select)
         self.select_keys = cache(self._select_keys)
         self.insert = cache(self._insert_only)
+        self.insert_new = cache(self._insert_new)
         self.insert_all = cache(self._insert_all)
         self.save_new = cache(self._save_new)
         self.save_next = cache(self._save_next)
@@ -72,7 +73,11 @@ class Statements:
         )
 
     def _insert_all(self) -> str:
-        """INSERT rows ON CONFLICT DO NOTHING; parameters: tenant, an array per column, the write id if revisioned.
+        """INSERT rows ON CONFLICT DO NOTHING; parameters: as `insert_new`."""
+        return self._insert_new(f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING ")
+
+    def _insert_new(self, otherwise: str = "") -> str:
+        """INSERT rows and return their keys; parameters: tenant, an array per column, the write id if revisioned.
 
         Columns of arrays are passed as array literals: the driver takes a list of lists for a two-dimensional array.
         """
@@ -85,7 +90,7 @@ class Statements:
         return (
             f"INSERT INTO {self._table} AS t ({', '.join(names)}) SELECT {', '.join(values)} "
             f"FROM unnest({', '.join(listed)}) AS given ({', '.join(map(quoted, columns))}) WHERE {BIND_TENANT} "
-            f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING RETURNING {', '.join(self._key[1:])}"
+            f"{otherwise}RETURNING {', '.join(self._key[1:])}"
         )
 
     def count(self, shape: Shape) -> str:

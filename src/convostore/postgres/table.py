@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -126,12 +127,31 @@ class PostgresTable(Table[M]):
             write_id = (current_call().write_id,)
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
+        # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
+        batches = _batches(map(self.mapping.arguments, (given[key] for key in _sorted(given))))
+        each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
+        first, second = next(each), next(each, None)
+        if second is not None or not await self._insert_new(first):
+            await self._add_missing(given, tenant_id, chain(filter(None, (first, second)), each))
+        for item in items if self._declaration.revisioned else ():
+            same = given[self._declaration.key_of(item)]
+            set_managed(item, **{name: getattr(same, name) for name in item.store_managed})
+
+    async def _insert_new(self, batch: tuple[Any, ...]) -> bool:
+        """Insert a batch in one statement and return True, or insert nothing and return False if a row exists."""
+        try:
+            await self._database.fetch(self._statements.insert_new(), *batch)
+        except ConflictError:
+            return False
+        return True
+
+    async def _add_missing(
+        self, given: dict[tuple[Any, ...], M], tenant_id: UUID, batches: Iterable[tuple[Any, ...]]
+    ) -> None:
+        """Insert the rows that do not exist, in one transaction, if those that do have the same content."""
         missing = set(given)
         async with self._database.transaction() as connection:
-            # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-            batches = _batches(map(self.mapping.arguments, (given[key] for key in _sorted(given))))
-            each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
-            added = await fetch_pipelined(connection, self._statements.insert_all(), each)
+            added = await fetch_pipelined(connection, self._statements.insert_all(), batches)
             missing.difference_update(map(tuple, added))
             for keys in _batches(map(list, _sorted(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
@@ -143,9 +163,6 @@ class PostgresTable(Table[M]):
                         missing.remove(key)
             if missing:
                 raise key_conflict(self._declaration, _sorted(missing)[0])
-        for item in items if self._declaration.revisioned else ():
-            same = given[self._declaration.key_of(item)]
-            set_managed(item, **{name: getattr(same, name) for name in item.store_managed})
 
     async def save(self, item: M, *, overwrite: bool) -> None:
         await self._save(item, self._statements, overwrite=overwrite)
