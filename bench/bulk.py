@@ -57,6 +57,7 @@ def episodes(count: int) -> list[Episode]:
             session_id=uuid4(),
             embedding=vectors.floats(),
             embedding_model="random",
+            language="simple",
             metadata={"channel": "web"},
         )
         for _ in range(count)

@@ -43,7 +43,9 @@ from convostore.domain.revisions import (
     managed_values,
     same_content,
     set_managed,
+    take_over,
     unique_conflict,
+    with_defaults,
 )
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.scoring import cosine, nearest
@@ -130,9 +132,11 @@ __all__ = [
     "same_content",
     "session_id_conflict",
     "set_managed",
+    "take_over",
     "tenant_of",
     "turn_number_conflict",
     "unique_conflict",
     "valid_at",
+    "with_defaults",
     "with_recency",
 ]

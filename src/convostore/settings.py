@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from convostore import urls
 from convostore.domain.sessions import HOT_TTL
 from convostore.errors import ValidationError
+from convostore.models.fields import Language
 
 _OTHER_VARIABLES = {"CONVOSTORE_EMBEDDED_IDENTITY", "CONVOSTORE_TEST_CITUS_URL"}
 """Variables of ours that are no settings: of the supervisor's process, and of the tests."""
@@ -49,6 +50,8 @@ class Settings(BaseSettings):
         pool_size: the maximum number of connections to each server.
         pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
             server for a connection, `"transaction"` may give each transaction another one.
+        language: the text search configuration of episodes that have no `language` of their own, and of rules and
+            entities; `"simple"` neither stems words nor drops stop words.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
@@ -65,6 +68,7 @@ class Settings(BaseSettings):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
     pooler: Literal["session", "transaction"] | None = None
+    language: Language = "simple"
 
     @field_validator("postgres_url", "redis_url")
     @classmethod

@@ -20,6 +20,7 @@ from convostore.errors import ValidationError
 if TYPE_CHECKING:
     from convostore.call.call import Interceptor
     from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+    from convostore.models.fields import Language
     from convostore.settings import Settings
 
 
@@ -125,6 +126,7 @@ async def open_stores(
     timeout: float | None = None,
     pool_size: int | None = None,
     pooler: Literal["session", "transaction"] | None = None,
+    language: Language | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
     """Open the five stores, with the schema migrated, and close them afterwards.
@@ -147,6 +149,8 @@ async def open_stores(
         pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
             server for a connection. `"transaction"` may give each transaction another one: then the user of
             `postgres_url` must be a member of the role `convostore_app` alone, and statements are not cached.
+        language: the text search configuration of episodes that have no `language` of their own, and of rules and
+            entities. Set it: the default, `"simple"`, neither stems words nor drops stop words.
         interceptors: wrap every call of the five stores, the first outermost.
 
     Raises:
@@ -166,6 +170,7 @@ async def open_stores(
         "timeout": timeout,
         "pool_size": pool_size,
         "pooler": pooler,
+        "language": language,
     }
     if ephemeral and home is not None:
         raise ValidationError("ephemeral: cannot be combined with home")
@@ -211,8 +216,8 @@ async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
 
     return Stores(
         sessions=inmemory.InMemorySessionStore(**_tiers(settings), timeout=settings.timeout),
-        config=inmemory.InMemoryConfigStore(timeout=settings.timeout),
-        memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout),
+        config=inmemory.InMemoryConfigStore(timeout=settings.timeout, language=settings.language),
+        memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout, language=settings.language),
         audit=inmemory.InMemoryAuditStore(timeout=settings.timeout),
         profiles=inmemory.InMemoryProfileStore(timeout=settings.timeout),
         _opened=opened,
@@ -290,8 +295,8 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
         _log.warning("redis_url: %s; until that is mended, PostgreSQL alone serves the sessions", problem.rstrip("."))
     return Stores(
         sessions=sessions,
-        config=postgres.PostgresConfigStore(pool, timeout=settings.timeout),
-        memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout),
+        config=postgres.PostgresConfigStore(pool, timeout=settings.timeout, language=settings.language),
+        memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout, language=settings.language),
         audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),
         profiles=postgres.PostgresProfileStore(pool, timeout=settings.timeout),
         engines=engines,

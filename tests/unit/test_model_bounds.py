@@ -109,7 +109,7 @@ CASES = [
         bad=("Message", "", None),
     ),
     *case((Episode, "source"), good=("user", "agent", "system", "external"), bad=("robot", "")),
-    *case((Episode, "language"), good=("simple", "english", "german"), bad=("klingon", "", "English")),
+    *case((Episode, "language"), good=("simple", "english", None), bad=("klingon", "", "English")),
     *case((ToolActivation, "status"), good=("enabled", "disabled"), bad=("on", True)),
     *case(
         (AnchorTransformation, "migration_scenario"), good=("clean_graft", "gap_fill", "re_route"), bad=("graft", "")

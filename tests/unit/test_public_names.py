@@ -43,7 +43,7 @@ BACKENDS = {
     *("NotEnded", "Row", "RowTable", "Started", "Table", "Where", "Window", "valid_at"),
     *("Codec", "Unreadable", "plain_value", "readable"),
     *("RevisionState", "check_distinct", "check_save", "deduplicated", "key_conflict", "managed_values"),
-    *("same_content", "set_managed", "unique_conflict"),
+    *("same_content", "set_managed", "take_over", "unique_conflict", "with_defaults"),
     # Stores, and the rules of each.
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
     *(
@@ -90,6 +90,7 @@ PUBLIC = {
         "Engines",
         "Health",
         "Interceptor",
+        "Language",
         "Stores",
         "__version__",
         "open_stores",

@@ -109,7 +109,7 @@ class ArgumentCheck:
 
 
 class Validate:
-    """Hands the backend deep, freshly validated copies, and gives store-managed fields back to the caller's objects.
+    """Hands the backend deep, freshly validated copies, and gives back to the caller's objects what the store set.
 
     Args:
         check: the check of the called method.
@@ -140,7 +140,7 @@ def _write_back(given: Mapping[str, Any], checked: Mapping[str, Any]) -> None:
         pairs = zip(value, checked[name], strict=True) if isinstance(value, list) else ((value, checked[name]),)
         for item, stored in pairs:
             if isinstance(item, Model):
-                item.__dict__.update({field: stored.__dict__[field] for field in item.store_managed})
+                item.__dict__.update({field: stored.__dict__[field] for field in item.store_managed + item.defaulted})
 
 
 def _skip_self(index: int, name: str, annotation: Any) -> Literal["skip"] | None:

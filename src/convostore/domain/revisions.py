@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,12 +20,23 @@ class RevisionState(NamedTuple):
     deleted: bool
 
 
-def same_content(one: M, other: M, declaration: Declaration[M]) -> bool:
-    """Return whether two rows of one key have the same content."""
-    return all(getattr(one, name) == getattr(other, name) for name in declaration.content)
+def same_content(stored: M, given: M, declaration: Declaration[M]) -> bool:
+    """Return whether a row that is given again has the content that is stored; what it leaves to the store agrees."""
+    return all(
+        getattr(stored, name) == getattr(given, name) or (name in given.defaulted and getattr(given, name) is None)
+        for name in declaration.content
+    )
 
 
-def deduplicated(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[Any, ...], M]:
+def with_defaults(item: M, defaults: Mapping[str, Any]) -> M:
+    """Return an item, or a copy with a store's defaults of the fields that it leaves to the store."""
+    values = {name: defaults[name] for name in item.defaulted if getattr(item, name) is None}
+    return item.model_copy(update=values) if values else item
+
+
+def deduplicated(
+    items: Iterable[M], declaration: Declaration[M], defaults: Mapping[str, Any]
+) -> dict[tuple[Any, ...], M]:
     """Return items by key, without repetitions.
 
     Raises:
@@ -35,7 +46,7 @@ def deduplicated(items: Iterable[M], declaration: Declaration[M]) -> dict[tuple[
     for item in items:
         key = declaration.key_of(item)
         first = found.setdefault(key, item)
-        if first is not item and not same_content(first, item, declaration):
+        if first is not item and not same_content(with_defaults(first, defaults), item, declaration):
             raise key_conflict(declaration, key)
     return found
 
@@ -87,6 +98,11 @@ def unique_conflict(declaration: Declaration[M], unique: Unique, item: M) -> Con
 def set_managed(model: Model, **values: Any) -> None:
     """Set fields that a store sets, past assignment checks: the values are the store's own."""
     model.__dict__.update(values)
+
+
+def take_over(item: M, stored: M) -> None:
+    """Set the fields of an item that a store sets to those that are stored."""
+    set_managed(item, **{name: getattr(stored, name) for name in item.store_managed + item.defaulted})
 
 
 def managed_values(model: Model, *, revision: int, created_at: datetime | None, now: datetime) -> dict[str, Any]:

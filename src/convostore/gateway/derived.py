@@ -76,7 +76,7 @@ def add(declaration: Declaration[M], contract: Method[P, UUID]) -> Method[P, UUI
     (item,) = _names(contract)
 
     async def work(store: Tables, given: Arguments) -> UUID:
-        await store._table(declaration).add(given[item])
+        await store._table(declaration).add(given[item], language=store._language)
         return _id(declaration, given[item])
 
     return _method(contract, work)
@@ -87,7 +87,7 @@ def add_all(declaration: Declaration[M], contract: Method[P, list[UUID]]) -> Met
     (items,) = _names(contract)
 
     async def work(store: Tables, given: Arguments) -> list[UUID]:
-        await store._table(declaration).add_all(given[items])
+        await store._table(declaration).add_all(given[items], language=store._language)
         return [_id(declaration, item) for item in given[items]]
 
     return _method(contract, work)

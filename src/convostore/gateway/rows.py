@@ -20,8 +20,9 @@ from convostore.domain.revisions import (
     key_conflict,
     managed_values,
     same_content,
-    set_managed,
+    take_over,
     unique_conflict,
+    with_defaults,
 )
 from convostore.errors import NotFoundError
 from convostore.gateway.table import Table, Where
@@ -132,14 +133,14 @@ class RowTable(Table[M]):
     async def count(self, tenant_id: UUID, where: Where) -> int:
         return len(await self.transaction(lambda: self.select(tenant_id, where)))
 
-    async def add(self, item: M) -> None:
-        await self.add_all([item])
+    async def add(self, item: M, **defaults: Any) -> None:
+        await self.add_all([item], **defaults)
 
-    async def add_all(self, items: Sequence[M]) -> None:
-        given, write_id = deduplicated(items, self._declaration), current_call().write_id
-        stored = await self.transaction(lambda: self._add_all(given, write_id))
+    async def add_all(self, items: Sequence[M], **defaults: Any) -> None:
+        given, write_id = deduplicated(items, self._declaration, defaults), current_call().write_id
+        stored = await self.transaction(lambda: self._add_all(given, defaults, write_id))
         for item in items:
-            _set_managed_of(item, stored[self._declaration.key_of(item)])
+            take_over(item, stored[self._declaration.key_of(item)])
 
     async def save(self, item: M, *, overwrite: bool) -> None:
         await self.save_all([item], overwrite=overwrite)
@@ -149,7 +150,7 @@ class RowTable(Table[M]):
         write_id = current_call().write_id
         stored = await self.transaction(lambda: self._save_all(items, write_id, overwrite=overwrite))
         for item, saved in zip(items, stored, strict=True):
-            _set_managed_of(item, saved)
+            take_over(item, saved)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         write_id = current_call().write_id
@@ -200,7 +201,9 @@ class RowTable(Table[M]):
                 if unique.counts(other) and self._declaration.key_of(other) != key:
                     raise unique_conflict(self._declaration, unique, item)
 
-    def _add_all(self, given: Mapping[tuple[Any, ...], M], write_id: UUID) -> dict[tuple[Any, ...], M]:
+    def _add_all(
+        self, given: Mapping[tuple[Any, ...], M], defaults: Mapping[str, Any], write_id: UUID
+    ) -> dict[tuple[Any, ...], M]:
         """Insert items by key and return what is stored by then."""
         stored = {key: self._stored(item) for key, item in given.items()}
         new = [given[key] for key, row in stored.items() if row is None]
@@ -215,7 +218,7 @@ class RowTable(Table[M]):
         moment = self._clock()
         for item in new:
             managed = managed_values(item, revision=0, created_at=None, now=moment)
-            fresh = item.model_copy(update=managed if self._declaration.revisioned else None)
+            fresh = with_defaults(item, defaults).model_copy(update=managed if self._declaration.revisioned else None)
             found[self._declaration.key_of(item)] = fresh
             self.put(fresh, write_id)
         return found
@@ -265,7 +268,3 @@ def items_of(rows: Sequence[Row[M]]) -> list[M]:
 def _revision(item: Model) -> int:
     revision: int = item.__dict__["revision"]
     return revision
-
-
-def _set_managed_of(item: M, stored: M) -> None:
-    set_managed(item, **{name: getattr(stored, name) for name in item.store_managed})

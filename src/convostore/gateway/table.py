@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from convostore.call.store import Store
 from convostore.domain.declaration import Declaration
+from convostore.errors import ValidationError
 from convostore.models.base import Model
+from convostore.models.fields import LANGUAGES, Language
 
 M = TypeVar("M", bound=Model)
 
@@ -73,16 +76,18 @@ class Table(Protocol[M]):
     async def count(self, tenant_id: UUID, where: Where) -> int:
         """Return the number of rows that match."""
 
-    async def add(self, item: M) -> None:
-        """Insert a row. The same content under the same key is a no-op.
+    async def add(self, item: M, **defaults: Any) -> None:
+        """Insert a row, with these values of fields that it leaves to the store.
+
+        The same content under the same key is a no-op, with any value of a field that the item leaves to the store.
 
         Raises:
             ConflictError: the key exists with other content, or a unique set is violated.
             NotFoundError: a parent does not exist.
         """
 
-    async def add_all(self, items: Sequence[M]) -> None:
-        """Insert rows of one tenant, all or none. Those that exist with the same content are no-ops.
+    async def add_all(self, items: Sequence[M], **defaults: Any) -> None:
+        """Insert rows of one tenant, all or none, each as `add` does.
 
         Raises:
             ConflictError: a key exists with other content, and the message names it; or a unique set is violated.
@@ -116,8 +121,19 @@ class Table(Protocol[M]):
         """
 
 
-class Tables(ABC):
-    """A store that has a table for each of its declarations."""
+class Tables(Store):
+    """A store that has a table for each of its declarations.
+
+    Args:
+        language: reads texts that name no text search configuration themselves.
+        options: see `Store`.
+    """
+
+    def __init__(self, *, language: Language = "simple", **options: Any) -> None:
+        super().__init__(**options)
+        if language not in LANGUAGES:
+            raise ValidationError(f"language: must be one of {', '.join(LANGUAGES)}")
+        self._language = language
 
     @abstractmethod
     def _table(self, declaration: Declaration[M]) -> Table[M]:

@@ -17,12 +17,20 @@ M = TypeVar("M", bound=Model)
 
 
 class InMemoryStore(Store):
-    """A store whose tables are dictionaries."""
+    """A store whose tables are dictionaries.
+
+    Args:
+        timeout: the deadline of a call, in seconds.
+        clock: returns the current time, aware.
+        options: of what is written above tables.
+    """
 
     system = "memory"
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(timeout=timeout, clock=clock)
+    def __init__(
+        self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now, **options: Any
+    ) -> None:
+        super().__init__(timeout=timeout, clock=clock, **options)
         self._tables: dict[str, InMemoryTable[Any]] = {}
 
     def _table(self, declaration: Declaration[M]) -> InMemoryTable[M]:

@@ -22,14 +22,20 @@ from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
 from convostore.inmemory.table import copied
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
-from convostore.models.fields import now
+from convostore.models.fields import Language, now
 
 
 class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     """Episodes and the graph in memory. Text search reads every language as `simple`."""
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
-        super().__init__(timeout=timeout, clock=clock)
+    def __init__(
+        self,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+        language: Language = "simple",
+    ) -> None:
+        super().__init__(timeout=timeout, clock=clock, language=language)
         self._beside: dict[tuple[UUID, UUID], tuple[Episode, dict[str, list[float]]]] = {}
 
     async def _by_meaning(

@@ -15,6 +15,9 @@ class Model(BaseModel):
     store_managed: ClassVar[tuple[str, ...]] = ()
     """Store-managed fields: a save sets them, and the caller's object holds the new values afterwards."""
 
+    defaulted: ClassVar[tuple[str, ...]] = ()
+    """Fields that get a store's default where they are None; the caller's object holds it afterwards."""
+
     gained: ClassVar[tuple[str, ...]] = ()
     """Fields that the model did not have at first: they are absent from its canonical form while they are None."""
 

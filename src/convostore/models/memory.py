@@ -36,6 +36,8 @@ EntityName = Annotated[str, StringConstraints(min_length=1, max_length=500), val
 class Episode(Model):
     """Something that was said or happened."""
 
+    defaulted: ClassVar[tuple[str, ...]] = ("language",)
+
     id: UUID = Field(default_factory=new_id)
     """Primary key within the tenant; a UUID of version 7 if omitted."""
     tenant_id: UUID
@@ -54,8 +56,9 @@ class Episode(Model):
     """Kind of content; lists and searches filter by it."""
     source: EpisodeSource = "user"
     """Who or what the content comes from."""
-    language: Language = "simple"
-    """PostgreSQL text search configuration that stems the content and drops its stop words; `simple` does neither."""
+    language: Language | None = None
+    """PostgreSQL text search configuration that stems the content and drops its stop words; `simple` does neither. None
+    gets the store's default, and equals any stored language when the episode is added again."""
     embedding: Vector | None = None
     """Embedding, 1 to 4,000 float32 numbers; None keeps the episode out of vector search."""
     embedding_model: Identifier | None = None

@@ -15,7 +15,7 @@ from convostore.domain.codec import maker
 from convostore.domain.declarations import AGENT, AGENT_OWNED
 from convostore.gateway.config import TableConfigStore
 from convostore.models import Agent, AgentConfig, Rule
-from convostore.models.fields import now
+from convostore.models.fields import Language, now
 from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -29,9 +29,14 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
     """Agents and what they own on PostgreSQL."""
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+        self,
+        pool: asyncpg.Pool[Any],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+        language: Language = "simple",
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock)
+        super().__init__(pool, timeout=timeout, clock=clock, language=language)
         self._nearest = VectorSearch(RULES, self._database)
 
     async def get_agents(

@@ -18,7 +18,7 @@ from convostore.errors import ConflictError
 from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.table import Where
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
-from convostore.models.fields import now
+from convostore.models.fields import Language, now
 from convostore.postgres.hybrid import fused
 from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
@@ -31,9 +31,14 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     """Episodes and the graph on PostgreSQL."""
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+        self,
+        pool: asyncpg.Pool[Any],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+        language: Language = "simple",
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock)
+        super().__init__(pool, timeout=timeout, clock=clock, language=language)
         self._nearest = VectorSearch(EPISODES, self._database)
 
     async def _by_meaning(

@@ -39,15 +39,21 @@ class PostgresStore(Store):
         pool: from `create_pool`, or any asyncpg pool whose connections run as the role `convostore_app`.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+        options: of what is written above tables.
     """
 
     system = "postgresql"
     connected = True
 
     def __init__(
-        self, pool: asyncpg.Pool[Any], *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now
+        self,
+        pool: asyncpg.Pool[Any],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+        **options: Any,
     ) -> None:
-        super().__init__(timeout=timeout, clock=clock)
+        super().__init__(timeout=timeout, clock=clock, **options)
         self._database = Database(pool)
         self._tables: dict[str, PostgresTable[Any]] = {}
 

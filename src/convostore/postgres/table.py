@@ -21,7 +21,9 @@ from convostore.domain.revisions import (
     managed_values,
     same_content,
     set_managed,
+    take_over,
     unique_conflict,
+    with_defaults,
 )
 from convostore.errors import ConflictError, StoreError
 from convostore.gateway.table import Table, Where
@@ -94,21 +96,21 @@ class PostgresTable(Table[M]):
         count: int = await self._database.fetchval(self._statements.count(shape), tenant_id, *values)
         return count
 
-    async def add(self, item: M) -> None:
+    async def add(self, item: M, **defaults: Any) -> None:
         tenant_id = tenant_of(item)
         key = self._declaration.key_of(item)
         parameters: list[Any] = []
-        managed: dict[str, Any] = {}
+        fresh = with_defaults(item, defaults)
         if self._declaration.revisioned:
             managed = managed_values(item, revision=0, created_at=None, now=self._clock())
+            fresh = fresh.model_copy(update=managed)
             parameters.append(current_call().write_id)
-        fresh = item.model_copy(update=managed)
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
                 self._statements.insert(), tenant_id, *self.mapping.arguments(fresh), *parameters
             ):
-                set_managed(item, **managed)
+                take_over(item, fresh)
                 return
         except ConflictError as conflict:
             # A concurrent insert of the same row may violate another unique index before the primary key.
@@ -116,10 +118,10 @@ class PostgresTable(Table[M]):
         stored = await self.get(tenant_id, **dict(zip(self._declaration.key, key, strict=True)))
         if stored is None or not same_content(stored, item, self._declaration):
             raise refusal
-        set_managed(item, **{column: getattr(stored, column) for column in item.store_managed})
+        take_over(item, stored)
 
-    async def add_all(self, items: Sequence[M]) -> None:
-        given = deduplicated(items, self._declaration)
+    async def add_all(self, items: Sequence[M], **defaults: Any) -> None:
+        given = deduplicated(items, self._declaration, defaults)
         if not given:
             return
         tenant_id, write_id = tenant_of(items[0]), tuple[UUID, ...]()
@@ -128,14 +130,13 @@ class PostgresTable(Table[M]):
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-        batches = _batches(map(self.mapping.arguments, (given[key] for key in _sorted(given))))
+        batches = _batches(map(self.mapping.arguments, (with_defaults(given[key], defaults) for key in _sorted(given))))
         each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
         first, second = next(each), next(each, None)
         if second is not None or not await self._insert_new(first):
             await self._add_missing(given, tenant_id, chain(filter(None, (first, second)), each))
-        for item in items if self._declaration.revisioned else ():
-            same = given[self._declaration.key_of(item)]
-            set_managed(item, **{name: getattr(same, name) for name in item.store_managed})
+        for item in items:
+            take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
 
     async def _insert_new(self, batch: tuple[Any, ...]) -> bool:
         """Insert a batch in one statement and return True, or insert nothing and return False if a row exists."""
@@ -159,7 +160,7 @@ class PostgresTable(Table[M]):
                     stored = self.mapping.model(row, tenant_id)
                     key = self._declaration.key_of(stored)
                     if same_content(stored, given[key], self._declaration):
-                        set_managed(given[key], **{name: getattr(stored, name) for name in stored.store_managed})
+                        take_over(given[key], stored)
                         missing.remove(key)
             if missing:
                 raise key_conflict(self._declaration, _sorted(missing)[0])

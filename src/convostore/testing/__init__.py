@@ -37,6 +37,7 @@ from convostore.testing.isolation.contract import IsolationContract
 from convostore.testing.memory.bulk_adds import BulkAddContract
 from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContract, EpisodeSearchContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
+from convostore.testing.memory.languages import LanguageContract
 from convostore.testing.memory.temporal import EntitySearchContract, NeighbourhoodContract, ValidityContract
 from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
@@ -94,6 +95,7 @@ class MemoryStoreContract(
     EmbeddingMigrationContract,
     BulkDeleteContract,
     BulkAddContract,
+    LanguageContract,
     EntityContract,
     RelationshipContract,
     TraversalContract,

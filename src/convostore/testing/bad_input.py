@@ -175,7 +175,7 @@ async def _kept(store: Any, save: Method, item: Any, name: str) -> Any:
             continue
         facts = facts_of(valid, None, what)
         last = await read(**{each: facts[each] for each in inspect.signature(read).parameters if each in facts})
-        if name not in item.store_managed:
+        if name not in item.store_managed and not (name in item.defaulted and getattr(valid, name) is None):
             assert getattr(last, name) == getattr(valid, name), f"{save.name}: {name}={value!r}"
     return last
 
