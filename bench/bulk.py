@@ -1,6 +1,7 @@
 """`python -m bench.bulk`: `add_episodes` with vectors, against COPY of the same rows into the same table.
 
-COPY runs as a superuser with prepared rows: no validation, no policy, and a duplicate id is an error.
+COPY runs as a superuser with prepared rows, their search text included: no validation, no policy, no normalisation, and
+a duplicate id is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ from convostore.postgres.mapping import RowMapping
 from convostore.postgres.pool import decode_vector, encode_vector
 from convostore.testing.factories import make_episode
 
-_WORDS = [f"word{number}" for number in range(20_000)]
+_TEXTS: dict[str, tuple[str, list[str]]] = {
+    "ASCII": (" ", [f"word{number}" for number in range(20_000)]),
+    "accents": (" ", [f"{'wörd' if number % 3 else 'word'}{number}" for number in range(20_000)]),
+    "Han": ("", [chr(0x4E00 + number) + chr(0x4E00 + number * 7 % 3_000) for number in range(3_000)]),
+}
+"""What joins the words, and the words: 25 make a text."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +51,15 @@ class Taken:
         return self.client + self.server
 
 
-def episodes(count: int) -> list[Episode]:
+def episodes(count: int, text: str) -> list[Episode]:
     """Return episodes of one agent, with 25 words and 384 dimensions, each of another customer and session."""
     tenant, agent, dice, vectors = uuid4(), uuid4(), Random(1), Vectors()
+    space, words = _TEXTS[text]
     return [
         make_episode(
             tenant,
             agent,
-            content=" ".join(dice.choices(_WORDS, k=25)),
+            content=space.join(dice.choices(words, k=25)),
             customer_profile_id=uuid4(),
             session_id=uuid4(),
             embedding=vectors.floats(),
@@ -76,45 +83,53 @@ def _cpu(pid: int) -> float:
     return (int(user) + int(system)) / 100
 
 
+async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> list[tuple[Taken, Taken]]:
+    """Return what COPY and `add_episodes` took in each round, in alternating order."""
+    mapping, store = RowMapping(EPISODE), PostgresMemoryStore(pool, timeout=600)
+    rows = [tuple(mapping.arguments(episode)) for episode in given]
+    await store.add_episodes(given[:1])
+    loads: dict[int, Callable[[], Awaitable[Any]]] = {
+        bare.get_server_pid(): lambda: bare.copy_records_to_table(
+            "episode", schema_name="convostore", columns=[*mapping.inserted], records=rows
+        ),
+        await pool.fetchval("SELECT pg_backend_pid()"): lambda: store.add_episodes(given),
+    }
+    rounds = []
+    for number in range(count):
+        taken = {}
+        for pid in sorted(loads, reverse=number % 2 == 1):
+            await bare.execute("TRUNCATE convostore.episode CASCADE")
+            await bare.execute("CHECKPOINT")
+            taken[pid] = await timed(loads[pid], pid)
+        copied, added = (taken[pid] for pid in loads)
+        rounds.append((copied, added))
+    return rounds
+
+
 async def main() -> None:
     arguments = _parser().parse_args()
-    given, mapping = episodes(arguments.episodes), RowMapping(EPISODE)
-    rows = [tuple(mapping.parameters(episode)) for episode in given]
-    table = Table("round", "COPY s", "add_episodes s", "ratio", "CPU of COPY s", "CPU s", "ratio")
-    rounds: list[tuple[Taken, Taken]] = []
+    table = Table("text", title=f"{arguments.episodes:,} episodes; medians of {arguments.rounds} rounds")
+    for heading in ("COPY s", "add_episodes s", "ratio", "CPU of COPY s", "CPU s", "of it client", "ratio"):
+        table.add_column(heading, justify="right", no_wrap=True)
     async with open_embedded(ephemeral=True, valkey=False) as engines:
         await migrate(engines.postgres_dsn)
         bare = await asyncpg.connect(engines.postgres_dsn)
         await bare.set_type_codec("vector", encoder=encode_vector, decoder=decode_vector, format="binary")
         async with await create_pool(engines.postgres_dsn, max_size=1) as pool:
-            store = PostgresMemoryStore(pool, timeout=600)
-            await store.add_episodes(given[:1])
-            loads: dict[int, Callable[[], Awaitable[Any]]] = {
-                bare.get_server_pid(): lambda: bare.copy_records_to_table(
-                    "episode", schema_name="convostore", columns=mapping.columns, records=rows
-                ),
-                await pool.fetchval("SELECT pg_backend_pid()"): lambda: store.add_episodes(given),
-            }
-            for number in range(arguments.rounds):
-                taken = {}
-                for pid in sorted(loads, reverse=number % 2 == 1):
-                    await bare.execute("TRUNCATE convostore.episode CASCADE")
-                    await bare.execute("CHECKPOINT")
-                    taken[pid] = await timed(loads[pid], pid)
-                copied, added = (taken[pid] for pid in loads)
-                rounds.append((copied, added))
-                table.add_row(str(number + 1), *_compared(copied.wall, added.wall), *_compared(copied.cpu, added.cpu))
+            for text in _TEXTS:
+                rounds = await measure(bare, pool, episodes(arguments.episodes, text), arguments.rounds)
+                wall = [(copied.wall, added.wall) for copied, added in rounds]
+                cpu = [(copied.cpu, added.cpu) for copied, added in rounds]
+                client = f"{median(added.client for _, added in rounds):.2f}"
+                table.add_row(text, *_compared(wall), *_compared(cpu)[:2], client, _compared(cpu)[2])
         await bare.close()
-    table.title = (
-        f"{arguments.episodes:,} episodes; median ratio "
-        f"{median(added.wall / copied.wall for copied, added in rounds):.2f} of wall clock, "
-        f"{median(added.cpu / copied.cpu for copied, added in rounds):.2f} of CPU"
-    )
-    Console(width=100).print(table)
+    Console(width=120).print(table)
 
 
-def _compared(copied: float, added: float) -> tuple[str, str, str]:
-    return f"{copied:.2f}", f"{added:.2f}", f"{added / copied:.2f}"
+def _compared(rounds: list[tuple[float, float]]) -> tuple[str, str, str]:
+    """Return the medians of both sides, and of the ratios: adjacent loads share the load of the machine."""
+    copied, added = (median(side) for side in zip(*rounds, strict=True))
+    return f"{copied:.2f}", f"{added:.2f}", f"{median(added / copied for copied, added in rounds):.2f}"
 
 
 def _parser() -> argparse.ArgumentParser:
