@@ -86,11 +86,11 @@ def _cpu(pid: int) -> float:
 async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> list[tuple[Taken, Taken]]:
     """Return what COPY and `add_episodes` took in each round, in alternating order."""
     mapping, store = RowMapping(EPISODE), PostgresMemoryStore(pool, timeout=600)
-    rows = [tuple(mapping.arguments(episode)) for episode in given]
+    rows = [tuple(mapping.parameters(episode)) for episode in given]
     await store.add_episodes(given[:1])
     loads: dict[int, Callable[[], Awaitable[Any]]] = {
         bare.get_server_pid(): lambda: bare.copy_records_to_table(
-            "episode", schema_name="convostore", columns=[*mapping.inserted], records=rows
+            "episode", schema_name="convostore", columns=[*mapping.written], records=rows
         ),
         await pool.fetchval("SELECT pg_backend_pid()"): lambda: store.add_episodes(given),
     }

@@ -50,11 +50,11 @@ from convostore.domain.revisions import (
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.scoring import cosine, nearest
 from convostore.domain.sessions import check_unbound, fence_conflict, new_session, no_such_session, session_id_conflict
-from convostore.domain.text import document, ranked
+from convostore.domain.text import Name, document, ranked, read_name
 from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.config import RowConfigStore, TableConfigStore
-from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
+from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.profile import BaseProfileStore
 from convostore.gateway.rows import Row, RowTable
 from convostore.gateway.table import NotEnded, Started, Table, Where, Window, valid_at
@@ -80,11 +80,13 @@ __all__ = [
     "Change",
     "Codec",
     "Declaration",
+    "EntityFilter",
     "Filter",
     "LoadedProfile",
     "Meaning",
     "Merge",
     "Model",
+    "Name",
     "NotEnded",
     "Ranking",
     "RecordType",
@@ -127,6 +129,7 @@ __all__ = [
     "no_such_session",
     "plain_value",
     "ranked",
+    "read_name",
     "readable",
     "record_id_conflict",
     "same_content",

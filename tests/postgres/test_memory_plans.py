@@ -12,12 +12,14 @@ import pytest
 
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.domain.text import read_name
 from convostore.embedded import Embedded
-from convostore.gateway.memory import Filter
+from convostore.gateway.memory import EntityFilter, Filter
 from convostore.gateway.table import valid_at
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.checking import prepare
 from convostore.postgres.mapping import RowMapping
+from convostore.postgres.memory import names
 from convostore.postgres.queries import queries
 from convostore.postgres.statements import Statements, split
 from convostore.postgres.vector_statements import EPISODES, VectorStatements
@@ -96,7 +98,6 @@ LISTS = [
     (EPISODE, {"content_type": "message", **valid_at(MOMENT)}, "episode_agent_id_idx"),
     (ENTITY, {}, "entity_agent_id_idx"),
     (ENTITY, {"entity_type": "type 7"}, "entity_entity_type_idx"),
-    (ENTITY, {"name": "entity 7"}, "entity_name_idx"),
     (ENTITY, {"customer_profile_id": uuid4()}, "entity_customer_profile_id_idx"),
     (RELATIONSHIP, {**valid_at(MOMENT)}, "relationship_agent_id_idx"),
     (RELATIONSHIP, {"relation_type": "type 7"}, "relationship_relation_type_idx"),
@@ -151,6 +152,21 @@ async def test_text_search_reads_the_agents_episodes_and_no_others(filled: Fille
     pages = await filled.connection.fetchval("SELECT pg_relation_size('convostore.episode') / 8192")
     assert buffers["nobody"] < 60 < pages
     assert buffers["mine"] < pages / 4 + 60
+
+
+@pytest.mark.parametrize("customer", [None, uuid4()], ids=["agent", "customer"])
+async def test_names_are_looked_for_among_the_agents_entities_alone(filled: Filled, customer: UUID | None) -> None:
+    name = read_name("entity 7")
+    only = EntityFilter(filled.agent, None, customer, None, None)
+    searched = {"tenant_id": filled.tenant, **only._asdict(), **names(name), "limit": 5, "offset": 0, "min_score": 0.0}
+    for query in (
+        queries("memory").named_entities(**searched, words=[*name.asked]),
+        queries("memory").nearest_entities(**searched, embedding=[1.0, 0.0]),
+    ):
+        plan = await filled.plan(*query)
+        scans = [node for node in plan if node.get("Relation Name") == "entity" and node["Actual Loops"]]
+        assert {scan["Node Type"] for scan in scans} <= {"Index Scan", "Bitmap Heap Scan"}
+        assert sum(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans) <= MINE
 
 
 async def test_the_text_search_function_scans_indexes_alone(filled: Filled) -> None:

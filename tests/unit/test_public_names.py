@@ -48,14 +48,17 @@ BACKENDS = {
     *("RowConfigStore", "TableConfigStore", "cosine", "nearest"),
     *(
         "CANDIDATES",
+        "EntityFilter",
         "Filter",
         "Meaning",
+        "Name",
         "Ranking",
         "TableMemoryStore",
         "Words",
         "document",
         "fused",
         "ranked",
+        "read_name",
         "with_recency",
     ),
     *(

@@ -11,7 +11,8 @@ from convostore.domain.text import document, folded, is_plain, parse_query, sear
 from convostore.domain.text.characters import JOINED, MAX_SPELLED, SEEN, WORDS
 from convostore.domain.text.normaliser import MAX_BYTES, MAX_POSITION, MAX_POSITIONS, MAX_TEXT, MAX_WORD
 from convostore.domain.text.query import Match
-from tests.unit.texts import ASCII_TEXTS, NASTY, PAIRS, STRANGERS, TEXTS, Pair, longest
+from convostore.testing.memory.search_pairs import Pair
+from tests.unit.texts import ASCII_TEXTS, NASTY, PAIRS, STRANGERS, TEXTS, longest
 
 EVERY_MATCH = pytest.mark.parametrize("match", ["any", "all"])
 

@@ -296,15 +296,21 @@ class MemoryStore(EpisodeSearch):
         offset: Offset = 0,
         min_score: Score = 0.0,
     ) -> list[tuple[Entity, float]]:
-        """Return an agent's entities by name, type and meaning with their scores, best first, equal scores by id.
+        """Return an agent's entities by name, type and meaning with their scores, best first; empty if there are none.
 
-        With a vector, the score is the cosine similarity, and only entities whose embedding has as many dimensions are
-        compared. Without one, every entity that fits scores 1.0, and the last recorded comes first.
+        Names are compared as they look, as text search does. One that is the same scores 1.0, one that has a word of
+        the name in common above 0.5 to 0.9, one that has a word beginning with a word of the name up to 0.2. Within
+        these, the score grows with the share of the words of the longer name that are in common; a beginning counts
+        half. Equal scores are ordered as lists are.
+
+        With a vector, the score is the cosine similarity instead, only entities whose embedding has as many dimensions
+        are compared, a name leaves out those that do not match it, and equal scores are ordered by id. Without either,
+        every entity that fits scores 1.0.
 
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            name: only entities of this very name.
+            name: a name as it is typed, of which the first 64 words are looked for.
             entity_type: only entities of this type.
             query_embedding: 1 to 4,000 finite numbers, not all zero.
             embedding_model: only entities whose `embedding_model` is this.

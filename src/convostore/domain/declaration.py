@@ -69,7 +69,7 @@ class Declaration(Kept[M]):
         parents: the columns that refer to a row of another declaration, by its name, which must be there.
         revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
-        computed: columns of text that an insert gives besides the fields, computed from an item, and that nobody reads.
+        computed: columns of text that a write gives besides the fields, computed from an item, and that nobody reads.
     """
 
     order: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from convostore.domain.declaration import Declaration, Kept, RecordType, Unique
-from convostore.domain.text import is_plain, search_text
+from convostore.domain.text import is_plain, read_name, search_text
 from convostore.models import (
     Agent,
     AuditEvent,
@@ -101,6 +101,7 @@ ENTITY = Declaration(
     revisioned=True,
     sensitive=("name", "attributes", "embedding"),
     customer={"customer_profile_id": "profile"},
+    computed={"search_text": lambda item: str(read_name(item.name))},
 )
 RELATIONSHIP = Declaration(
     "relationship",

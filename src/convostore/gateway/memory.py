@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from convostore.contracts.memory import MemoryStore
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
-from convostore.domain.text import Match, Query, parse_query
+from convostore.domain.text import Match, Name, Query, parse_query, read_name
 from convostore.gateway import derived
 from convostore.gateway.table import Tables, Where, Window, valid_at
 from convostore.models import Entity, Episode
@@ -43,6 +43,22 @@ class Filter(NamedTuple):
             "occurred_at": Window(self.since, self.until),
             **valid_at(self.as_of),
         }
+
+
+class EntityFilter(NamedTuple):
+    """The agent whose entities are searched, and what the search is limited to; None means anything."""
+
+    agent_id: UUID
+    entity_type: str | None
+    customer_profile_id: UUID | None
+    embedding_model: str | None
+    as_of: datetime | None
+
+    @property
+    def where(self) -> Where:
+        """The same as columns and values."""
+        *equal, _ = self._fields
+        return {**{name: getattr(self, name) for name in equal}, **valid_at(self.as_of)}
 
 
 class Words(NamedTuple):
@@ -116,17 +132,16 @@ class TableMemoryStore(Tables, MemoryStore):
         """Return the episodes that text or vector search finds, with their fused scores, best first."""
 
     @abstractmethod
-    async def _entities_by_meaning(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        where: Where,
-        as_of: datetime | None,
-        meaning: Meaning,
-        limit: int,
-        offset: int,
+    async def _entities_by_name(
+        self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int
     ) -> list[tuple[Entity, float]]:
-        """Return the entities with this name, type and customer, each None for any, nearest first."""
+        """Return the entities whose names match, with the scores of these, best first, then as lists are ordered."""
+
+    @abstractmethod
+    async def _entities_by_meaning(
+        self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
+    ) -> list[tuple[Entity, float]]:
+        """Return the entities nearest to a vector with their scores, of those whose names match if there is one."""
 
     async def get_episodes(
         self,
@@ -236,14 +251,12 @@ class TableMemoryStore(Tables, MemoryStore):
         offset: int = 0,
         min_score: float = 0.0,
     ) -> list[tuple[Entity, float]]:
-        where: dict[str, Any] = {
-            "name": name,
-            "entity_type": entity_type,
-            "customer_profile_id": customer_profile_id,
-        }
+        only = EntityFilter(agent_id, entity_type, customer_profile_id, embedding_model, as_of)
+        asked = None if name is None else read_name(name)
         if query_embedding is not None:
             meaning = Meaning(query_embedding, min_score, embedding_model)
-            return await self._entities_by_meaning(tenant_id, agent_id, where, as_of, meaning, limit, offset)
-        where |= {"agent_id": agent_id, "embedding_model": embedding_model}
-        found = await self._table(ENTITY).find(tenant_id, {**where, **valid_at(as_of)}, limit=limit, offset=offset)
+            return await self._entities_by_meaning(tenant_id, only, asked, meaning, limit, offset)
+        if asked is not None:
+            return await self._entities_by_name(tenant_id, only, asked, min_score, limit, offset)
+        found = await self._table(ENTITY).find(tenant_id, only.where, limit=limit, offset=offset)
         return [(entity, 1.0) for entity in found]

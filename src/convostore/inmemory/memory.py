@@ -14,9 +14,9 @@ from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.fusion import CANDIDATES, fused, with_recency
 from convostore.domain.revisions import set_managed
-from convostore.domain.text import document, ranked
+from convostore.domain.text import Name, document, ranked, read_name
 from convostore.errors import ConflictError
-from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
+from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.table import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
@@ -125,18 +125,22 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         best = sorted(parts, key=lambda key: (-parts[key].score, key))[offset : offset + limit]
         return [(copied(stored[key]), parts[key].score) for key in best]
 
-    async def _entities_by_meaning(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        where: Where,
-        as_of: datetime | None,
-        meaning: Meaning,
-        limit: int,
-        offset: int,
+    async def _entities_by_name(
+        self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int
     ) -> list[tuple[Entity, float]]:
-        where = {**where, "agent_id": agent_id, "embedding_model": meaning.embedding_model, **valid_at(as_of)}
-        entities = [row.item for row in self._table(ENTITY).living(tenant_id, where)]
+        listed = await self._table(ENTITY).find(tenant_id, only.where)
+        scored = [(entity, name.score(read_name(entity.name))) for entity in listed]
+        found = [(entity, score) for entity, score in scored if score and score >= min_score]
+        return sorted(found, key=lambda pair: -pair[1])[offset : offset + limit]
+
+    async def _entities_by_meaning(
+        self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
+    ) -> list[tuple[Entity, float]]:
+        entities = [
+            row.item
+            for row in self._table(ENTITY).living(tenant_id, only.where)
+            if name is None or name.score(read_name(row.item.name))
+        ]
         return nearest(meaning.embedding, entities, meaning.min_score)[offset : offset + limit]
 
     async def delete_entity(self, tenant_id: UUID, entity_id: UUID) -> bool:

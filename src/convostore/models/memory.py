@@ -95,7 +95,7 @@ class Entity(Model):
     group_id: UUID
     """Group of episodes, entities and relationships that `delete_by_group` deletes together."""
     name: EntityName
-    """Name that `find_entities` compares exactly, not necessarily unique; 1 to 500 characters."""
+    """Name by which `find_entities` finds the entity, not necessarily unique; 1 to 500 characters."""
     entity_type: TypeName
     """Type of the entity, chosen by the caller, 1 to 100 characters; lists and searches filter by it."""
     attributes: JsonObject = Field(default_factory=dict)

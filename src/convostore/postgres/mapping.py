@@ -30,16 +30,16 @@ class RowMapping(Generic[M]):
     Attributes:
         columns: the names of the fields.
         types: their PostgreSQL types.
-        inserted: the types of what an insert gives: the columns, and what is computed from them.
+        written: the types of what a write gives: the columns, and what is computed from them.
     """
 
     def __init__(self, declaration: Declaration[M]) -> None:
         self._codec = declaration.codec
         self.columns = declaration.columns
         self._tenant = self.columns.index("tenant_id")
-        self._computed = tuple(declaration.computed.values())
+        self._computed = declaration.computed
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
-        self.inserted = self.types | dict.fromkeys(declaration.computed, "text")
+        self.written = self.types | dict.fromkeys(declaration.computed, "text")
 
     @cached_property
     def selected(self) -> str:
@@ -47,16 +47,14 @@ class RowMapping(Generic[M]):
         return ", ".join(map(quoted, self.columns))
 
     def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
-        """Return an item's columns, all or these, as arguments for the driver."""
-        return self._codec.to_row(item, columns)
-
-    def arguments(self, item: M) -> list[Any]:
-        """Return what an insert gives of an item as arguments for the driver."""
-        return [*self._codec.to_row(item), *(compute(item) for compute in self._computed)]
+        """Return what a write gives of an item, all or these columns, as arguments: computed ones come last."""
+        names = [*(self.written if columns is None else columns)]
+        computed = [self._computed[name](item) for name in names if name in self._computed]
+        return self._codec.to_row(item, names[: len(names) - len(computed)]) + computed
 
     def listed(self, column: str) -> str:
         """Return the element type of the array in which `lists` passes a column."""
-        return "text" if self.inserted[column].endswith("[]") else self.inserted[column]
+        return "text" if self.written[column].endswith("[]") else self.written[column]
 
     def lists(self, rows: list[list[Any]]) -> list[list[Any]]:
         """Return rows of arguments as one array per column, for `unnest`."""

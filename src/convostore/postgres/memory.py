@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,9 +14,9 @@ from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.codec import readable
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.fusion import CANDIDATES
+from convostore.domain.text import Name
 from convostore.errors import ConflictError
-from convostore.gateway.memory import Filter, Meaning, Ranking, TableMemoryStore, Words
-from convostore.gateway.table import Where
+from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.models import Entity, Episode, Neighbourhood, Relationship
 from convostore.models.fields import Language, now
 from convostore.postgres.hybrid import fused
@@ -109,27 +109,37 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         rows = await self._database.fetch(fused(search), *search.arguments, *asked, limit, offset)
         return self._nearest.found(search, rows)
 
+    async def _entities_by_name(
+        self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int
+    ) -> list[tuple[Entity, float]]:
+        query = queries("memory").named_entities(
+            tenant_id=tenant_id,
+            **only._asdict(),
+            **names(name),
+            words=[*name.asked],
+            min_score=min_score,
+            limit=limit,
+            offset=offset,
+        )
+        return self._scored_entities(tenant_id, await self._database.fetch(*query))
+
     async def _entities_by_meaning(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        where: Where,
-        as_of: datetime | None,
-        meaning: Meaning,
-        limit: int,
-        offset: int,
+        self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
     ) -> list[tuple[Entity, float]]:
         query = queries("memory").nearest_entities(
             tenant_id=tenant_id,
-            agent_id=agent_id,
-            **where,
-            **meaning._asdict(),
-            as_of=as_of,
+            **only._asdict(),
+            **names(name),
+            embedding=meaning.embedding,
+            min_score=meaning.min_score,
             limit=limit,
             offset=offset,
         )
         rows = await self._database.fetch(*query)
         count_search("exact")
+        return self._scored_entities(tenant_id, rows)
+
+    def _scored_entities(self, tenant_id: UUID, rows: Sequence[asyncpg.Record]) -> list[tuple[Entity, float]]:
         read = self._table(ENTITY).mapping.reader(tenant_id)
         return list(readable(lambda row: (read(row), row["score"]), rows))
 
@@ -204,3 +214,10 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         query = queries("memory").delete_by_customer(tenant_id=tenant_id, customer_profile_id=customer_profile_id)
         deleted: int = await self._database.fetchval(*query)
         return deleted
+
+
+def names(asked: Name | None) -> dict[str, Any]:
+    """Return what the stored form of a name is compared with: the name as one word, and patterns of its words."""
+    if asked is None:
+        return {"key": None, "patterns": None}
+    return {"key": asked.key, "patterns": [f"% {word}%" for word in asked.asked]}

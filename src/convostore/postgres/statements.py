@@ -81,7 +81,7 @@ class Statements:
 
         Columns of arrays are passed as array literals: the driver takes a list of lists for a two-dimensional array.
         """
-        columns, kinds = [*self._mapping.inserted], self._mapping.inserted
+        columns, kinds = [*self._mapping.written], self._mapping.written
         listed = [f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2)]
         names, values = [*map(quoted, columns)], [f"given.{quoted(column)}::{kinds[column]}" for column in columns]
         if self._declaration.revisioned:
@@ -106,14 +106,21 @@ class Statements:
 
         Parameters: tenant, columns, write id, overwrite. Returns the columns that a save takes over from the row.
         """
-        replaced = ", ".join(f"{quoted(column)} = excluded.{quoted(column)}" for column in self.replaced)
+        # `excluded` is what the triggers of the insert made of the row: those of the update get what was given.
+        replaced = ", ".join(
+            f"{quoted(column)} = "
+            + (f"${number}::{kind}" if column in self._declaration.computed else f"excluded.{quoted(column)}")
+            for number, (column, kind) in enumerate(self._mapping.written.items(), 2)
+            if column in self.replaced
+        )
+        further = len(self._mapping.written) + 3
         return (
             f"{self._insert()} AND {self._one_at_a_time()} "
             f"ON CONFLICT ({', '.join(self._key)}) DO UPDATE SET {replaced}, "
             f"revision = {_next_revision('excluded.write_id')}, write_id = excluded.write_id "
             f"WHERE {self._not_deleted} "
-            f"AND (${len(self._mapping.columns) + 3}::boolean OR t.write_id = excluded.write_id)"
-            f"{self._further(len(self._mapping.columns) + 4)} RETURNING {self._returned}"
+            f"AND (${further}::boolean OR t.write_id = excluded.write_id)"
+            f"{self._further(further + 1)} RETURNING {self._returned}"
         )
 
     def _save_next(self) -> str:
@@ -124,7 +131,7 @@ class Statements:
         key = self._equal(self._declaration.key, 2)
         first = 2 + len(self._declaration.key)
         replaced = ", ".join(
-            f"{quoted(column)} = ${number}::{self._mapping.types[column]}"
+            f"{quoted(column)} = ${number}::{self._mapping.written[column]}"
             for number, column in enumerate(self.replaced, start=first)
         )
         write_id, expected = f"${first + len(self.replaced)}::uuid", f"${first + len(self.replaced) + 1}::bigint"
@@ -142,7 +149,7 @@ class Statements:
         columns as `save_new` for every row; or for the first refused row, with `refused` set to `deleted`, `revision`
         or the name of a unique constraint.
         """
-        columns, key = self._mapping.columns, [quoted(column) for column in self._declaration.key]
+        columns, key = [*self._mapping.written], [quoted(column) for column in self._declaration.key]
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
         bound = "(TABLE bound) AND t.tenant_id = $1"
         same = " AND ".join(f"t.{column} = given.{column}" for column in key)
@@ -192,14 +199,13 @@ class Statements:
 
     def _unnested(self) -> str:
         """Return `unnest` of an array per column WITH ORDINALITY; columns of arrays are still text."""
-        columns = self._mapping.columns
+        columns = self._mapping.written
         listed = ", ".join(f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2))
         return f"unnest({listed}) WITH ORDINALITY AS given ({', '.join(map(quoted, columns))}, place)"
 
     def _cast(self, row: str) -> str:
         """Return the columns of unnested rows, cast to their types."""
-        types = self._mapping.types
-        return ", ".join(f"{row}.{quoted(c)}::{types[c]} AS {quoted(c)}" for c in self._mapping.columns)
+        return ", ".join(f"{row}.{quoted(c)}::{kind} AS {quoted(c)}" for c, kind in self._mapping.written.items())
 
     def state(self) -> str:
         """SELECT revision and deletion, to tell why a save was refused; parameters: tenant, key."""
@@ -233,9 +239,9 @@ class Statements:
 
     @property
     def replaced(self) -> list[str]:
-        """The columns that a save updates: all but the key, `revision` and `created_at`."""
+        """The columns that a save updates: all but the key, `revision` and `created_at`, and what is computed."""
         fixed = {"tenant_id", *self._declaration.key, "revision", "created_at"}
-        return [column for column in self._mapping.columns if column not in fixed]
+        return [column for column in self._mapping.written if column not in fixed]
 
     @property
     def _not_deleted(self) -> str:
@@ -250,8 +256,8 @@ class Statements:
         return ""
 
     def _insert(self) -> str:
-        columns = [*map(quoted, self._mapping.inserted)]
-        values = [f"${number}::{kind}" for number, kind in enumerate(self._mapping.inserted.values(), 2)]
+        columns = [*map(quoted, self._mapping.written)]
+        values = [f"${number}::{kind}" for number, kind in enumerate(self._mapping.written.values(), 2)]
         if self._declaration.revisioned:
             columns.append("write_id")
             values.append(f"${len(values) + 2}::uuid")

@@ -108,7 +108,7 @@ class PostgresTable(Table[M]):
         refusal = key_conflict(self._declaration, key)
         try:
             if await self._database.fetchval(
-                self._statements.insert(), tenant_id, *self.mapping.arguments(fresh), *parameters
+                self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
             ):
                 take_over(item, fresh)
                 return
@@ -130,7 +130,9 @@ class PostgresTable(Table[M]):
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-        batches = _batches(map(self.mapping.arguments, (with_defaults(given[key], defaults) for key in _sorted(given))))
+        batches = _batches(
+            map(self.mapping.parameters, (with_defaults(given[key], defaults) for key in _sorted(given)))
+        )
         each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
         first, second = next(each), next(each, None)
         if second is not None or not await self._insert_new(first):

@@ -35,9 +35,11 @@ from convostore.testing.config.scenario_archives import ScenarioArchiveContract
 from convostore.testing.config.unique_sets import UniqueSetContract
 from convostore.testing.isolation.contract import IsolationContract
 from convostore.testing.memory.bulk_adds import BulkAddContract
+from convostore.testing.memory.entity_names import EntityNameContract
 from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContract, EpisodeSearchContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
 from convostore.testing.memory.languages import LanguageContract
+from convostore.testing.memory.look_alikes import LookAlikeContract
 from convostore.testing.memory.temporal import EntitySearchContract, NeighbourhoodContract, ValidityContract
 from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
@@ -101,6 +103,8 @@ class MemoryStoreContract(
     TraversalContract,
     ValidityContract,
     EntitySearchContract,
+    EntityNameContract,
+    LookAlikeContract,
     NeighbourhoodContract,
     MemoryArgumentContract,
     BadInputContract,

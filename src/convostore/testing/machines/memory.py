@@ -21,7 +21,11 @@ maybe_moments = st.none() | moments
 vectors = st.sampled_from([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0], [1.0]])
 texts = st.lists(st.sampled_from(["tea", "team", "coffee", "no", "cup"]), max_size=4).map(" ".join)
 queries = st.lists(st.sampled_from(["tea", "te", "coffee", '"tea cup"', "-no", "or", '-"no tea"', "cup"]), max_size=4)
+names = st.lists(
+    st.sampled_from(["tea", "TEA", "te", "Team", "cup", "no-cup", "成语", "语", "🎉"]), min_size=1, max_size=4
+).map(" ".join)
 kinds = st.sampled_from(["a", "b"])
+scores = st.sampled_from([-1.0, 0.0, 0.6])
 episode_filters = st.fixed_dictionaries(
     {},
     optional={
@@ -49,7 +53,7 @@ episodes = st.fixed_dictionaries(
 )
 entities = st.fixed_dictionaries(
     {"id": few, "group_id": few, "entity_type": kinds, "recorded_at": moments, "valid_from": moments},
-    optional={"customer_profile_id": few, "embedding": vectors, "valid_to": moments, "name": texts.filter(bool)},
+    optional={"customer_profile_id": few, "embedding": vectors, "valid_to": moments, "name": names},
 )
 edges = st.fixed_dictionaries(
     {
@@ -122,6 +126,13 @@ class MemoryMachine(Machine):
         self.both("get_entities", self.tenant, self.agent, **only, **page)
         self.both("find_entities", self.tenant, self.agent, **only, **page, query_embedding=[0.6, 0.8], min_score=-1.0)
 
+    @rule(name=names, kind=st.none() | kinds, vector=st.none() | vectors, score=scores, page=pages)
+    def find_entities(
+        self, name: str, kind: str | None, vector: list[float] | None, score: float, page: dict[str, Any]
+    ) -> None:
+        options = {"name": name, "entity_type": kind, "query_embedding": vector, "min_score": score, **page}
+        self.both("find_entities", self.tenant, self.agent, **options)
+
     @rule(kind=st.none() | kinds, start=maybe, end=maybe, as_of=maybe_moments, page=pages)
     def list_relationships(
         self, kind: str | None, start: UUID | None, end: UUID | None, as_of: Any, page: dict[str, Any]
@@ -143,7 +154,7 @@ class MemoryMachine(Machine):
         ]
         assert results[0] == results[1], words
 
-    @rule(vector=vectors, only=episode_filters, score=st.sampled_from([-1.0, 0.0, 0.6]))
+    @rule(vector=vectors, only=episode_filters, score=scores)
     def search_by_meaning(self, vector: list[float], only: dict[str, Any], score: float) -> None:
         self.both("search_episodes", "", vector, self.tenant, self.agent, min_score=score, **only)
 

@@ -76,7 +76,7 @@ class EntitySearchContract(StoreContract):
         ann, order, other = (
             make_entity(tenant, agent, recorded_at=at(3)),
             make_entity(tenant, agent, recorded_at=at(2), entity_type="order"),
-            make_entity(tenant, agent, recorded_at=at(1), name="ann", customer_profile_id=customer, valid_to=at(9)),
+            make_entity(tenant, agent, recorded_at=at(1), name="Carl", customer_profile_id=customer, valid_to=at(9)),
         )
         await store.add_entities([ann, order, other])
         find = store.find_entities
