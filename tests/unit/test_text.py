@@ -111,6 +111,13 @@ def test_capital_letters_are_small_ones(text: str) -> None:
     assert words(text.upper()) == words(text.lower()) == words(text)
 
 
+@pytest.mark.parametrize("text", ["{0}", "a{0}b", "1{0}2", "x {0} y", "{0}1e5{0}", "{0}{0}"])
+def test_letters_are_read_alike_with_and_without_a_symbol_that_needs_the_long_way(text: str) -> None:
+    for char in map(chr, range(0x80, 0x2100)):
+        if char.isalpha() or char in "–—‘’“”„…":
+            assert words(f"{text.format(char)} 🎉") == [*words(text.format(char)), "u1f389"]
+
+
 @given(text=TEXTS)
 def test_what_is_spelled_is_its_own_spelling_but_for_bigrams(text: str) -> None:
     spelled = [word for word in words(text) if word.isascii()]

@@ -44,9 +44,17 @@ _APART = re.compile("[™℠]|[¼-¾⅐-⅞↉]")
 """What NFKC would glue to the word before: `Acme™` is no `acmetm`, and 1½ no 11/2."""
 # PostgreSQL reads digits, e, digits as a number whatever follows. A mark belongs to the letter before it.
 _ASCII_WORD = re.compile("[0-9]+e[0-9]+|[a-z0-9]+")
+_REGULAR_WORD = re.compile(r"[0-9]+e[0-9]+|[^\W_]+")
 _WORD = re.compile(r"[0-9]+e[0-9]+|(?:[0-9]+|[^\W0-9][^\s0-9]*)+")
 _IRREGULAR = re.compile(r"[0-9]e[0-9]|[0-9 ][^\w ]")
 """What `_WORD` reads otherwise than words between spaces."""
+_NOT_REGULAR = re.compile(
+    "[^\x00-\x7f–—‘’“”„…"  # signs that separate
+    "À-ÖØ-öø-įĴ-ľŁ-ňŊ-žƠơƯưȘ-țẠ-ỹ"  # Latin
+    "Ά-ΊΌΎΏΑ-ΡΣ-ία-ώ"  # Greek
+    "Ѐ-ҁҊ-ҿӁ-ӎӐ-ӵӸӹ]"  # Cyrillic
+)
+"""What is more than letters that case folding alone makes words of, digits and separators."""
 _NOT_PLAIN = re.compile(rf"""[^A-Za-z0-9\s.:,;!?"'()]|[.:](?!\s|\Z)|[A-Za-z0-9]{{{MAX_WORD + 1}}}""")
 
 
@@ -62,6 +70,8 @@ def words(text: str) -> list[str]:
     text = text[:MAX_TEXT]
     if text.isascii():
         found = _ASCII_WORD.findall(text.lower())
+    elif not _NOT_REGULAR.search(text):
+        found = _REGULAR_WORD.findall(text.casefold())
     else:
         spelled = f" {_rare_escaped(RUN.sub(_with_bigrams, _folded(text, WORDS)), WORDS)}"
         found = _WORD.findall(spelled) if _IRREGULAR.search(spelled) else spelled.split()
