@@ -40,6 +40,7 @@ CALLED = {
     "scored_episodes": "memory",
     "profile_document": "profiles",
     "record_audit": "audit",
+    "record_audit_item": "audit",
     "lock_audit_head": "audit",
 }
 """The functions that stores call, and of which store."""

@@ -94,9 +94,11 @@ async def test_every_statement_of_a_transaction_binds_anew(connection: Any, tena
 
 
 async def test_audit_items_cannot_be_recorded_for_another_than_the_bound_tenant(pool: asyncpg.Pool[Any]) -> None:
-    record = "SELECT convostore.record_audit($2, 'turn', now(), $3, $3, '{1}', $3, $3, '{x}', '{now}', '{x}')"
-    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
-        await pool.fetchval(f"{record} WHERE {BIND_TENANT}", OTHER, uuid4(), [uuid4()])
+    several = "SELECT convostore.record_audit($2, 'turn', now(), $3, $3, '{1}', $3, $3, '{x}', '{now}', '{x}')"
+    one = "SELECT convostore.record_audit_item($2, 'turn', now(), $3, $3, 1, $3, $3, 'x', now(), 'x')"
+    for record, ids in ((several, [uuid4()]), (one, uuid4())):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+            await pool.fetchval(f"{record} WHERE {BIND_TENANT}", OTHER, uuid4(), ids)
 
 
 async def test_the_tenant_of_a_session_can_be_asked_for_and_nothing_else_of_it(

@@ -27,6 +27,8 @@ CALLS = {
     "record_audit": "SELECT convostore.record_audit($1, 'event', now(), ARRAY[gen_random_uuid()], ARRAY[$3::uuid], "
     "ARRAY[NULL]::bigint[], ARRAY[NULL]::uuid[], ARRAY[NULL]::uuid[], '{noted}', ARRAY[now()], "
     "ARRAY['{}']::bytea[]) WHERE $2::uuid IS NOT NULL",
+    "record_audit_item": "SELECT convostore.record_audit_item($1, 'event', now(), gen_random_uuid(), $3::uuid, NULL, "
+    "NULL, NULL, 'noted', now(), '{}') WHERE $2::uuid IS NOT NULL",
 }
 
 MAINTENANCE = {

@@ -17,7 +17,7 @@ from tests.postgres.databases import connected
 OTHER = UUID(int=7)
 
 AUDIT = {"audit_record", "audit_head", "audit_body"}
-"""What no role may write but by `record_audit`."""
+"""What no role may write but by `record_audit` and `record_audit_item`."""
 
 
 @pytest.fixture(params=["convostore_app", "convostore_maintenance"])

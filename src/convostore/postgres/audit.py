@@ -27,6 +27,7 @@ M = TypeVar("M", bound=Model)
 
 _NO_PARTITION = "23514"
 _AS_THEY_ARE = (*("version", "tenant_id", "kind", "record_id", "session_id", "turn_number", "sequence", "recorded_at"),)
+_FILED = ("turn_id", "customer_profile_id", "event_type", "timestamp")
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -142,19 +143,12 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         if not items:
             return
         moment = self._clock()
-        query = queries("audit").record(
-            tenant_id=tenant_of(items[0]),
-            kind=kind.name,
-            recorded_at=moment,
-            record_ids=[kind.id_of(item) for item in items],
-            session_ids=_column(items, "session_id"),
-            turn_numbers=_column(items, "turn_number"),
-            turn_ids=_column(items, "turn_id", kind.filed),
-            customer_profile_ids=_column(items, "customer_profile_id", kind.filed),
-            event_types=_column(items, "event_type", kind.filed),
-            timestamps=_column(items, "timestamp", kind.filed),
-            contents=[kind.codec.to_canonical(item).encode() for item in items],
-        )
+        given = {"tenant_id": tenant_of(items[0]), "kind": kind.name, "recorded_at": moment}
+        rows = [_row(kind, item) for item in items]
+        if len(rows) == 1:
+            query = queries("audit").record(**given, **rows[0])
+        else:
+            query = queries("audit").record_all(**given, **{name: [row[name] for row in rows] for name in rows[0]})
         try:
             await self._database.fetchval(*query)
         except ValidationError as error:
@@ -219,9 +213,15 @@ def listing(kind: str, filters: tuple[str, ...], *, after: bool) -> str:
     return f"SELECT t.* FROM ({parts}) AS t {order} OFFSET $3::bigint"
 
 
-def _column(items: Sequence[Model], name: str, filed: tuple[str, ...] | None = None) -> list[Any]:
-    """Return one field of every item, NULL where it has none or does not store it beside the body."""
-    return [getattr(item, name, None) if filed is None or name in filed else None for item in items]
+def _row(kind: RecordType[M], item: M) -> dict[str, Any]:
+    """Return what is stored of an item; NULL where it has no such field, or does not store it beside the body."""
+    fields = item.__dict__
+    return {
+        "record_id": kind.id_of(item),
+        **{name: fields.get(name) for name in ("session_id", "turn_number")},
+        **{name: fields[name] if name in kind.filed else None for name in _FILED},
+        "content": kind.codec.to_canonical(item).encode(),
+    }
 
 
 def _item(kind: RecordType[M], row: asyncpg.Record, tenant_id: UUID) -> M:

@@ -1,10 +1,17 @@
 -- The audit trail: appending, records with their bodies, heads and body keys for verification, partitions.
 
 -- name: record
--- Append items to their chains in one transaction, skipping those that exist; return how many were appended.
+-- Append an item to its chain unless it exists; return how many were appended.
+SELECT convostore.record_audit_item(
+    :tenant_id, :kind, :recorded_at, :record_id, :session_id, :turn_number, :turn_id, :customer_profile_id,
+    :event_type, :timestamp, :content)
+WHERE {{bind_tenant}}
+
+-- name: record_all
+-- The same for several items, all or none; each parameter that is a column of theirs is an array.
 SELECT convostore.record_audit(
-    :tenant_id, :kind, :recorded_at, :record_ids, :session_ids, :turn_numbers, :turn_ids, :customer_profile_ids,
-    :event_types, :timestamps, :contents)
+    :tenant_id, :kind, :recorded_at, :record_id, :session_id, :turn_number, :turn_id, :customer_profile_id,
+    :event_type, :timestamp, :content)
 WHERE {{bind_tenant}}
 
 -- name: create_months
