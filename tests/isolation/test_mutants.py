@@ -168,7 +168,7 @@ async def test_without_row_level_security_mutants_of_functions_are_killed(
 
 
 async def restores_its_own_head(admin: Any, store: Any) -> None:
-    """Check that a head that was set back behind the store's back is restored for its tenant alone."""
+    """Check that a head that was set back behind the store's back is restored and advanced for its tenant alone."""
     one, twin = await filled(store, ids := Ids()), await filled(store, ids, twin=True)
     session = ids("session", 0)
     head = "SELECT sequence, hash FROM convostore.audit_head WHERE tenant_id = $1 AND chain = $2::text"
@@ -176,6 +176,7 @@ async def restores_its_own_head(admin: Any, store: Any) -> None:
     set_back = "UPDATE convostore.audit_head SET sequence = 0 WHERE tenant_id = $1 AND chain = $2::text"
     await admin.execute(set_back, one.tenant, str(session))
     await store.save_event(make_event(one.tenant, session_id=session))
+    await store.save_events([make_event(one.tenant, session_id=session) for _ in range(2)])
     assert await admin.fetchrow(head, twin.tenant, str(session)) == before, "another tenant's head was changed"
 
 

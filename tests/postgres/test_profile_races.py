@@ -13,7 +13,7 @@ import pytest
 
 from convostore.embedded import Embedded
 from convostore.errors import ConflictError, ValidationError
-from convostore.models import Channel, CustomerProfile
+from convostore.models import Channel, CustomerProfile, ItemStatus, ProfileField
 from convostore.postgres import PostgresProfileStore, create_pool
 from convostore.testing.factories import make_asset, make_field, make_profile
 from convostore.testing.profile.profiles import reread
@@ -72,6 +72,25 @@ async def test_one_of_two_concurrent_writes_of_an_item_id_succeeds(
         stored = await reread(store, profile)
         items = [*stored.fields.values(), *stored.assets]
         assert items == ([] if result is refused else [field if kind == "field" else asset])
+
+
+async def test_concurrent_fields_of_one_name_supersede_each_other(
+    engines: Embedded, store: PostgresProfileStore
+) -> None:
+    tenant = uuid4()
+    profile = await store.get_or_create(tenant, Channel.SMS, "1")
+    fields = [make_field(value=number) for number in range(5)]
+
+    def using(field: ProfileField) -> Callable[[PostgresProfileStore], Any]:
+        return lambda one: one.update_field(tenant, profile.id, field)
+
+    lock = "SELECT FROM convostore.profile WHERE tenant_id = $1 FOR UPDATE"
+    assert await at_once(engines, tenant, lock, *map(using, fields)) == [None] * 5
+    history = await store.get_field_history(tenant, profile.id, "city")
+    assert {field.id for field in history} == {field.id for field in fields}
+    assert [field.status for field in history].count(ItemStatus.ACTIVE) == 1
+    assert len({field.superseded_by_id for field in history}) == 5
+    assert (await reread(store, profile)).revision == profile.revision + 5
 
 
 async def test_one_of_two_concurrent_saves_of_a_new_profile_succeeds(

@@ -229,7 +229,8 @@ async def profiles(store: ProfileStore) -> None:
     await consumed(store.iter_profiles(tenant))
     await store.find_profiles_by_field(tenant, "city", "Bonn")
 
-    await store.update_field(tenant, profile_id, factories.make_field(value="Berlin"))
+    await store.update_field(tenant, profile_id, (field := factories.make_field(value="Berlin")))
+    await when(store, "of a stored id").update_field(tenant, profile_id, field.model_copy(update={"value": "Rome"}))
     await store.add_asset(tenant, profile_id, asset)
     await store.link_channel(tenant, profile_id, Channel.EMAIL, "linked@example.com")
     await store.save_consent(tenant, profile_id, Consent(consent_type="calls", granted=True))

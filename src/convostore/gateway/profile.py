@@ -70,6 +70,13 @@ class BaseProfileStore(ProfileStore):
             ConflictError: an id, a customer id or a channel identity is in use.
         """
 
+    async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
+        """Do what `profiles.with_field` does for a field whose id is new, at once; return whether it was done.
+
+        False changes nothing. A backend for which reading first costs a round trip overrides this.
+        """
+        return False
+
     async def get_profile(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile | None:
         return _living(await self._final(tenant_id, profile_id=profile_id))
 
@@ -142,7 +149,8 @@ class BaseProfileStore(ProfileStore):
         def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_field(stored.profile, field, stored.past_fields, self._clock())
 
-        await self._change(tenant_id, profile_id, work, field.id)
+        if not await self._set_new_field(tenant_id, profile_id, field):
+            await self._change(tenant_id, profile_id, work, field.id)
 
     async def get_field_history(
         self, tenant_id: UUID, profile_id: UUID, field_name: str, *, limit: int = 100, offset: int = 0

@@ -130,6 +130,16 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         row = await self._database.fetchrow(*query)
         return MERGE.from_document(row["document"], f"into {profile_id}") if row else None
 
+    async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
+        query = queries("profile").set_new_field(
+            tenant_id=tenant_id,
+            profile_id=profile_id,
+            changed_at=self._clock(),
+            write_id=current_call().write_id,
+            **dict(zip(_FIELD.columns, _FIELD.to_row(field), strict=True)),
+        )
+        return await self._database.fetchval(*query) is not None
+
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
         expected = [
             {"id": profile_id, "revision": revision, "deleted_at": deleted_at}

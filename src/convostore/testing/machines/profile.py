@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ from hypothesis.stateful import initialize, rule
 
 from convostore.errors import StoreError
 from convostore.inmemory import InMemoryProfileStore
-from convostore.models import Channel, Consent, CustomerProfile, VerificationLevel
+from convostore.models import Channel, Consent, CustomerProfile, ItemStatus, VerificationLevel
 from convostore.models.base import Model
 from convostore.testing.factories import at, make_asset, make_field, make_identity, make_profile
 from convostore.testing.machines.base import Machine
@@ -89,6 +89,7 @@ class ProfileMachine(Machine):
     def begin(self, given: tuple[dict[str, Any], ...]) -> None:
         self.tenant = uuid4()
         self.stores = (InMemoryProfileStore(clock=lambda: type(self).moment), self.backend)
+        self.new_ids = count(200)
         self.ids = [(UUID(int=number), UUID(int=number)) for number in (1, 2, 3)]
         self.customers = [(UUID(int=number), UUID(int=number)) for number in (101, 102, 103)]
         for number, values in enumerate(given):
@@ -181,9 +182,10 @@ class ProfileMachine(Machine):
     def link(self, slot: int, key: tuple[Channel, str]) -> None:
         self.both("link_channel", self.profile(slot), *map(every, key))
 
-    @rule(slot=slots, field=fields)
-    def update_field(self, slot: int, field: Any) -> None:
-        self.both("update_field", self.profile(slot), every(field))
+    @rule(slot=slots, field=fields, new=st.booleans(), status=st.sampled_from(ItemStatus))
+    def update_field(self, slot: int, field: Any, new: bool, status: ItemStatus) -> None:
+        changes = {"id": UUID(int=next(self.new_ids))} if new else {}
+        self.both("update_field", self.profile(slot), every(field.model_copy(update={"status": status, **changes})))
 
     @rule(slot=slots, asset=assets, old=st.none() | item_ids)
     def add_asset(self, slot: int, asset: Any, old: UUID | None) -> None:
