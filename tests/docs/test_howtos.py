@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +26,7 @@ from convostore.replay import (
     read,
 )
 from convostore.testing.factories import full_session, make_agent
-from tests.docs.pages import DOCS, blocks, output_of
+from tests.docs.pages import DOCS, blocks, output_of, titled
 from tests.postgres.databases import connected, dsn_of
 
 HOWTOS = DOCS / "howto"
@@ -139,3 +141,17 @@ async def test_the_migration_of_the_migrations_page_leads_both_ways(engines: Emb
         for statement in (*migration.up, *migration.down):
             await admin.execute(statement)
         await transaction.rollback()
+
+
+def test_the_tests_of_the_page_on_testing_pass(tmp_path: Path) -> None:
+    (tmp_path / "test_greeting.py").write_text("\n\n".join(code for _, code in titled(HOWTOS / "test-an-application.md")))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "4 passed" in done.stdout, done.stdout
+
+
+async def test_the_statement_of_the_page_on_production_lists_the_tables(engines: Embedded) -> None:
+    (statement,) = blocks(HOWTOS / "production.md", "sql")
+    async with connected(engines.postgres_dsn) as connection:
+        tables = {row["table"] for row in await connection.fetch(statement)}
+    assert {"session", "episode", "audit_record", "profile"} <= tables

@@ -1,0 +1,72 @@
+"""The scripts of the page on backups: what was dumped is restored, and proven to be what was recorded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from convostore import open_stores
+from convostore.embedded import Embedded
+from convostore.embedded.binaries import postgres_programs
+from convostore.testing.factories import full_session, make_episode, make_event, make_turn
+from tests.docs.pages import DOCS, titled
+from tests.postgres.databases import connected, dsn_of
+
+SCRIPTS = dict(titled(DOCS / "howto" / "backup.md"))
+
+
+async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_path: Path) -> None:
+    tenant = uuid4()
+    source, target = (dsn_of(engines.postgres_dsn, database=name) for name in ("dumped", "restored"))
+    path = f"{postgres_programs(18)}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "TENANT": str(tenant),
+        "SOURCE": source,
+        "CONVOSTORE_POSTGRES_URL": source,
+        "CONVOSTORE_REDIS_URL": engines.redis_url,
+        "SERVER": dsn_of(engines.postgres_dsn, database="postgres"),
+        "TARGET": target,
+        "LOGIN": "postgres",
+    }
+
+    def run(script: str) -> str:
+        done = subprocess.run(
+            ["sh", "-euc", SCRIPTS[script]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    async with connected(engines.postgres_dsn) as admin:
+        await admin.execute("CREATE DATABASE dumped")
+        try:
+            session, turn = full_session(tenant), make_turn(tenant)
+            episode = make_episode(tenant, uuid4(), content="The parcel was late", embedding=[1.0, 2.0])
+            async with open_stores(postgres_url=source, redis_url=engines.redis_url, sweep_every=0) as stores:
+                await stores.sessions.save(session)
+                await stores.audit.save_turn(turn)
+                await stores.audit.save_event(make_event(tenant))
+                await stores.memory.add_episode(episode)
+            run("dump.sh")
+            run("restore.sh")
+            assert "2 records" in run("prove.sh")
+            async with open_stores(postgres_url=target, redis_url=engines.redis_url, sweep_every=0) as stores:
+                assert await stores.sessions.get(session.session_id) == session
+                assert await stores.audit.get_turn(tenant, turn.turn_id) == turn
+                assert await stores.memory.text_search_episodes("parcels", tenant, episode.agent_id) == []
+                assert await stores.memory.text_search_episodes("parcel", tenant, episode.agent_id) == [episode]
+                assert await stores.audit.list_turns_by_session(uuid4(), turn.session_id) == []
+            async with connected(target) as administrator:
+                await administrator.execute("SET session_replication_role = replica")
+                await administrator.execute("UPDATE convostore.audit_body SET content = ''")
+            with pytest.raises(AssertionError, match="body_changed|changed"):
+                run("prove.sh")
+        finally:
+            await admin.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")
+            await admin.execute("DROP DATABASE IF EXISTS dumped WITH (FORCE)")
