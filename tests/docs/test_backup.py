@@ -20,6 +20,7 @@ from tests.postgres.databases import connected, dsn_of
 SCRIPTS = dict(titled(DOCS / "howto" / "backup.md"))
 
 
+@pytest.mark.timeout(300)
 async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_path: Path) -> None:
     tenant = uuid4()
     source, target = (dsn_of(engines.postgres_dsn, database=name) for name in ("dumped", "restored"))
@@ -63,9 +64,12 @@ async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_pa
                 assert await stores.memory.text_search_episodes("parcel", tenant, episode.agent_id) == [episode]
                 assert await stores.audit.list_turns_by_session(uuid4(), turn.session_id) == []
             async with connected(target) as administrator:
-                await administrator.execute("SET session_replication_role = replica")
-                await administrator.execute("UPDATE convostore.audit_body SET content = ''")
-            with pytest.raises(AssertionError, match="body_changed|changed"):
+                (table,) = await administrator.fetchrow(
+                    "SELECT tableoid::regclass::text FROM convostore.audit_body WHERE tenant_id = $1 LIMIT 1", tenant
+                )
+                await administrator.execute(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+                await administrator.execute(f"UPDATE {table} SET content = ''")
+            with pytest.raises(AssertionError, match="changed"):
                 run("prove.sh")
         finally:
             await admin.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")

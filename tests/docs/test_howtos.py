@@ -144,7 +144,9 @@ async def test_the_migration_of_the_migrations_page_leads_both_ways(engines: Emb
 
 
 def test_the_tests_of_the_page_on_testing_pass(tmp_path: Path) -> None:
-    (tmp_path / "test_greeting.py").write_text("\n\n".join(code for _, code in titled(HOWTOS / "test-an-application.md")))
+    (tmp_path / "test_greeting.py").write_text(
+        "\n\n".join(code for _, code in titled(HOWTOS / "test-an-application.md"))
+    )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "4 passed" in done.stdout, done.stdout
