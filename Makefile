@@ -3,7 +3,7 @@
 
 BIN := .venv/bin
 CODE := $(wildcard src tests bench examples scripts)
-IN_PARALLEL := --numprocesses auto --maxprocesses 4
+IN_PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --python-version 3.11 --universal \
 	--generate-hashes --upgrade --quiet --custom-compile-command "make lock"
 PROOFS := tests/isolation tests/faults tests/postgres/test_other_releases.py tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
