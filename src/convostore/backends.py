@@ -32,7 +32,7 @@ from convostore.domain.declarations import (
     SESSION,
     TURN,
 )
-from convostore.domain.fusion import CANDIDATES, fused, with_recency
+from convostore.domain.fusion import CANDIDATES, fused, neighbours_in, with_context, with_recency
 from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import (
     RevisionState,
@@ -123,6 +123,7 @@ __all__ = [
     "month_dropped",
     "month_of",
     "nearest",
+    "neighbours_in",
     "new_session",
     "next_month",
     "next_record",
@@ -140,6 +141,7 @@ __all__ = [
     "turn_number_conflict",
     "unique_conflict",
     "valid_at",
+    "with_context",
     "with_defaults",
     "with_recency",
 ]

@@ -80,11 +80,22 @@ def test_the_example_of_the_memory_page_runs() -> None:
     (example,) = blocks(HOWTOS / "memory.md", "python")
     assert output_of(example) == [
         "She asked for a refund | The parcel was late | She asked for a refund",
+        "1 0.5 0.5 0.0",
         "['Ann', 'Bonn']",
         "['Ann', 'Rome']",
         "3",
         "8",
     ]
+
+
+def test_the_example_of_the_search_page_prints_what_its_figure_shows() -> None:
+    page = DOCS / "explanation" / "search.md"
+    (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
+    lines = output_of(example)
+    assert lines == printed.splitlines()
+    drawn = re.findall(r">(\d)</text>(?:\n<rect[^>]*>)*\n<text[^>]*>([-\d.]+)</text>", page.read_text("utf-8"))
+    # Before the steps, the figure has what words (2) and meaning (5) found.
+    assert drawn[7:] == [tuple(each.split(": ")) for line in lines for each in line.split("  ")[1:]]
 
 
 def test_the_example_of_the_channels_page_runs() -> None:

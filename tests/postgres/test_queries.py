@@ -87,8 +87,10 @@ def searches(entity: str, filters: tuple[str, ...]) -> Iterator[str]:
         yield from (exact, approximate)
         if entity == "episode":
             arguments = (None,) * (FIXED + len(filters))
-            yield fused(Search(exact, arguments, numbered(filters)))
-            yield fused(Search(approximate, (*arguments, None), numbered(filters), counted=(TENANT,)))
+            for context in (False, True):
+                yield fused(Search(exact, arguments, numbered(filters)), context=context)
+                counting = Search(approximate, (*arguments, None), numbered(filters), counted=(TENANT,))
+                yield fused(counting, context=context)
 
 
 @cache

@@ -91,12 +91,14 @@ async def large(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "EXACT_ROWS", LARGE)
 
 
-async def plan(dsn: str, statement: str, *values: Any, dimensions: int = DIMENSIONS) -> str:
-    """Return the plan that the application gets for any values."""
+async def plan(
+    dsn: str, statement: str, *values: Any, dimensions: int = DIMENSIONS, mode: str = "force_generic_plan"
+) -> str:
+    """Return the plan that the application gets, by default for any values."""
     query = [1.0] * dimensions
     parameters = [BIG, query, 10, 0, -1.0, margin(dimensions), dimensions, *values]
     texts = ", ".join("NULL" if value is None else f"'{value}'" for value in parameters)
-    async with connected(dsn, role="convostore_app", plan_cache_mode="force_generic_plan") as connection:
+    async with connected(dsn, role="convostore_app", plan_cache_mode=mode) as connection:
         await connection.execute(f"PREPARE search AS {statement}")
         lines = await connection.fetch(f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE search({texts})")
     return "\n".join(line for (line,) in lines if "never executed" not in line)
@@ -144,10 +146,32 @@ async def test_long_vectors_are_found_by_an_index(filled: str) -> None:
 async def test_a_hybrid_search_reads_the_indexes_of_both_searches(filled: str) -> None:
     exact = VectorStatements(EPISODES).nearest(("agent_id",), covered=True)
     search = Search(exact, (None,) * (FIXED + 1), numbered(("agent_id",)))
-    text = await plan(filled, fused(search), AGENT, "tea", "{tea}", "simple", 0.5, None, None, 10, 0)
+    text = await plan(filled, fused(search, context=False), AGENT, "tea", "{tea}", "simple", 0.5, None, None, 10, 0)
     assert set(re.findall(r"Scan using (\w+) on episode", text)) == {"episode_direction_idx", "episode_pkey"}
     assert "Heap Fetches: 0" in text
     assert "Seq Scan" not in text
+
+
+@pytest.mark.parametrize("mode", ["force_generic_plan", "force_custom_plan"])
+@pytest.mark.parametrize(
+    "filters", [("agent_id", "customer_profile_id"), ("agent_id", "customer_profile_id", "content_type")]
+)
+async def test_neighbours_are_read_by_the_index_of_their_session(
+    filled: str, filters: tuple[str, ...], mode: str
+) -> None:
+    exact = VectorStatements(EPISODES).nearest(filters, covered=True)
+    search = Search(exact, (None,) * (FIXED + len(filters)), numbered(filters))
+    values = [*[AGENT, CUSTOMER, "message"][: len(filters)], "tea", "{tea}", "simple", 0.5, None, None, 10, 0, 3]
+    text = await plan(filled, fused(search, context=True), *values, mode=mode)
+    scans = re.findall(r"Scan(?: Backward)? using (\w+) on episode", text)
+    assert scans.count("episode_session_id_idx") == 2
+    assert {*scans} <= {"episode_direction_idx", "episode_pkey", "episode_session_id_idx"}
+    assert "Seq Scan" not in text
+    assert "Bitmap" not in text
+    # Of 100 candidates and more, a few turns each on either side.
+    rows = [float(rows) for rows in re.findall(r"using episode_session_id_idx .* rows=([\d.]+) loops", text)]
+    assert len(rows) == 2
+    assert max(rows) <= 3
 
 
 @pytest.mark.usefixtures("large")

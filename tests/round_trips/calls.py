@@ -156,6 +156,10 @@ async def memory(store: MemoryStore) -> None:
     await store.vector_search_episodes(VECTOR, tenant, agent)
     await store.text_search_episodes("tea", tenant, agent)
     await store.search_episodes("tea", VECTOR, tenant, agent)
+    await when(store, "with neighbours").search_episodes("tea", VECTOR, tenant, agent, context=2)
+    await when(store, "diverse").search_episodes("tea", VECTOR, tenant, agent, diversity=0.5)
+    await when(store, "reranked").search_episodes("tea", VECTOR, tenant, agent, rerank=undecided)
+    await store.explain_episodes("tea", VECTOR, tenant, agent, context=2, diversity=0.5, rerank=undecided)
     await store.find_entities(tenant, agent, name="Ann")
     await when(store, "by meaning").find_entities(tenant, agent, query_embedding=VECTOR)
     await store.traverse_from_entities(tenant, [source.id], max_depth=3)
@@ -249,6 +253,11 @@ async def profiles(store: ProfileStore) -> None:
     await unmetered(store).delete_profile(tenant, profile_id)
     await store.purge_deleted(tenant, before=now())
     await store.health_check()
+
+
+async def undecided(_: str, episodes: list[Any]) -> list[float]:
+    """Rerank nothing."""
+    return [0.0] * len(episodes)
 
 
 def stale(item: Any) -> Any:

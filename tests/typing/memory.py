@@ -8,7 +8,7 @@ from typing import assert_type
 from uuid import UUID
 
 from convostore.contracts import MemoryStore
-from convostore.models import Entity, Episode, Neighbourhood, Relationship
+from convostore.models import Entity, Episode, Neighbourhood, Relationship, SearchHit
 
 
 async def episodes(store: MemoryStore, episode: Episode, id: UUID, moment: datetime) -> None:
@@ -27,6 +27,11 @@ async def searching(store: MemoryStore, id: UUID) -> None:
     assert_type(await store.text_search_episodes("refund", id, id, language="english", prefix=True), list[Episode])
     assert_type(await store.vector_search_episodes(vector, id, id, limit=5), list[tuple[Episode, float]])
     assert_type(await store.search_episodes("refund", vector, id, id, min_score=0.5), list[tuple[Episode, float]])
+    assert_type(await store.explain_episodes("refund", vector, id, id, context=2, rerank=rerank), list[SearchHit])
+
+
+async def rerank(query: str, episodes: list[Episode]) -> list[float]:
+    return [float(len(query))] * len(episodes)
 
 
 async def embedding(store: MemoryStore, id: UUID) -> None:

@@ -81,12 +81,16 @@ def _valid(name: str, hint: Any, tenant: UUID) -> Any:
     return next(iter(hint)) if issubclass(hint, Enum) else VALUES[hint]()
 
 
+async def _no_opinion(_: str, episodes: list[Any]) -> list[float]:
+    return [0.0] * len(episodes)
+
+
 SPECIAL: dict[str, Any] = {"query_embedding": [1.0], "language": "simple", "before": datetime(2026, 1, 1, tzinfo=UTC)}
 SPECIAL["scope_filter"] = ScopeFilter()
 SPECIAL |= {"since": SPECIAL["before"], "until": SPECIAL["before"], "as_of": SPECIAL["before"], "at": SPECIAL["before"]}
 SPECIAL["embeddings"] = {uuid4(): [1.0]}
 SPECIAL["value"] = {"a": [1]}
-SPECIAL |= {"weights": (0.5, 0.5), "half_life": timedelta(days=1)}
+SPECIAL |= {"weights": (0.5, 0.5), "half_life": timedelta(days=1), "rerank": _no_opinion}
 VALUES: dict[type, Any] = {UUID: uuid4, str: lambda: "text", int: lambda: 1, float: lambda: 0.5, bool: lambda: True}
 
 

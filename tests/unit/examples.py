@@ -78,6 +78,7 @@ def _full() -> list[Model]:
         factories.full_episode(tenant, agent),
         ann,
         edge,
+        models.SearchHit(episode=factories.full_episode(tenant, agent), rank=1, score=0.5),
         models.Neighbourhood(entities=[ann, bob], relationships=[edge]),
         factories.full_turn(tenant),
         factories.full_event(tenant),

@@ -112,4 +112,4 @@ def _constrained(base: Any, metadata: tuple[Any, ...]) -> Strategy:
         return st.text(CHARACTERS, min_size=limits.get("min_length", 0), max_size=20)
     if base is int:
         return st.integers(limits["ge"], limits["le"] if "le" in limits else limits["lt"] - 1)
-    return st.floats(limits["ge"], limits.get("le"), allow_nan=False, allow_infinity=False)
+    return st.floats(limits.get("ge"), limits.get("le"), allow_nan=False, allow_infinity=False)

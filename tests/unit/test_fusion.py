@@ -8,7 +8,7 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convostore.domain.fusion import CONTEXT_SHARE, Parts, diversified, fused, with_context, with_recency
+from convostore.domain.fusion import CONTEXT_SHARE, Parts, diversified, fused, neighbours_in, with_context, with_recency
 from convostore.testing.factories import at
 
 SCORES = st.dictionaries(st.integers(0, 9), st.floats(0.001, 20), max_size=8)
@@ -98,9 +98,14 @@ def test_neighbours_lend_part_of_their_score() -> None:
     assert with_context(parts, {}) == parts
 
 
-def test_the_number_of_a_reranker_replaces_the_score() -> None:
-    assert Parts(text_part=0.5, context_part=0.1).score == 0.6
-    assert Parts(text_part=0.5, context_part=0.1, rerank_score=-7.1234567).score == -7.123457
+def test_neighbours_stand_around_a_turn_in_its_session() -> None:
+    assert neighbours_in([["a", "b", "c", "d"], ["alone"], []], 2) == {
+        "a": [("b", 1), ("c", 2)],
+        "b": [("a", 1), ("c", 1), ("d", 2)],
+        "c": [("a", 2), ("b", 1), ("d", 1)],
+        "d": [("b", 2), ("c", 1)],
+        "alone": [],
+    }
 
 
 def alike(one: str, other: str) -> float:

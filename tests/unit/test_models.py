@@ -24,6 +24,7 @@ from convostore.models import (
     CustomerProfile,
     ItemTrace,
     Neighbourhood,
+    SearchHit,
     Session,
     ToolCall,
     TurnRecord,
@@ -115,6 +116,7 @@ def test_records_are_frozen() -> None:
         AuditVerification,
         AgentConfig,
         Neighbourhood,
+        SearchHit,
         ItemTrace,
     }
     turn = EXAMPLES[TurnRecord]

@@ -51,6 +51,12 @@ Weights = Annotated[tuple[_Weight, _Weight], AfterValidator(_one_weighs)]
 HalfLife = Annotated[timedelta, Field(gt=timedelta(), le=timedelta(days=36_500))]
 """The age at which a score is worth half: above 0, at most 36,500 days."""
 
+Diversity = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""How much unlikeness counts against the score: 0 to 1."""
+
+Context = Annotated[int, Field(ge=0, le=10)]
+"""How many turns before and after one count as its neighbours: 0 to 10."""
+
 Deadline = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """How long a call may take: a number of seconds above 0."""
 

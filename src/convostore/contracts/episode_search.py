@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Literal
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 from convostore.call.store import Store
-from convostore.call.validation import HalfLife, Limit, Offset, Score, Weights
+from convostore.call.validation import Context, Diversity, HalfLife, Limit, Offset, Score, Weights
 from convostore.models.fields import Identifier, Language, Text, UtcDatetime, Vector
-from convostore.models.memory import ContentType, Episode
+from convostore.models.memory import ContentType, Episode, SearchHit
+
+Reranker: TypeAlias = Callable[[str, list[Episode]], Awaitable[list[float]]]
+"""Given a query and episodes, returns a number for each of them, higher for what answers the query better."""
 
 
 class EpisodeSearch(Store):
@@ -122,6 +126,9 @@ class EpisodeSearch(Store):
         as_of: UtcDatetime | None = None,
         weights: Weights = (0.5, 0.5),
         half_life: HalfLife | None = None,
+        diversity: Diversity = 0.0,
+        context: Context = 0,
+        rerank: Reranker | None = None,
         language: Language | None = None,
         prefix: bool = False,
         min_score: Score = 0.0,
@@ -138,6 +145,11 @@ class EpisodeSearch(Store):
         first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
         beside their own.
 
+        The steps that follow are optional and taken in this order: `half_life` and `context` change scores, `rerank`
+        replaces those of the 100 best, and `diversity` orders these anew (maximal marginal relevance: Carbonell and
+        Goldstein, "The Use of MMR", SIGIR 1998). What is behind the 100 best stays there. With a reranker, equal scores
+        keep the order that they had.
+
         Args:
             query: as in `text_search_episodes`.
             query_embedding: as in `vector_search_episodes`.
@@ -147,10 +159,51 @@ class EpisodeSearch(Store):
             weights: of text and vector, not negative, and not both 0; only their ratio counts.
             half_life: the age, from `occurred_at` to `as_of` or now, at which a score is worth half; None: age does not
                 count. What is still to occur counts as new.
+            diversity: how much unlikeness to what stands before counts against the score, by the episodes' own
+                embeddings: 0 leaves the order, 1 disregards scores after the first. No score changes.
+            context: how many turns on each side of one, 0 to 10, count as its neighbours: the episodes of the agent in
+                the same session that pass the filters, in the order of `get_episodes`. Every episode that a search
+                finds lends 0.3 of its score to those next to it, 0.09 to those after them and so on, found or not.
+            rerank: an async function of the query and the 100 best episodes, or as many as there are, that returns a
+                number for each, which become the scores. If it raises, is not done shortly before the call's deadline,
+                or returns something else, the order stays as it was, and a warning is logged. It is called once.
             language: as in `text_search_episodes`.
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.
             embedding_model: as in `vector_search_episodes`.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
+        """
+
+    @abstractmethod
+    async def explain_episodes(
+        self,
+        query: Text,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        customer_profile_id: UUID | None = None,
+        session_id: UUID | None = None,
+        group_id: UUID | None = None,
+        content_type: ContentType | None = None,
+        since: UtcDatetime | None = None,
+        until: UtcDatetime | None = None,
+        as_of: UtcDatetime | None = None,
+        weights: Weights = (0.5, 0.5),
+        half_life: HalfLife | None = None,
+        diversity: Diversity = 0.0,
+        context: Context = 0,
+        rerank: Reranker | None = None,
+        language: Language | None = None,
+        prefix: bool = False,
+        min_score: Score = 0.0,
+        embedding_model: Identifier | None = None,
+        limit: Limit = 10,
+        offset: Offset = 0,
+    ) -> list[SearchHit]:
+        """Return what `search_episodes` finds with the same arguments, in its order, and how each score came about.
+
+        Args:
+            query: and everything else: as in `search_episodes`.
         """

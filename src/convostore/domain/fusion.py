@@ -17,6 +17,9 @@ CONTEXT_SHARE = 0.3
 """The part of its score that an episode lends to the one before and after it; to those farther away, powers of it."""
 
 
+_SCALE = 10.0**SCORE_DECIMALS
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """How the score of an episode came about."""
@@ -31,7 +34,6 @@ class Parts:
     vector_part: float = 0.0
     recency: float = 1.0
     context_part: float = 0.0
-    rerank_score: float | None = None
 
     @property
     def own(self) -> float:
@@ -40,9 +42,9 @@ class Parts:
 
     @property
     def score(self) -> float:
-        """The score, to six decimals: that of the reranker if there is one."""
-        found = self.own + self.context_part if self.rerank_score is None else self.rerank_score
-        return round(found, SCORE_DECIMALS)
+        """The score, to six decimals."""
+        # In this form PostgreSQL rounds alike: numeric rounds ties away from zero.
+        return round((self.own + self.context_part) * _SCALE) / _SCALE
 
 
 def fused(
@@ -106,6 +108,24 @@ def with_context(parts: Mapping[K, Parts], neighbours: Mapping[K, Iterable[tuple
         for neighbour, distance in neighbours.get(key, ()):
             lent[neighbour] = lent.get(neighbour, 0.0) + found.own * CONTEXT_SHARE**distance
     return {key: replace(parts.get(key, Parts()), context_part=part) for key, part in lent.items()}
+
+
+def neighbours_in(sessions: Iterable[Sequence[K]], most: int) -> dict[K, list[tuple[K, int]]]:
+    """Return of every turn those around it in its session, at most so many on each side, with their distances.
+
+    Args:
+        sessions: The turns of each session, in their order.
+        most: How many on each side.
+    """
+    return {
+        key: [
+            (turns[other], abs(place - other))
+            for other in range(max(0, place - most), min(len(turns), place + most + 1))
+            if other != place
+        ]
+        for turns in sessions
+        for place, key in enumerate(turns)
+    }
 
 
 def diversified(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from convostore.contracts.episode_search import Reranker
 from convostore.contracts.memory import MemoryStore
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
+from convostore.domain.fusion import CANDIDATES
 from convostore.domain.text import Match, Name, Query, parse_query, read_name
 from convostore.gateway import derived
+from convostore.gateway.reordering import diverse, reranked
 from convostore.gateway.table import Tables, Where, Window, valid_at
-from convostore.models import Entity, Episode
+from convostore.models import Entity, Episode, SearchHit
 
 
 class Filter(NamedTuple):
@@ -77,11 +82,14 @@ class Meaning(NamedTuple):
 
 
 class Ranking(NamedTuple):
-    """How much words and meaning count, and recency: the half-life of a score by the age at a moment, or None."""
+    """How much words and meaning count, recency (the half-life of a score by the age at a moment, or None), and context
+    (the neighbours on each side that a score is lent to).
+    """
 
     weights: tuple[float, float]
     half_life: timedelta | None
     at: datetime
+    context: int
 
 
 class TableMemoryStore(Tables, MemoryStore):
@@ -128,8 +136,8 @@ class TableMemoryStore(Tables, MemoryStore):
         ranking: Ranking,
         limit: int,
         offset: int,
-    ) -> list[tuple[Episode, float]]:
-        """Return the episodes that text or vector search finds, with their fused scores, best first."""
+    ) -> list[SearchHit]:
+        """Return the episodes that text or vector search finds, or context brings in, best first, then by id."""
 
     @abstractmethod
     async def _entities_by_name(
@@ -207,34 +215,47 @@ class TableMemoryStore(Tables, MemoryStore):
         words = Words(parse_query(query, match=match, prefix=prefix), language)
         return await self._by_words(tenant_id, agent_id, only, words, limit, offset)
 
-    async def search_episodes(
+    async def search_episodes(self, *_: Any, **asked: Any) -> list[tuple[Episode, float]]:
+        return [(hit.episode, hit.score) for hit in await self._hits(**asked)]
+
+    async def explain_episodes(self, *_: Any, **asked: Any) -> list[SearchHit]:
+        return await self._hits(**asked)
+
+    async def _hits(
         self,
+        *,
         query: str,
         query_embedding: list[float],
         tenant_id: UUID,
         agent_id: UUID,
-        *,
-        customer_profile_id: UUID | None = None,
-        session_id: UUID | None = None,
-        group_id: UUID | None = None,
-        content_type: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        as_of: datetime | None = None,
-        weights: tuple[float, float] = (0.5, 0.5),
-        half_life: timedelta | None = None,
-        language: str | None = None,
-        prefix: bool = False,
-        min_score: float = 0.0,
-        embedding_model: str | None = None,
-        limit: int = 10,
-        offset: int = 0,
-    ) -> list[tuple[Episode, float]]:
-        only = Filter(customer_profile_id, session_id, group_id, content_type, since, until, as_of)
+        weights: tuple[float, float],
+        half_life: timedelta | None,
+        diversity: float,
+        context: int,
+        rerank: Reranker | None,
+        language: str | None,
+        prefix: bool,
+        min_score: float,
+        embedding_model: str | None,
+        limit: int,
+        offset: int,
+        **only: Any,
+    ) -> list[SearchHit]:
         words = Words(parse_query(query, prefix=prefix), language)
         meaning = Meaning(query_embedding, min_score, embedding_model)
-        ranking = Ranking(weights, half_life, as_of or self._clock())
-        return await self._by_both(tenant_id, agent_id, only, words, meaning, ranking, limit, offset)
+        ranking = Ranking(weights, half_life, only["as_of"] or self._clock(), context)
+        find = partial(self._by_both, tenant_id, agent_id, Filter(**only), words, meaning, ranking)
+        if not (rerank or diversity):
+            return await find(limit, offset)
+        found = await find(max(offset + limit, CANDIDATES), 0)
+        best = found[:CANDIDATES]
+        if rerank and best:
+            best = await reranked(query, best, rerank)
+        if diversity:
+            # 100 comparisons of vectors for each result would hold up the event loop.
+            best = await asyncio.to_thread(diverse, best, diversity, offset + limit)
+        page = [*best, *found[CANDIDATES:]][offset : offset + limit]
+        return [hit.model_copy(update={"rank": rank}) for rank, hit in enumerate(page, offset + 1)]
 
     async def find_entities(
         self,

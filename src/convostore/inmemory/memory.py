@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -12,7 +13,7 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
-from convostore.domain.fusion import CANDIDATES, fused, with_recency
+from convostore.domain.fusion import CANDIDATES, fused, neighbours_in, with_context, with_recency
 from convostore.domain.revisions import set_managed
 from convostore.domain.text import Name, document, ranked, read_name
 from convostore.errors import ConflictError
@@ -21,7 +22,7 @@ from convostore.gateway.table import Where, valid_at
 from convostore.inmemory.base import InMemoryStore
 from convostore.inmemory.search import nearest
 from convostore.inmemory.table import copied
-from convostore.models import Entity, Episode, Neighbourhood, Relationship
+from convostore.models import Entity, Episode, Neighbourhood, Relationship, SearchHit
 from convostore.models.fields import Language, now
 
 
@@ -111,7 +112,7 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         ranking: Ranking,
         limit: int,
         offset: int,
-    ) -> list[tuple[Episode, float]]:
+    ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         near = await self._by_meaning(tenant_id, agent_id, only, meaning, most, 0)
         matching = self._scored(tenant_id, agent_id, only, words)[:most]
@@ -122,8 +123,15 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         if ranking.half_life:
             occurred_at = {key: stored[key].occurred_at for key in parts}
             parts = with_recency(parts, occurred_at, ranking.at, ranking.half_life)
+        if ranking.context:
+            parts = with_context(parts, neighbours_in(_sessions(stored), ranking.context))
         best = sorted(parts, key=lambda key: (-parts[key].score, key))[offset : offset + limit]
-        return [(copied(stored[key]), parts[key].score) for key in best]
+        return [
+            SearchHit.model_construct(
+                episode=copied(stored[key]), rank=rank, score=parts[key].score, **asdict(parts[key])
+            )
+            for rank, key in enumerate(best, offset + 1)
+        ]
 
     async def _entities_by_name(
         self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int
@@ -252,6 +260,15 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
         for edge in edges:
             await self._table(RELATIONSHIP).delete(tenant_id, id=edge)
         return len(edges)
+
+
+def _sessions(episodes: Mapping[UUID, Episode]) -> list[list[UUID]]:
+    """Return the episodes of each session, in the order of lists."""
+    sessions: dict[UUID, list[UUID]] = {}
+    for key in sorted(sorted(episodes), key=lambda key: episodes[key].recorded_at, reverse=True):
+        if session_id := episodes[key].session_id:
+            sessions.setdefault(session_id, []).append(key)
+    return [*sessions.values()]
 
 
 def _ends(edge: Relationship) -> tuple[UUID, UUID]:

@@ -34,7 +34,7 @@ from convostore.models.enums import (
     VariableUpdatePolicy,
     VerificationLevel,
 )
-from convostore.models.memory import Entity, Episode, Neighbourhood, Relationship
+from convostore.models.memory import Entity, Episode, Neighbourhood, Relationship, SearchHit
 from convostore.models.migration import (
     AnchorMigrationPolicy,
     AnchorTransformation,
@@ -91,6 +91,7 @@ __all__ = [
     "ScenarioStep",
     "Scope",
     "ScopeFilter",
+    "SearchHit",
     "Session",
     "SessionStatus",
     "StepChanges",

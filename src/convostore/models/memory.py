@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, FiniteFloat, StringConstraints
 
 from convostore.models.base import FrozenModel, Model
 from convostore.models.fields import (
@@ -77,6 +77,38 @@ class Episode(Model):
     """Start of the valid time (UTC), inclusive; None for no start."""
     valid_to: UtcDatetime | None = None
     """End of the valid time (UTC), exclusive; None for no end."""
+
+
+class SearchHit(FrozenModel):
+    """An episode that hybrid search found, and how its score came about.
+
+    Without a reranker the score is `(text_part + vector_part) * recency + context_part`, to six decimals.
+    """
+
+    episode: Episode
+    """Episode that was found, as it is stored."""
+    rank: Count
+    """Place among all that was found, from 1."""
+    score: FiniteFloat
+    """Score that the results are ordered by; `diversity` changes the order alone."""
+    text_score: FiniteFloat | None = None
+    """BM25 score; None if the words did not find the episode, or not among the candidates."""
+    text_rank: Count | None = None
+    """Place among what the words found, from 1; None as above."""
+    vector_score: FiniteFloat | None = None
+    """Cosine similarity; None without an embedding of the query's space, and for what neighbours alone brought in."""
+    vector_rank: Count | None = None
+    """Place among what the vector found, from 1; None if it did not, or not among the candidates."""
+    text_part: Fraction = 0.0
+    """Part of the score that is due to words: `text_score` spread over 0 to 1, times its weight."""
+    vector_part: Fraction = 0.0
+    """Part of the score that is due to meaning: `vector_score` spread over 0 to 1, times its weight."""
+    recency: Fraction = 1.0
+    """What the two parts are worth at the episode's age, 0 to 1; 1 without `half_life`."""
+    context_part: FiniteFloat = 0.0
+    """What the neighbours in the session lend; 0 without `context`."""
+    rerank_score: FiniteFloat | None = None
+    """Number that the reranker gave; None without one, if it failed, and behind the 100 that it is given."""
 
 
 class Entity(Model):

@@ -17,9 +17,9 @@ from convostore.domain.fusion import CANDIDATES
 from convostore.domain.text import Name
 from convostore.errors import ConflictError
 from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, TableMemoryStore, Words
-from convostore.models import Entity, Episode, Neighbourhood, Relationship
+from convostore.models import Entity, Episode, Neighbourhood, Relationship, SearchHit
 from convostore.models.fields import Language, now
-from convostore.postgres.hybrid import fused
+from convostore.postgres.hybrid import PARTS, fused
 from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -100,14 +100,20 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         ranking: Ranking,
         limit: int,
         offset: int,
-    ) -> list[tuple[Episode, float]]:
+    ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
         search = await self._nearest.prepared(tenant_id, meaning.embedding, filters, most, 0, meaning.min_score)
         share = ranking.weights[0] / sum(ranking.weights)
         asked = (str(words.query), [*map(str, words.query.terms)], words.language, share, ranking.half_life, ranking.at)
-        rows = await self._database.fetch(fused(search), *search.arguments, *asked, limit, offset)
-        return self._nearest.found(search, rows)
+        context = (ranking.context,) if ranking.context else ()
+        statement = fused(search, context=bool(context))
+        rows = await self._database.fetch(statement, *search.arguments, *asked, limit, offset, *context)
+        parts = {row["id"]: {name: row[name] for name in PARTS} for row in rows}
+        return [
+            SearchHit.model_construct(episode=episode, rank=rank, score=score, **parts[episode.id])
+            for rank, (episode, score) in enumerate(self._nearest.found(search, rows), offset + 1)
+        ]
 
     async def _entities_by_name(
         self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int

@@ -40,6 +40,7 @@ from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContra
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
 from convostore.testing.memory.languages import LanguageContract
 from convostore.testing.memory.look_alikes import LookAlikeContract
+from convostore.testing.memory.ranking import RankingContract
 from convostore.testing.memory.temporal import EntitySearchContract, NeighbourhoodContract, ValidityContract
 from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
@@ -93,6 +94,7 @@ class MemoryStoreContract(
     EpisodeSearchContract,
     TextSearchContract,
     HybridSearchContract,
+    RankingContract,
     VectorSearchContract,
     EmbeddingMigrationContract,
     BulkDeleteContract,

@@ -91,7 +91,7 @@ def calls_of(method: Method, world: World, kind: str, *, required: bool = False)
 
 _USED = {
     *("after", "agent_id", "customer_profile_id", "session_id", "group_id", "enabled_only", "embedding_model"),
-    *("name", "entity_type", "query_embedding", "turn_id", "from_entity_id", "to_entity_id"),
+    *("name", "entity_type", "query_embedding", "context", "turn_id", "from_entity_id", "to_entity_id"),
 }
 """The optional arguments that filter by what twins share, or say where a page begins."""
 

@@ -307,6 +307,7 @@ def facts_of(item: Model, declaration: Declaration[Any] | None, name: str) -> di
 CONSTANTS: dict[str, Any] = {
     "query": "tea",
     "query_embedding": [1.0, 0.5, 0.0],
+    "context": 2,
     "step_content_hash": "here",
     "scenario_version": 1,
     "before": datetime.now(UTC) + timedelta(days=1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -67,6 +67,25 @@ edges = st.fixed_dictionaries(
     },
     optional={"valid_to": moments},
 )
+
+
+rankings = st.fixed_dictionaries(
+    {},
+    optional={
+        "weights": st.sampled_from([(1.0, 0.0), (0.25, 0.75)]),
+        "half_life": st.just(timedelta(seconds=1)),
+        "diversity": st.sampled_from([0.5, 1.0]),
+        "context": st.integers(1, 2),
+        "prefix": st.just(True),
+        "min_score": st.sampled_from([-1.0, 0.6]),
+    },
+)
+
+
+def _close(one: dict[str, float | None], other: dict[str, float | None]) -> bool:
+    """Return whether the numbers of two hits are the same, to six decimals."""
+    pairs = zip(one.values(), other.values(), strict=True)
+    return all(a is b if a is None or b is None else abs(a - b) <= 1e-6 for a, b in pairs)
 
 
 class MemoryMachine(Machine):
@@ -157,6 +176,21 @@ class MemoryMachine(Machine):
     @rule(vector=vectors, only=episode_filters, score=scores)
     def search_by_meaning(self, vector: list[float], only: dict[str, Any], score: float) -> None:
         self.both("search_episodes", "", vector, self.tenant, self.agent, min_score=score, **only)
+
+    @rule(words=queries, vector=vectors, only=episode_filters, options=rankings, page=pages)
+    def search_by_both(
+        self, words: list[str], vector: list[float], only: dict[str, Any], options: dict[str, Any], page: dict[str, Any]
+    ) -> None:
+        results = [
+            type(self).run(
+                store.explain_episodes(" ".join(words), vector, self.tenant, self.agent, **only, **options, **page)
+            )
+            for store in (self.reference, self.backend)
+        ]
+        expected, found = ([(hit.episode, hit.rank) for hit in result] for result in results)
+        assert expected == found, words
+        for one, other in zip(*results, strict=True):
+            assert _close(one.model_dump(exclude={"episode"}), other.model_dump(exclude={"episode"})), words
 
     @rule(starts=st.lists(few, max_size=2), types=st.none() | st.lists(kinds), depth=st.integers(1, 4), as_of=moments)
     def walk(self, starts: list[UUID], types: list[str] | None, depth: int, as_of: datetime) -> None:
