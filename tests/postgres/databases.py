@@ -35,9 +35,11 @@ async def fresh_database(dsn: str) -> AsyncIterator[str]:
     name = f"fresh_{uuid4().hex}"
     async with connected(dsn) as connection:
         await connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield dsn_of(dsn, database=name)
-        finally:
+    try:
+        yield dsn_of(dsn, database=name)
+    finally:
+        # On a connection of its own: some tests kill the server.
+        async with connected(dsn) as connection:
             await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from convostore import urls
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.models import Agent, Episode
 from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore, create_pool
+from convostore.postgres.database import Database
 from convostore.testing.factories import make_agent, make_episode, make_rule, make_session
+from convostore.testing.faults import proxy_to
+from tests.faults.cancelled import cancelled_at
+from tests.faults.quiet import quiet_loop
 from tests.postgres.blocking import blocking, gone, single, waiting
 from tests.postgres.databases import connected
 
@@ -113,6 +119,24 @@ async def test_a_deadline_on_a_blocked_call_is_a_connection_error_and_the_pool_g
                 assert isinstance(late.value.__cause__, TimeoutError)
             assert await living(store, agent) == (True, 2)
             assert pool.get_size() == 1
+
+
+@pytest.mark.parametrize("way", ["TCP", "socket"])
+async def test_a_connection_that_is_given_up_while_it_is_opened_ends_in_silence(engines: Embedded, way: str) -> None:
+    async def asked(pool: Any, suspension: int) -> None:
+        await cancelled_at(suspension, Database(pool).fetchval("SELECT 1"))
+
+    dsn, suspension, cancelled = engines.postgres_dsn, 0, True
+    async with proxy_to(Path(urls.parsed(dsn, urls.POSTGRES, name="dsn").options["host"], ".s.PGSQL.5432")) as proxy:
+        if way == "TCP":
+            dsn = f"postgresql://postgres@127.0.0.1:{proxy.port}/convostore"
+        with quiet_loop():
+            while cancelled:
+                async with await create_pool(dsn, max_size=1) as pool:
+                    call = asyncio.create_task(asked(pool, suspension))
+                    await asyncio.wait([call])
+                cancelled, suspension = call.cancelled(), suspension + 1
+    assert suspension > 4
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from weakref import ref
 
@@ -19,6 +20,8 @@ from redis.exceptions import RedisError, ResponseError
 from convostore.embedded import Embedded
 from convostore.redis import create_client, driver
 from convostore.redis.errors import REPLIES
+from convostore.testing.faults import proxy_to
+from tests.processes import until
 
 
 @pytest.fixture
@@ -125,6 +128,22 @@ async def test_a_pool_replaces_a_socket_with_a_reply_left_or_closed_by_the_serve
     await driver.release(client, connection)
     assert await echoed(client, "mine") == [b"mine"]
     assert await echoed(client, "mine again") == [b"mine again"]
+
+
+async def test_a_pool_replaces_a_socket_that_was_reset(engines: Embedded) -> None:
+    async with (
+        proxy_to(Path(engines.redis_url.removeprefix("unix://"))) as proxy,
+        create_client(f"redis://127.0.0.1:{proxy.port}", max_connections=1) as client,
+    ):
+        assert isinstance(client, Redis)
+        connection = await driver.acquire(client)
+        await driver.exchange(connection, [("PING",)])
+        await driver.release(client, connection)
+        proxy.reset()
+        await until(lambda: connection._reader.exception() is not None, "the reset arrives")
+        assert await driver.acquire(client) is connection
+        assert await driver.exchange(connection, [("PING",)]) == [b"PONG"]
+        await driver.release(client, connection)
 
 
 async def test_a_pool_lets_callers_wait_and_takes_closed_connections_back(client: Redis) -> None:

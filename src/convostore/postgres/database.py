@@ -105,6 +105,7 @@ class Database:
                 connection = await self.pool.acquire()
             await self._make_ready(connection)
         except BaseException as failure:
+            driver.give_up_connecting(failure)
             if connection is not None:
                 driver.abort(connection)
                 await self.pool.release(connection)

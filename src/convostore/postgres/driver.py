@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from inspect import signature
+from traceback import walk_tb
 from typing import Any, Literal, TypeAlias
 
 import asyncpg
@@ -113,6 +114,19 @@ def abort(connection: Any) -> None:
     """
     with contextlib.suppress(asyncpg.InterfaceError):
         connection.terminate()
+
+
+def give_up_connecting(failure: BaseException) -> None:
+    """Let a connection that was given up while it was opened end in silence: asyncio logs errors that nobody retrieves.
+
+    Relies on: among the locals of the frames that a failure passed are `protocol`, while a protocol that asks for TLS
+    is connected, which fails its future `on_data` when the connection ends, and asyncpg's own future, `connected`.
+    """
+    for frame, _ in walk_tb(failure.__traceback__):
+        names = frame.f_locals
+        for answer in (names.get("connected"), getattr(names.get("protocol"), "on_data", None)):
+            if isinstance(answer, asyncio.Future):
+                answer.cancel()
 
 
 def is_lost(connection: Any) -> bool:

@@ -178,6 +178,8 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
     """
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError) and isinstance(error.__cause__, asyncpg.PostgresError):
+        error = error.__cause__  # The server said why before it closed the connection.
     known = next((meaning for kind, meaning in DRIVER.items() if isinstance(error, kind)), None)
     if isinstance(error, builtins.ConnectionError) and driver.is_tls_refused(error):
         known = _NO_TLS

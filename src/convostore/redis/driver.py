@@ -76,6 +76,15 @@ def close_when_released(connection: RawConnection) -> None:
     connection.mark_for_reconnect()
 
 
+async def close_if_reset(connection: RawConnection) -> None:
+    """Close a connection that was reset while it was idle, or the next command would be sent into the void.
+
+    Relies on: a reset sets the exception of `_reader`, asyncio's, whose end is all that `can_read` looks for.
+    """
+    if connection._reader is not None and connection._reader.exception() is not None:
+        await abort(connection)
+
+
 def check_options(client: aio.Redis) -> None:
     """Refuse options that no connection of a client takes. Relies on: a pool makes each of class and arguments.
 
@@ -207,6 +216,7 @@ class Topology:
         or raises if the next reply would not be that of the next command.
         """
         await node.disconnect_if_needed(connection)
+        await close_if_reset(connection)
         await connection.connect()
         try:
             left = await connection.can_read()
@@ -281,6 +291,7 @@ class Pool(aio.BlockingConnectionPool):
     async def ensure_connection(self, connection: RawConnection) -> None:
         if self._closed:
             raise ConnectionError("The client is closed.")
+        await close_if_reset(connection)
         await super().ensure_connection(connection)
 
     async def release(self, connection: RawConnection) -> None:
