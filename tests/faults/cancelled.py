@@ -11,8 +11,8 @@ from typing import Any
 from convostore.call.effects import Effect
 from convostore.call.store import Store
 from convostore.errors import ConflictError, ValidationError
-from tests.faults.disturbed import Disturbed, made, models
-from tests.faults.kinds import Fault
+from tests.faults.disturbed import ANSWER_ALONE, Disturbed, made, models
+from tests.faults.fault import Fault
 from tests.faults.world import World
 
 
@@ -60,6 +60,7 @@ class Cancelled(Disturbed):
                 break
             self.counts["cancelled"] += 1
         self.counts["calls"] += 1
+        assert suspension or (type(self.store), name) in ANSWER_ALONE, f"{what}: it awaited nothing"
         try:
             return call.result()
         except ConflictError as conflict:

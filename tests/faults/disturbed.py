@@ -6,19 +6,31 @@ import asyncio
 import copy
 import inspect
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from convostore.call.effects import Effect, effect_of
 from convostore.call.store import Store
 from convostore.errors import ConflictError, ConnectionError, StoreError, ValidationError
 from convostore.models.base import Model
+from convostore.postgres import PostgresSessionStore
 from convostore.redis import RedisSessionStore
 from convostore.tiered import TieredSessionStore
-from tests.faults.kinds import Fault
+from tests.faults.expected import ALWAYS, EXPECTED, Kind, check
+from tests.faults.fault import Fault
 from tests.faults.world import PATIENCE, World
 from tests.processes import until
+
+ANSWER_ALONE = {
+    (PostgresSessionStore, "promote_to_hot"),  # One tier has nowhere to move a session.
+    (PostgresSessionStore, "demote_to_persistent"),
+    (TieredSessionStore, "get"),  # From a hot copy.
+}
+"""The methods that may ask no PostgreSQL."""
+
+TABLELESS = {"health_check", "drop_bodies"}
+"""The methods that read no table; what can be dropped is asked of the catalogue."""
 
 _BEAT = 0.01
 
@@ -63,7 +75,9 @@ class Disturbed:
     async def _checked(self, name: str, args: Any, kwargs: Any) -> Any:
         world, fault = self._world, self._fault
         what = f"{self.store.kind}.{name} under {fault.side}: {fault.name}"
-        tasks, before = asyncio.all_tasks(), await world.state()
+        tasks = asyncio.all_tasks()
+        await self._settled(tasks, f"before {what}")
+        before = await world.state()
         # What a failed call was given must be as it was: the caller makes the same call again.
         given, given_by_name = copy.deepcopy((args, kwargs))
         hurried = self.store.within(fault.seconds)
@@ -77,30 +91,27 @@ class Disturbed:
             elapsed = asyncio.get_running_loop().time() - started
         assert elapsed - beat.late <= fault.seconds * 1.25, f"{what}: {elapsed:.2f} s"
         await self._settled(tasks, what)
-        self.counts[_outcome(error)] += 1
-        if not isinstance(error, ConnectionError):
-            assert not (name == "health_check" and result is False and self._must_succeed), what
-            if name == "health_check":
-                return await made(self.store, name, args, kwargs)
-            if error is not None:
-                raise error
+        effect, changed = self._effect(name, kwargs), await world.state() != before
+        self.counts[_ended(effect, error, changed=changed)] += 1
+        unmet = self._does_without or (fault.of_tables and name in TABLELESS)
+        row = ALWAYS if unmet else EXPECTED[fault.kind, effect]
+        if name == "health_check":
+            certain = {"never": False, "always": True}.get(row.succeeds)
+            assert result is certain or certain is None or fault.kind is Kind.CUT_ONCE, what  # It asks once.
+            return await made(self.store, name, args, kwargs)
+        if error is not None and not isinstance(error, ConnectionError) and type(error) is not StoreError:
+            raise error  # An answer: what the caller has asked for is not possible.
+        with _about(what):
+            check(row, error, changed=changed, answers_alone=(type(self.store), name) in ANSWER_ALONE)
+        if error is None:
             return result
-        assert not self._must_succeed, f"{what}: {error!r}"
-        after = await world.state()
-        effect = self._effect(name, kwargs)
         assert (given, given_by_name) == (args, kwargs), f"{what}: changed what it was given"
-        assert error.__cause__ is not None or error.code, what
-        assert error.retryable, f"{what}: {error!r} {error.code}"
-        if error.outcome == "not_applied":
-            assert after == before, f"{what}: it was applied"
-        else:
-            assert effect is not Effect.READ, what
-        return await self._again(name, args, kwargs, applied=after != before, effect=effect, what=what)
+        return await self._again(name, args, kwargs, applied=changed, effect=effect, what=what)
 
     @property
-    def _must_succeed(self) -> bool:
-        tiered = isinstance(self.store, TieredSessionStore) and self._fault.side == "redis"
-        return self._fault.succeeds or tiered
+    def _does_without(self) -> bool:
+        """Whether the store does without the server that the fault is of."""
+        return isinstance(self.store, TieredSessionStore) and self._fault.side == "redis"
 
     def _effect(self, name: str, kwargs: Any) -> Effect:
         if kwargs.get("overwrite"):
@@ -136,7 +147,7 @@ class Disturbed:
         await world.settled()
 
         def left() -> set[asyncio.Task[Any]]:
-            return asyncio.all_tasks() - tasks - world.postgres.tasks - world.redis.tasks
+            return asyncio.all_tasks() - tasks - world.postgres.tasks - world.redis.tasks - world.own_tasks
 
         await until(lambda: not left() and not world.in_use(), f"{what}: no task and no connection is left", PATIENCE)
 
@@ -183,10 +194,20 @@ def models(args: Any) -> list[Model]:
     return [item for item in found if isinstance(item, Model)]
 
 
-def _outcome(error: StoreError | None) -> str:
+def _ended(effect: Effect, error: StoreError | None, *, changed: bool) -> str:
     if error is None:
-        return "succeeded"
-    return f"{type(error).__name__} {error.code} {error.outcome}"
+        return f"{effect.value}: succeeded"
+    applied = ", applied" if changed else ""
+    return f"{effect.value}: {type(error).__name__} {error.code} {error.outcome}{applied}"
+
+
+@contextmanager
+def _about(what: str) -> Iterator[None]:
+    """Say what a failed check is about."""
+    try:
+        yield
+    except AssertionError as failed:
+        raise AssertionError(f"{what}: {failed}") from None
 
 
 Section = Callable[..., Awaitable[None]]

@@ -6,14 +6,15 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 import asyncpg
 from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
 
 from convostore.call.store import Store
 from convostore.embedded import Embedded
@@ -27,13 +28,18 @@ from convostore.postgres import (
     migrate,
 )
 from convostore.redis import RedisSessionStore, create_client
+from convostore.redis.driver import Client
 from convostore.redis.keys import BUCKETS
 from convostore.testing.faults import Proxy, proxy_to
 from convostore.tiered import TieredSessionStore
-from tests.postgres.databases import connected, fresh_database
+from tests.cluster.nodes import Cluster, Node
+from tests.faults.proxies import Proxies
+from tests.postgres.databases import fresh_database
+from tests.processes import until
 from tests.redis.administration import all_keys, flush
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
+Side: TypeAlias = Literal["postgres", "redis"]
 State: TypeAlias = "tuple[str, dict[bytes, bytes | None]]"
 
 DATABASE = 4
@@ -60,24 +66,62 @@ class World:
     """Stores on pools and a client of one connection each, through proxies, and ways around the proxies.
 
     Attributes:
-        engines: the servers.
+        engine: PostgreSQL.
+        valkey: Valkey, embedded or a process of the tests' own, or a cluster of it.
         postgres: the proxy to PostgreSQL.
         redis: the proxy to Valkey.
         pools: of the application and of the maintenance role.
         client: of Valkey.
-        admin: a superuser's connection that does not pass through the proxy.
-        observer: a client that does not pass through the proxy.
+        dsn: of the database, for a superuser, that does not lead through the proxy.
+        admin: a superuser's pool that does not pass through the proxy.
+        observers: a client of each server that holds keys, that do not pass through the proxy.
         contents: the statement that returns a digest of every table.
+        own_tasks: those of faults.
     """
 
-    engines: Embedded
+    engine: Embedded
+    valkey: Embedded | Node | Cluster
     postgres: Proxy
-    redis: Proxy
+    redis: Proxy | Proxies
     pools: tuple[Pool, Pool]
-    client: Redis
-    admin: Any
-    observer: Redis
+    client: Client
+    dsn: str
+    admin: Pool
+    observers: list[Redis]
     contents: str
+    own_tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def proxy(self, side: Side) -> Any:
+        """Return the proxy to a server."""
+        return self.postgres if side == "postgres" else self.redis
+
+    def pid(self, side: Side) -> int:
+        """Return the process of an embedded server."""
+        engine = self.engine if side == "postgres" else self.valkey
+        assert isinstance(engine, Embedded)
+        pid = engine.postgres_pid if side == "postgres" else engine.valkey_pid
+        assert pid is not None
+        return pid
+
+    async def disconnect(self, side: Side) -> None:
+        """Reset the connections to a server, and return when their clients have noticed."""
+        self.proxy(side).reset()
+        await until(lambda: not self._connected(side), "every connection is reset")
+
+    def _connected(self, side: Side) -> bool:
+        if side == "postgres":
+            return any(pool.get_size() for pool in self.pools)
+        readers = [connection._reader for connection in self._connections()]
+        return any(reader and not reader.at_eof() and reader.exception() is None for reader in readers)
+
+    def _connections(self, *, in_use: bool = False) -> list[Any]:
+        """Return the connections of the client, all or those in use."""
+        client: Any = self.client
+        if isinstance(client, RedisCluster):
+            nodes: list[Any] = list(client.nodes_manager.nodes_cache.values())
+            return [each for node in nodes for each in node._connections if not in_use or each not in node._free]
+        pool = client.connection_pool
+        return [*pool._in_use_connections, *([] if in_use else pool._available_connections)]
 
     def stores(self, section: str) -> Sequence[Store]:
         """Return new stores of a section."""
@@ -106,9 +150,11 @@ class World:
         written before the session and verified when they are read.
         """
         rows = await self.admin.fetch(self.contents)
-        in_buckets = [key for key in await all_keys(self.observer) if key.decode().startswith(BUCKETS)]
-        keys = [key for key in in_buckets if await self.observer.ttl(key) == -1]
-        return str(sorted(map(tuple, rows))), {key: await self.observer.dump(key) for key in sorted(keys)}
+        found: dict[bytes, bytes | None] = {}
+        for observer in self.observers:
+            in_buckets = [key for key in await all_keys(observer) if key.decode().startswith(BUCKETS)]
+            found |= {key: await observer.dump(key) for key in in_buckets if await observer.ttl(key) == -1}
+        return str(sorted(map(tuple, rows))), found
 
     async def settled(self) -> None:
         """Wait until neither server works on anything, and every connection that was given up has ended."""
@@ -118,37 +164,64 @@ class World:
 
     def in_use(self) -> int:
         """Return how many connections are not back in their pools."""
-        pool: Any = self.client.connection_pool
-        return len(pool._in_use_connections) + sum(each.get_size() - each.get_idle_size() for each in self.pools)
+        return len(self._connections(in_use=True)) + sum(each.get_size() - each.get_idle_size() for each in self.pools)
 
 
 @asynccontextmanager
-async def opened(engines: Embedded) -> AsyncIterator[World]:
+async def opened(engine: Embedded, valkey: Embedded | Node | Cluster) -> AsyncIterator[World]:
     """The world, for the duration of a block."""
-    found = re.search(r"host=([^&]+)", engines.postgres_dsn)
+    found = re.search(r"host=([^&]+)", engine.postgres_dsn)
     assert found is not None
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(fresh_database(engines.postgres_dsn))
+        dsn = await stack.enter_async_context(fresh_database(engine.postgres_dsn))
         await migrate(dsn)
-        admin = await stack.enter_async_context(connected(dsn))
+        # A pool, which connects again when a server was killed.
+        admin = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=0, max_size=1))
         await admin.execute(f"CREATE ROLE {USER} LOGIN IN ROLE convostore_app, convostore_maintenance")
         stack.push_async_callback(admin.execute, f"DROP ROLE {USER}")
         postgres = await stack.enter_async_context(proxy_to(Path(unquote(found[1]), ".s.PGSQL.5432")))
-        redis = await stack.enter_async_context(proxy_to(Path(engines.redis_url.removeprefix("unix://"))))
         disturbed = re.sub(r"//.*?@.*?/(\w+)\?.*", rf"//{USER}@127.0.0.1:{postgres.port}/\1", dsn)
         pools = [
             await stack.enter_async_context(await create_pool(disturbed, max_size=1, role=role))
             for role in ("convostore_app", "convostore_maintenance")
         ]
-        client = await stack.enter_async_context(
-            create_client(f"redis://127.0.0.1:{redis.port}/{DATABASE}", max_connections=1)
-        )
-        observer = await stack.enter_async_context(create_client(f"{engines.redis_url}?db={DATABASE}"))
-        await flush(observer)
+        opening: Any = _cluster(valkey) if isinstance(valkey, Cluster) else _server(valkey)
+        redis, client, observers = await stack.enter_async_context(opening)
+        for observer in observers:
+            await flush(observer)
         contents = await admin.fetchval(TABLES)
-        yield World(engines, postgres, redis, (pools[0], pools[1]), client, admin, observer, contents)
+        yield World(engine, valkey, postgres, redis, (pools[0], pools[1]), client, dsn, admin, observers, contents)
         # Nobody is there any more when the database and the user are dropped.
         postgres.lead_to(None)
         for pool in pools:
             pool.terminate()
         await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", USER)
+
+
+@asynccontextmanager
+async def _server(valkey: Embedded | Node) -> AsyncIterator[tuple[Proxy, Client, list[Redis]]]:
+    target: int | Path
+    if isinstance(valkey, Embedded):
+        target, url = Path(valkey.redis_url.removeprefix("unix://")), f"{valkey.redis_url}?db={DATABASE}"
+    else:
+        target, url = valkey.port, f"redis://127.0.0.1:{valkey.port}/{DATABASE}"
+    async with (
+        proxy_to(target) as proxy,
+        create_client(f"redis://127.0.0.1:{proxy.port}/{DATABASE}", max_connections=1) as client,
+        create_client(url) as observer,
+    ):
+        assert isinstance(observer, Redis)
+        yield proxy, client, [observer]
+
+
+@asynccontextmanager
+async def _cluster(cluster: Cluster) -> AsyncIterator[tuple[Proxies, Client, list[Redis]]]:
+    async with AsyncExitStack() as stack:
+        proxies = {node.port: await stack.enter_async_context(proxy_to(node.port)) for node in cluster.nodes}
+        hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies.values())
+        client: Any = create_client(f"redis+cluster://{hosts}", max_connections=1)
+        # The nodes tell their own addresses.
+        client.nodes_manager.address_remap = lambda address: (address[0], proxies[address[1]].port)
+        await stack.enter_async_context(client)
+        primaries = [Redis(port=node.port, protocol=2) for node in await cluster.primaries()]
+        yield Proxies(list(proxies.values())), client, [await stack.enter_async_context(each) for each in primaries]
