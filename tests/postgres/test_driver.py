@@ -40,6 +40,103 @@ async def test_a_connection_goes_back_to_its_pool_without_a_statement(engines: E
         assert await admin.fetchval(last, pid) == "SELECT 'the last one'"
 
 
+async def test_a_connection_is_given_back_at_once_and_goes_to_the_one_who_has_waited_longest(engines: Embedded) -> None:
+    async with single(engines.postgres_dsn) as (pool, _):
+        served: list[str] = []
+
+        async def serve(name: str) -> None:
+            connection = await driver.acquire(pool)
+            served.append(name)
+            await driver.release(pool, connection)
+
+        with pytest.raises(StopIteration):
+            serve("nobody waits").send(None)  # Nothing suspends it.
+        async with pool.acquire():
+            waiting = [asyncio.create_task(serve(name)) for name in ("first", "gives up", "second")]
+            await asyncio.sleep(0)
+            waiting[1].cancel()
+        # Comes when the connection is free again, and the first has not run yet.
+        await serve("last")
+        await asyncio.wait(waiting)
+        assert served == ["nobody waits", "first", "second", "last"]
+        assert (pool.get_size(), pool.get_idle_size()) == (1, 1)
+
+
+async def test_one_who_gives_up_when_a_connection_has_come_leaves_it_to_the_next(engines: Embedded) -> None:
+    async with single(engines.postgres_dsn) as (pool, pid):
+        connection = await driver.acquire(pool)
+        waiting = [asyncio.create_task(driver.acquire(pool)) for _ in range(2)]
+        await asyncio.sleep(0)
+        await driver.release(pool, connection)
+        waiting[0].cancel()
+        found = await waiting[1]
+        assert waiting[0].cancelled()
+        assert await found.fetchval("SELECT pg_backend_pid()") == pid
+        await driver.release(pool, found)
+
+
+async def test_a_connection_that_was_given_back_is_closed_when_it_stays_idle(engines: Embedded) -> None:
+    opening = asyncpg.create_pool(
+        engines.postgres_dsn,
+        min_size=0,
+        max_size=1,
+        max_inactive_connection_lifetime=0.05,
+        connection_class=driver.UnresetConnection,
+    )
+    async with opening as pool:
+        connection = await driver.acquire(pool)
+        closed = asyncio.Event()
+        driver.physical(connection).add_termination_listener(lambda _: closed.set())
+        await driver.release(pool, connection)
+        async with asyncio.timeout(20):
+            await closed.wait()
+        assert pool.get_size() == 0
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_that_has_run_its_number_of_statements_is_replaced(engines: Embedded) -> None:
+    opening = asyncpg.create_pool(
+        engines.postgres_dsn, min_size=0, max_size=1, max_queries=2, connection_class=driver.UnresetConnection
+    )
+    async with opening as pool:
+        pids = []
+        for _ in range(3):
+            connection = await driver.acquire(pool)
+            pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
+            await driver.release(pool, connection)
+        assert len({*pids}) > 1
+
+
+async def test_a_pool_closes_when_the_last_connection_has_been_given_back(engines: Embedded) -> None:
+    async with single(engines.postgres_dsn) as (pool, _):
+        connection = await driver.acquire(pool)
+        closing = asyncio.create_task(pool.close())
+        await asyncio.sleep(0)
+        with pytest.raises(asyncpg.InterfaceError):
+            await driver.acquire(pool)
+        assert not closing.done()
+        await driver.release(pool, connection)
+        await closing
+
+
+async def test_a_connection_that_cannot_be_opened_takes_no_place_in_its_pool(engines: Embedded) -> None:
+    async with single(engines.postgres_dsn) as (pool, _):
+        driver.abort(await driver.acquire(pool))
+        pool.set_connect_args("postgresql://127.0.0.1:1/nowhere")
+        for _ in range(2):
+            async with asyncio.timeout(20):
+                with pytest.raises(OSError, match="Connect call failed"):
+                    await driver.acquire(pool)
+
+
+async def test_a_connection_that_needs_a_reset_is_given_back_in_the_pool_s_own_way(engines: Embedded) -> None:
+    async with asyncpg.create_pool(engines.postgres_dsn, min_size=0, max_size=1) as pool:
+        connection = await driver.acquire(pool)
+        await connection.execute("SET convostore.tenant = 'left behind'")
+        await driver.release(pool, connection)
+        assert await pool.fetchval("SELECT current_setting('convostore.tenant', true)") in ("", None)
+
+
 async def test_the_physical_connection_is_the_same_until_its_socket_is_closed(engines: Embedded) -> None:
     async with single(engines.postgres_dsn) as (pool, _):
         async with pool.acquire() as first:

@@ -42,19 +42,19 @@ class Database:
 
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             rows: list[asyncpg.Record] = await connection.fetch(statement, *parameters)
             return rows
 
     async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
             return row
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             until = self._deadline(connection)
             given = [until if parameter is DEADLINE else parameter for parameter in parameters]
             row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
@@ -62,18 +62,18 @@ class Database:
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             return await connection.fetchval(statement, *parameters)
 
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
         """Run a statement for each of several argument lists, pipelined in one transaction; return the rows of all."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             return await driver.fetch_pipelined(connection, statement, each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
         """Run statements on one connection in a transaction."""
-        async with self._connection() as connection:
+        async with _Lent(self) as connection:
             await connection.execute("BEGIN")
             try:
                 yield connection
@@ -82,33 +82,18 @@ class Database:
                 raise
             await connection.execute("COMMIT")
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        connection = await self._acquired()
-        try:
-            if (call := running.get()) is not None:
-                call.sent = True
-            yield connection
-        except asyncio.CancelledError:
-            driver.abort(connection)
-            raise
-        except Exception as error:
-            raise translated(error, lost=driver.is_lost(connection)) from error
-        finally:
-            await self.pool.release(connection)
-
     async def _acquired(self) -> Any:
         """Return a connection that is ready for a statement. Whatever fails here, the statement was not sent."""
         connection = None
         try:
             with Waiting("postgres"):
-                connection = await self.pool.acquire()
+                connection = await driver.acquire(self.pool)
             await self._make_ready(connection)
         except BaseException as failure:
             driver.give_up_connecting(failure)
             if connection is not None:
                 driver.abort(connection)
-                await self.pool.release(connection)
+                await driver.release(self.pool, connection)
             if not isinstance(failure, Exception):
                 raise
             error = translated(failure)
@@ -137,6 +122,36 @@ class Database:
         else:
             return
         self._patience[physical] = patience
+
+
+class _Lent:
+    """Lends a connection to a block, as a class because every statement needs it: a generator costs twice as much.
+
+    If the block is cancelled, the connection is aborted.
+
+    Raises:
+        StoreError: what the driver's error means.
+    """
+
+    __slots__ = ("_connection", "_database")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __aenter__(self) -> Any:
+        self._connection = await self._database._acquired()
+        if (call := running.get()) is not None:
+            call.sent = True
+        return self._connection
+
+    async def __aexit__(self, _: object, failure: BaseException | None, __: object) -> None:
+        try:
+            if isinstance(failure, asyncio.CancelledError):
+                driver.abort(self._connection)
+            elif isinstance(failure, Exception):
+                raise translated(failure, lost=driver.is_lost(self._connection)) from failure
+        finally:
+            await driver.release(self._database.pool, self._connection)
 
 
 def _use(pool: asyncpg.Pool[Any]) -> PoolUse:

@@ -97,6 +97,84 @@ def parsed(dsn: str) -> tuple[list[tuple[str, int] | str], str]:
     return addresses, parameters.database
 
 
+def serve_in_order(pool: Any) -> None:
+    """Let a new pool hand a connection that comes back to the caller who has waited longest.
+
+    Of itself it wakes that caller, who finds nothing and queues up again at the end if another has come in between.
+
+    Relies on: a pool keeps a holder of each connection in `_holders`, and those that nobody uses in the queue `_queue`.
+    """
+    pool._queue = _in_order(type(pool._queue))(pool.get_max_size())
+    for holder in pool._holders:
+        pool._queue.put_nowait(holder)
+
+
+def _in_order(kind: type[asyncio.Queue[Any]]) -> type[asyncio.Queue[Any]]:
+    """Return a kind of queues whose items go to those who wait, in their order.
+
+    Relies on: `_getters` are those who wait, as futures.
+    """
+
+    class InOrder(kind):  # type: ignore[misc, valid-type]
+        def put_nowait(self, item: Any) -> None:
+            while self._getters:
+                getter = self._getters.popleft()
+                if not getter.done():
+                    getter.set_result(item)
+                    return
+            super().put_nowait(item)
+
+        async def get(self) -> Any:
+            if not self.empty():
+                return self.get_nowait()
+            getter = asyncio.get_running_loop().create_future()
+            self._getters.append(getter)
+            try:
+                return await getter
+            except asyncio.CancelledError:
+                if not getter.cancelled():
+                    self.put_nowait(getter.result())
+                raise
+
+    return InOrder
+
+
+async def acquire(pool: Any) -> Any:
+    """Return a connection of a pool, the one that came back last, as its own `acquire` does.
+
+    Relies on: `acquire` of a holder opens its connection if need be; if that fails, it belongs back into the queue.
+    """
+    if not _without_reset(pool):
+        return await pool.acquire()
+    if pool.is_closing():
+        raise asyncpg.InterfaceError("pool is closing")
+    holder = await pool._queue.get()
+    try:
+        return await holder.acquire()
+    except BaseException:
+        pool._queue.put_nowait(holder)
+        raise
+
+
+async def release(pool: Any, connection: Any) -> None:
+    """Give a connection back to its pool: at once if it needs no reset, for which the pool's own way takes a task.
+
+    Relies on: `_release` of a holder puts it into the queue, and `_setup_inactive_callback` starts the time after which
+    an idle connection is closed. A connection that was lost or aborted is not the holder's any more, and one that has
+    run `_max_queries` is replaced.
+    """
+    raw, holder = connection._con, connection._holder
+    if raw is None or raw.is_closed() or raw._protocol.queries_count >= holder._max_queries or not _without_reset(pool):
+        await pool.release(connection)
+        return
+    holder._release()
+    holder._setup_inactive_callback()
+
+
+def _without_reset(pool: Any) -> bool:
+    return issubclass(pool._connection_class, UnresetConnection)
+
+
 def physical(connection: Any) -> Any:
     """Return the connection behind what a pool has handed out; it lives as long as its socket.
 

@@ -124,7 +124,7 @@ async def create_pool(
         "role": role,
     }
     sent = {name: state[name] for name in state if pooler is None or name in _PASSED_ON}
-    return await asyncpg.create_pool(
+    pool = await asyncpg.create_pool(
         **connect_arguments(dsn),
         min_size=min_size,
         max_size=max_size,
@@ -134,6 +134,8 @@ async def create_pool(
         server_settings=sent,
         init=_setting({name: state[name] for name in state if name not in sent}) if pooler == "session" else None,
     )
+    driver.serve_in_order(pool)
+    return pool
 
 
 async def connect(dsn: str, **settings: str) -> Any:
