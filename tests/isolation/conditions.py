@@ -24,9 +24,13 @@ _FUNCTION = re.compile(
 
 
 def functions() -> dict[str, str]:
-    """Return the functions of the schema by name, as the migrations create them."""
+    """Return the functions of the schema by name, as the migrations create them on the way up."""
     folder = files("convostore.postgres.migrations").joinpath("versions")
-    texts = [path.read_text("utf-8") for path in sorted(folder.iterdir(), key=str) if path.name.endswith(".sql")]
+    texts = [
+        path.read_text("utf-8").split("\n-- down\n")[0]
+        for path in sorted(folder.iterdir(), key=str)
+        if path.name.endswith(".sql")
+    ]
     return {found[1]: re.sub(r"--[^\n]*", "", found[0]) for text in texts for found in _FUNCTION.finditer(text)}
 
 

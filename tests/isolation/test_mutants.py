@@ -46,8 +46,12 @@ CALLED = {
 """The functions that stores call, and of which store."""
 
 HARMLESS = {
-    "scored_episodes 2": "the planner's estimate of how many episodes a scope has, asked for above 1,000 of them",
-    "scored_episodes 3": "an episode's words hold a hash of its tenant and agent, which the query asks for",
+    "scored_episodes 2": "more languages to read the query in, which no episode of the scope has",
+    "scored_episodes 3": "more languages to read the query in, which no episode of the scope has",
+    "scored_episodes 4": "the planner's estimate of how many episodes a scope has, asked for above 1,000 of them",
+    "scored_episodes 7": "how many episodes of a language there are, asked for above 1,000 of a scope",
+    "scored_episodes 5": "an episode's words hold a hash of its tenant and agent, which the query asks for",
+    "scored_episodes 6": "an episode's words hold a hash of its tenant and agent, which the query asks for",
 }
 """The mutants of functions that change nothing, and by which other condition theirs is implied."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from convostore.domain.text import Match, document, parse_query, ranked
 from convostore.inmemory import InMemoryMemoryStore
+from convostore.models.fields import LANGUAGES
 from convostore.postgres import PostgresMemoryStore
 from convostore.testing.factories import at, make_episode
 from tests.postgres.conftest import Pool
@@ -65,11 +66,12 @@ async def test_scores_are_those_of_the_reference(
 async def large(pool: Pool) -> tuple[PostgresMemoryStore, UUID, UUID, dict[str, Any]]:
     """An agent with 3,000 episodes, most of which say what is frequent, and the oldest of which are rare."""
     store, tenant, agent = PostgresMemoryStore(pool, timeout=60), uuid4(), uuid4()
-    names = {"rare": "the zebra asks", "pair": "blue green", "french": "le zèbre", "excluded": "zebra blue noise"}
+    names = {"rare": "the zebra asks", "pair": "blue green", "french": "le pâté", "excluded": "zebra blue noise"}
+    names["english"] = "her refunds are late"
     group = uuid4()
     more: dict[str, Any] = {"recorded_at": at(0), "group_id": group}
     rare = {
-        name: make_episode(tenant, agent, content=text, language="french" if name == "french" else "simple", **more)
+        name: make_episode(tenant, agent, content=text, language=name if name in LANGUAGES else "simple", **more)
         for name, text in names.items()
     }
     often = [
@@ -88,7 +90,10 @@ async def large(pool: Pool) -> tuple[PostgresMemoryStore, UUID, UUID, dict[str, 
         ("blue and green", {}, "pair"),
         ("blue green", {"match": "all"}, "pair"),
         ("blue or noise", {}, "excluded"),
-        ("zèbre", {"language": "french"}, "french"),
+        ("pâté", {"language": "french"}, "french"),
+        ("pâtés", {}, "french"),
+        ("late refund", {}, "english"),
+        ("late refund", {"match": "all"}, "english"),
     ],
 )
 async def test_what_is_rare_is_found_in_a_large_scope(large: Any, query: str, only: dict[str, Any], first: str) -> None:

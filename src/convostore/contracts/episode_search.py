@@ -102,8 +102,7 @@ class EpisodeSearch(Store):
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
             match: whether an episode must have any of the words, or all.
-            language: only episodes of this language; None: of every language, each compared in its own. Of 1,000
-                episodes and more, in those of the latest 1,000.
+            language: only episodes of this language; None: of every language, each compared in its own.
             prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
