@@ -33,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-memory = typer.Typer(name="memory", help="Maintain vector search.", no_args_is_help=True)
+memory = typer.Typer(name="memory", help="Maintain vector and text search.", no_args_is_help=True)
 app.add_typer(memory)
 migrations = typer.Typer(name="migrate")
 app.add_typer(migrations)
@@ -154,6 +154,19 @@ def re_embed(
 ) -> None:
     """Embed all episodes with another model beside the old embeddings, then switch over in one transaction."""
     _run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, _given(home, postgres_url, None)))
+
+
+@memory.command("reindex-text")
+def reindex_text(
+    *,
+    tenant: Annotated[list[UUID], typer.Option(help="The tenant; repeatable.")],
+    after: Annotated[UUID | None, typer.Option(help="Go on behind this cursor.", show_default=False)] = None,
+    batch: Annotated[int, typer.Option(help="Episodes per statement.", min=1, max=10_000)] = 500,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Let episodes that an earlier release has stored be found as they look; repeating it changes nothing."""
+    _run(remembering.run_reindex_text(Console(), tenant, after, batch, _given(home, postgres_url, None)))
 
 
 Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]

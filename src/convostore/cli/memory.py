@@ -1,4 +1,4 @@
-"""`convostore memory`: maintains vector search."""
+"""`convostore memory`: maintains vector and text search."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from convostore.errors import ValidationError
 from convostore.operations.reembedding import Embedder, reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
+from convostore.postgres.pool import MAINTENANCE_ROLE
 from convostore.postgres.reindexing import Space, reindex, tenants_with_embeddings
+from convostore.postgres.text_reindexing import reindex_text
 from convostore.settings import load_settings
 
 
@@ -58,6 +60,27 @@ async def run_reembed(
                     watch=lambda count, task=task: progress.advance(task, count),  # type: ignore[misc]
                 )
                 progress.console.print(f"{tenant}: {switched:,} episodes", highlight=False)
+    return True
+
+
+async def run_reindex_text(
+    console: Console, tenants: list[UUID], after: UUID | None, batch: int, given: dict[str, Any]
+) -> bool:
+    """Let tenants' texts be found as this release lets them, and print each batch with the cursor behind it."""
+    if after and len(tenants) > 1:
+        raise ValidationError("after: is a cursor of one tenant")
+    async with AsyncExitStack() as stack:
+        dsn, pooler = await _postgres(given, stack), load_settings(given).pooler
+        pool = await stack.enter_async_context(await create_pool(dsn, max_size=1, role=MAINTENANCE_ROLE, pooler=pooler))
+        for tenant in tenants:
+            episodes = changed = 0
+            async for done in reindex_text(pool, tenant, after=after, batch=batch):
+                episodes, changed = episodes + done.episodes, changed + done.changed
+                console.print(
+                    f"{tenant}: {episodes:,} episodes, {changed:,} changed; --after {done.after}",
+                    highlight=False,
+                    soft_wrap=True,
+                )
     return True
 
 

@@ -1,0 +1,83 @@
+"""Texts that an earlier release has stored are found as they look after `reindex-text`, which can be broken off."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.embedded import Embedded
+from convostore.postgres import PostgresMemoryStore, create_pool
+from convostore.postgres.pool import MAINTENANCE_ROLE
+from convostore.postgres.text_reindexing import reindex_text
+from tests.postgres.conftest import Pool
+
+STORED = """
+INSERT INTO convostore.episode (
+    tenant_id, id, agent_id, group_id, customer_profile_id, content, content_type, source, language, importance,
+    entity_ids, metadata, occurred_at, recorded_at)
+SELECT $1, gen_random_uuid(), $2, gen_random_uuid(), $3, content, 'message', 'user', 'simple', 0.5,
+    '{}', '{}', now(), now()
+FROM unnest($4::text[]) AS content
+"""
+"""As the release stores episodes that knows no `search_text`."""
+
+TEXTS = {
+    "ﾊﾟｽﾎﾟｰﾄをなくした": "パスポート",
+    "今天玩成语接龙游戏": "成语接龙",
+    "a cafe\N{COMBINING ACUTE ACCENT} in Bonn": "café",
+    "soft\N{SOFT HYPHEN}ware": "software",
+    "party \N{PARTY POPPER}": "\N{PARTY POPPER}",
+}
+"""Contents, and queries that they were not found by."""
+
+
+@pytest.fixture(scope="module")
+async def maintenance(server: Embedded) -> AsyncIterator[Pool]:
+    async with await create_pool(server.postgres_dsn, max_size=1, role=MAINTENANCE_ROLE) as pool:
+        yield pool
+
+
+async def found(pool: Pool, tenant: UUID, agent: UUID, **only: Any) -> list[str]:
+    """Return the contents that their queries find."""
+    store = PostgresMemoryStore(pool, timeout=60)
+    searches = [await store.text_search_episodes(query, tenant, agent, limit=100, **only) for query in TEXTS.values()]
+    return [episode.content for episodes in searches for episode in episodes]
+
+
+async def test_texts_of_an_earlier_release_are_found_as_they_look(pool: Pool, admin: Any, maintenance: Pool) -> None:
+    tenant, other, agent, customer = (uuid4() for _ in range(4))
+    for each in (tenant, other):
+        await admin.execute(STORED, each, agent, customer, [*TEXTS, "Plain words, in Bonn."])
+    assert await found(pool, tenant, agent) == []
+    (done,) = [batch async for batch in reindex_text(maintenance, tenant)]
+    assert (done.episodes, done.changed) == (6, 5)
+    assert await found(pool, tenant, agent) == [*TEXTS]
+    assert await found(pool, tenant, agent, customer_profile_id=customer) == [*TEXTS]
+    assert await found(pool, other, agent) == []
+    (again,) = [batch async for batch in reindex_text(maintenance, tenant)]
+    assert (again.episodes, again.changed) == (6, 0)
+
+
+async def test_a_run_that_was_broken_off_goes_on_at_its_cursor(pool: Pool, admin: Any, maintenance: Pool) -> None:
+    tenant, agent = uuid4(), uuid4()
+    await admin.execute(STORED, tenant, agent, None, [*TEXTS] * 5)
+    async with aclosing(reindex_text(maintenance, tenant, batch=10)) as batches:
+        first = await anext(batches)
+    assert (first.episodes, first.changed) == (10, 10)
+    assert len(await found(pool, tenant, agent)) == 10
+    rest = [batch async for batch in reindex_text(maintenance, tenant, after=first.after, batch=10)]
+    assert [(batch.episodes, batch.changed) for batch in rest] == [(10, 10), (5, 5)]
+    assert sorted(await found(pool, tenant, agent)) == sorted([*TEXTS] * 5)
+    assert sum([batch.changed async for batch in reindex_text(maintenance, tenant)]) == 0
+
+
+async def test_a_long_text_is_indexed_anew(pool: Pool, admin: Any, maintenance: Pool) -> None:
+    tenant, agent = uuid4(), uuid4()
+    await admin.execute(STORED, tenant, agent, None, ["ﾊﾟｽﾎﾟｰﾄ " + "long " * 30_000])
+    (done,) = [batch async for batch in reindex_text(maintenance, tenant)]
+    assert done.changed == 1
+    assert len(await found(pool, tenant, agent)) == 1
