@@ -154,6 +154,24 @@ async def test_text_search_reads_the_agents_episodes_and_no_others(filled: Fille
     assert buffers["mine"] < pages / 4 + 60
 
 
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_text_search_reads_by_their_keys_what_it_returns(filled: Filled, mode: str) -> None:
+    await filled.connection.execute(f"SET plan_cache_mode = {mode}")
+    query = queries("memory").text_search_episodes(
+        tenant_id=filled.tenant,
+        agent_id=filled.agent,
+        query="tea",
+        terms=["tea"],
+        every=False,
+        language=None,
+        **Filter()._asdict(),
+        limit=5,
+        offset=0,
+    )
+    read = [node for node in await filled.plan(*query) if node.get("Relation Name") == "episode"]
+    assert [(node["Index Name"], node["Actual Rows"] * node["Actual Loops"]) for node in read] == [("episode_pkey", 5)]
+
+
 @pytest.mark.parametrize("customer", [None, uuid4()], ids=["agent", "customer"])
 async def test_names_are_looked_for_among_the_agents_entities_alone(filled: Filled, customer: UUID | None) -> None:
     name = read_name("entity 7")

@@ -67,7 +67,9 @@ def fused(search: Search, *, context: bool) -> str:
         f"* 1e{SCORE_DECIMALS}::double precision) / 1e{SCORE_DECIMALS}::double precision AS score "
         f"FROM whole AS w ORDER BY score DESC, w.id LIMIT {limit}::bigint OFFSET {offset}::bigint) "
         f"SELECT {_COLUMNS}, best.score, {', '.join(f'best.{name}' for name in PARTS)}{large} "
-        f"FROM best JOIN convostore.episode AS t ON {_OWN.format('best.id')} ORDER BY best.score DESC, t.id"
+        # OFFSET 0 forces index lookups: the planner would hash all of the tenant's episodes.
+        "FROM best CROSS JOIN LATERAL (SELECT t.* FROM convostore.episode AS t "
+        f"WHERE {_OWN.format('best.id')} OFFSET 0) AS t ORDER BY best.score DESC, t.id"
     )
 
 

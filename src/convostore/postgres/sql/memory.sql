@@ -6,7 +6,11 @@ SELECT {{columns of episode}}
 FROM convostore.scored_episodes(
     :tenant_id, :agent_id, :query, :terms::text[], :every, :language, :customer_profile_id, :session_id, :group_id,
     :content_type, :since, :until, :as_of, :limit::bigint + :offset::bigint) AS m
-JOIN convostore.episode AS t ON t.tenant_id = :tenant_id AND t.id = m.id
+-- OFFSET 0 forces index lookups: the planner cannot estimate the function and would hash all of the tenant's episodes.
+CROSS JOIN LATERAL (
+    SELECT t.* FROM convostore.episode AS t
+    WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.id = m.id OFFSET 0
+) AS t
 WHERE {{bind_tenant}}
 ORDER BY m.score DESC, t.id
 LIMIT :limit::bigint OFFSET :offset::bigint
