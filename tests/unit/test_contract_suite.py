@@ -131,7 +131,7 @@ def test_every_suite_runs_when_subclassed_elsewhere(tmp_path: Path) -> None:
     # As in a project that leaves pytest-asyncio in its default, strict mode.
     (tmp_path / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
     command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=90)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert run.returncode == 0, run.stdout + run.stderr
     passed = set(re.findall(r"::(TestMy\w+)::(test\w+)\S* PASSED", run.stdout))
     assert passed == {(f"TestMy{suite.__name__}", name) for suite in SUITES.values() for name in names_in(suite)}

@@ -137,7 +137,8 @@ def memory_items(world: World) -> None:
                 **shared,
                 **more,
                 id=ids("episode", number),
-                session_id=ids("session", number),
+                # Two to a session: neighbours of each other.
+                session_id=ids("session", number // 2),
                 # Of another length each, and the twin's longer: what is frequent, and how long texts are, is one's own.
                 content=" ".join(["tea", world.named(number), *map(str, range(number * (1 + 3 * world.twin)))]),
                 language="simple",

@@ -269,6 +269,7 @@ class HybridSearchContract(StoreContract):
         assert await search(half_life=hour, as_of=at(2 * 3_600)) == [(new, 1.0), (old, 0.25)]
         assert await search(half_life=hour, as_of=at(3_600)) == [(new, 1.0), (old, 0.5)]
         assert await search(half_life=2 * hour, as_of=at(4 * 3_600)) == [(new, 0.5), (old, 0.25)]
+        assert [score for _, score in await search(half_life=timedelta(microseconds=1), as_of=at(9_999))] == [0, 0]
         assert [score for _, score in await search(half_life=timedelta(days=36_500))] == pytest.approx([1, 1], abs=0.1)
         wrongs: tuple[Any, ...] = (timedelta(), -hour, 3_600, "1 hour", timedelta(days=36_501))
         for wrong in wrongs:
