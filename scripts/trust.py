@@ -53,11 +53,43 @@ def searched(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def faults(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield the rows of the table of faults."""
-    for name in sorted(facts):
+    total: dict[str, Counter[str]] = {}
+    for name, counts in facts.items():
         if name.startswith("faults: "):
-            counts = facts[name]
-            told = ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
-            yield f"| {name.removeprefix('faults: ')} | {sum(counts.values())} | {told} |"
+            server, fault, _ = name.removeprefix("faults: ").split(": ")
+            total.setdefault(f"{server} | {fault}", Counter()).update(counts)
+    yield from (_ended(name, total[name]) for name in sorted(total))
+
+
+def methods_under_faults(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the rows of the table of what repeating a method does, over all faults."""
+    total: dict[str, Counter[str]] = {}
+    for name, counts in facts.items():
+        if name.startswith("faults: "):
+            for end, count in counts.items():
+                total.setdefault(end.partition(": ")[0].replace("_", "-"), Counter())[end] += count
+    yield from (_ended(name, total[name]) for name in sorted(total))
+
+
+def _ended(name: str, counts: Mapping[str, int]) -> str:
+    """Return a row: cases, those that answered, were not applied, unknown, of these applied, and the codes."""
+    columns, codes = Counter[str](), set[str]()
+    for end, count in counts.items():
+        outcome, _, code = end.partition(": ")[2].partition(" ")
+        columns[outcome] += count
+        columns["applied"] += count * code.endswith(", applied")
+        codes |= {code.removesuffix(", applied")} - {""}
+    told = " | ".join(str(columns[each]) for each in ("answered", "not_applied", "unknown", "applied"))
+    return f"| {name} | {sum(counts.values())} | {told} | {', '.join(sorted(codes))} |"
+
+
+def cancelled(facts: Mapping[str, Any]) -> str:
+    """Return how many calls were cancelled, and how often."""
+    total = Counter[str]()
+    for name, counts in facts.items():
+        if name.startswith("cancelled: "):
+            total.update(counts)
+    return f"{total['calls']} calls were cancelled at each of their awaits, {total['cancelled']} times in all."
 
 
 def written(facts: Mapping[str, Any], day: date) -> str:
@@ -91,9 +123,14 @@ def written(facts: Mapping[str, Any], day: date) -> str:
         "### Faults",
         "",
         "Every method under every fault: class, `retryable`, `outcome`, deadline, state, pool, tasks, next call.",
+        cancelled(facts),
         "",
-        "| fault | cases | ended as |",
-        "|---|---|---|",
+        "| method | cases | answered | not applied | unknown | of these applied | codes |",
+        "|---|---|---|---|---|---|---|",
+        *methods_under_faults(facts),
+        "",
+        "| server | fault | cases | answered | not applied | unknown | of these applied | codes |",
+        "|---|---|---|---|---|---|---|---|",
         *faults(facts),
         "",
         "### Secrets",

@@ -20,7 +20,13 @@ FACTS = {
     "mutants of config, protected": {"contained": 94, "leaking": []},
     "secrets: calls, in memory": {"log": 1_000, "span": 2},
     "secrets: calls, on Redis": {"log": 1},
-    "faults: PostgreSQL, before: reset": {"ConnectionError not_applied": 70, "done": 2},
+    "faults: PostgreSQL 18: read-only: config": {"read: answered": 2, "non_idempotent: not_applied 25006": 70},
+    "faults: PostgreSQL 18: read-only: memory": {
+        "idempotent: unknown 08003": 4,
+        "idempotent: unknown timeout, applied": 1,
+    },
+    "cancelled: config": {"calls": 2, "cancelled": 9},
+    "cancelled: memory": {"calls": 1, "cancelled": 4},
 }
 
 
@@ -31,7 +37,9 @@ def test_facts_become_lines() -> None:
         "that the published suite failed: 141 of 141.",
         "| config | 90 | 2 | 3 | 1 | 94 | 0 |",
         "- 3 ×: a second comparison",
-        "| PostgreSQL, before: reset | 72 | 70 ConnectionError not_applied, 2 done |",
+        "| PostgreSQL 18 | read-only | 77 | 2 | 70 | 5 | 1 | 08003, 25006, timeout |",
+        "| non-idempotent | 70 | 0 | 70 | 0 | 0 | 25006 |",
+        "3 calls were cancelled at each of their awaits, 13 times in all.",
         "found free of them: log 1,001, span 2.",
         "Calls of methods beside a twin, whose bytes stayed: 2.",
     ):

@@ -195,10 +195,10 @@ def models(args: Any) -> list[Model]:
 
 
 def _ended(effect: Effect, error: StoreError | None, *, changed: bool) -> str:
-    if error is None:
-        return f"{effect.value}: succeeded"
-    applied = ", applied" if changed else ""
-    return f"{effect.value}: {type(error).__name__} {error.code} {error.outcome}{applied}"
+    """Return how a call ended, as `scripts/trust.py` reads it; an error of the domain is an answer."""
+    if not isinstance(error, ConnectionError):
+        return f"{effect.value}: answered"
+    return f"{effect.value}: {error.outcome} {error.code}{', applied' if changed else ''}"
 
 
 @contextmanager
