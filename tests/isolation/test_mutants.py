@@ -38,7 +38,6 @@ KINDS = pytest.mark.parametrize("kind", ["config", "memory", "sessions", "profil
 
 CALLED = {
     "scored_episodes": "memory",
-    "profile_document": "profiles",
     "record_audit": "audit",
     "record_audit_item": "audit",
     "lock_audit_head": "audit",

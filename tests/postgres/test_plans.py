@@ -55,7 +55,10 @@ STATEMENTS: dict[str, list[str]] = {
     },
 }
 
-WRITERS = {"audit.py", "hybrid.py", "reindexing.py", "session_table.py", "statements.py", "vector_statements.py"}
+WRITERS = {
+    *("audit.py", "hybrid.py", "profile_columns.py", "reindexing.py", "session_table.py", "statements.py"),
+    "vector_statements.py",
+}
 """Besides `store.py`, which asks for the version of the schema."""
 """The modules that write SQL of their own: `reindexing` is an administrator's, and the others' is in `STATEMENTS`."""
 

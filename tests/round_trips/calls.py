@@ -247,6 +247,7 @@ async def profiles(store: ProfileStore) -> None:
 
     await unmetered(store).save_profile(other)
     await store.merge_profiles(tenant, other.id, profile_id)
+    await when(store, "of a merged id").get_profile(tenant, other.id)
     await store.unmerge_profiles(tenant, profile_id)
     await store.delete_profile(tenant, profile_id)
     await store.restore_profile(tenant, profile_id)

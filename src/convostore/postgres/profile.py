@@ -1,4 +1,4 @@
-"""The profile store on PostgreSQL: profiles are read as JSON documents, and a change is one statement."""
+"""The profile store on PostgreSQL: a profile is read as one row, and a change is one statement."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from convostore.call.call import current_call
 from convostore.domain.codec import Codec, readable
+from convostore.domain.declarations import PROFILE
 from convostore.domain.profiles import MERGE, Change, LoadedProfile, Merge
 from convostore.errors import StoreError
 from convostore.gateway.profile import BaseProfileStore
@@ -28,15 +29,14 @@ from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
 
-class ProfileDocument(FrozenModel):
-    """What `convostore.profile_document` returns: a profile, and those of its past items that were asked for."""
+class PastItems(FrozenModel):
+    """Those of a profile's past items that were asked for."""
 
-    profile: CustomerProfile
     past_fields: list[ProfileField]
     past_assets: list[ProfileAsset]
 
 
-_DOCUMENT = Codec("profile", ProfileDocument)
+_PAST = Codec("past items", PastItems, key=())
 _PROFILE = Codec("profile", CustomerProfile, beside=("channel_identities", "fields", "assets"))
 _IDENTITY = Codec("channel_identity", ChannelIdentity)
 _FIELD = Codec("profile_field", ProfileField)
@@ -69,7 +69,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
 
         return await page(
             fetch,
-            lambda row: _stored(row, tenant_id).profile,
+            lambda row: _profile(row, tenant_id),
             lambda row: (row["created_at"], row["id"]),
             after=(after.created_at, after.id) if after else (None, None),
             limit=limit,
@@ -83,7 +83,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
             tenant_id=tenant_id, name=field_name, value=to_json(value).decode(), limit=limit, offset=offset
         )
         rows = await self._database.fetch(*query)
-        return list(readable(lambda row: _stored(row, tenant_id).profile, rows))
+        return list(readable(lambda row: _profile(row, tenant_id), rows))
 
     async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
         moment = self._clock()
@@ -114,6 +114,13 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         customer_id: UUID | None = None,
         item_ids: Collection[UUID] | None = (),
     ) -> LoadedProfile | None:
+        if profile_id is not None and item_ids is not None and not item_ids:
+            # To follow merges, which few ids need, costs as much again as to read a profile.
+            query = queries("profile").profile_by_id(tenant_id=tenant_id, profile_id=profile_id)
+            row = await self._database.fetchrow(*query)
+            profile = _profile(row, tenant_id) if row else None
+            if profile is None or profile.merged_into is None:
+                return LoadedProfile(profile, [], []) if profile else None
         query = queries("profile").final_profile(
             tenant_id=tenant_id, profile_id=profile_id, customer_id=customer_id, item_ids=_ids(item_ids)
         )
@@ -123,7 +130,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     async def _linked(self, tenant_id: UUID, channel: Channel, channel_user_id: str) -> CustomerProfile | None:
         query = queries("profile").linked_profile(tenant_id=tenant_id, channel=channel, channel_user_id=channel_user_id)
         row = await self._database.fetchrow(*query)
-        return _stored(row, tenant_id).profile if row else None
+        return _profile(row, tenant_id) if row else None
 
     async def _newest_merge(self, tenant_id: UUID, profile_id: UUID) -> Merge | None:
         query = queries("profile").newest_merge(tenant_id=tenant_id, profile_id=profile_id)
@@ -182,8 +189,12 @@ def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
     return None if ids is None else list(ids)
 
 
-def _stored(row: Any, tenant_id: UUID) -> LoadedProfile:
+def _profile(row: Any, tenant_id: UUID) -> CustomerProfile:
     if row["tenant_id"] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
-    document = _DOCUMENT.from_document(row["document"], row["id"])
-    return LoadedProfile(document.profile, document.past_fields, document.past_assets)
+    return PROFILE.codec.from_row(row)
+
+
+def _stored(row: Any, tenant_id: UUID) -> LoadedProfile:
+    past = _PAST.from_row([row[name] for name in _PAST.columns])
+    return LoadedProfile(_profile(row, tenant_id), past.past_fields, past.past_assets)

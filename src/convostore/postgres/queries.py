@@ -6,6 +6,7 @@ a parameter, and what a declaration or `tenancy` says stands in double braces:
 - `{{columns of rule}}`, `{{order of rule}}` and `{{default filters of rule}}`, each on the alias `t`;
 - `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `each` in them;
   likewise `{{each soft-deleted}}`;
+- `{{profile}}` and `{{past items}}`: what is selected of a customer profile (see `profile_columns`);
 - `{{bind_tenant}}`, `{{bound}}` and `{{bound to holder}}`: what binds the statement to a tenant.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import DECLARATIONS
+from convostore.postgres import profile_columns
 from convostore.postgres.mapping import quoted
 from convostore.postgres.statements import ordering
 from convostore.postgres.tenancy import MACROS
@@ -79,7 +81,9 @@ def _query(name: str, statement: str) -> Callable[..., tuple[Any, ...]]:
 
 def _expanded(statement: str) -> str:
     statement = _EACH.sub(_repeated, statement)
-    macros = MACROS | {name: text for each in DECLARATIONS for name, text in _macros(each).items()}
+    macros = MACROS | profile_columns.MACROS
+    for declaration in DECLARATIONS:
+        macros |= _macros(declaration)
     return _MACRO.sub(lambda found: macros[found[1]], statement)
 
 

@@ -1,14 +1,20 @@
--- Customer profiles: read as JSON documents, written as rows populated from JSON.
+-- Customer profiles: read as rows with their items as JSON, written as rows populated from JSON.
+
+-- name: profile_by_id
+-- The profile with this very id, also a deleted or merged one.
+WITH {{bound}}
+SELECT {{profile}}
+FROM convostore.profile AS p
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id
 
 -- name: profiles_by_id
--- The profiles with these ids, also deleted ones, as documents; of superseded items only those with these ids.
+-- The profiles with these ids, also deleted ones; of superseded items only those with these ids.
 WITH {{bound}}
-SELECT p.tenant_id, p.id, p.write_id, convostore.profile_document(p, :item_ids::uuid[]) AS document
+SELECT {{profile}}, p.write_id, {{past items}}
 FROM convostore.profile AS p
 WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (:profile_ids::uuid[])
-
 -- name: final_profile
--- The profile at the end of the chain of merges from an id or a customer id, also a deleted one, as a document.
+-- The profile at the end of the chain of merges from an id or a customer id, also a deleted one.
 WITH RECURSIVE {{bound}},
 chain AS (
     SELECT p.tenant_id, p.id, p.merged_into
@@ -24,21 +30,21 @@ chain AS (
     FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.merged_into
     WHERE (TABLE bound)
 )
-SELECT p.tenant_id, p.id, convostore.profile_document(p, :item_ids::uuid[]) AS document
+SELECT {{profile}}, {{past items}}
 FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.id
 WHERE (TABLE bound) AND chain.merged_into IS NULL
 
 -- name: linked_profile
--- The profile with a channel identity that is not deleted, as a document.
+-- The profile with a channel identity that is not deleted.
 WITH {{bound}}
-SELECT p.tenant_id, p.id, convostore.profile_document(p, '{}') AS document
+SELECT {{profile}}
 FROM convostore.channel_identity AS c
 JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = c.profile_id
 WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.channel_user_id = :channel_user_id
   AND c.living
 
 -- name: list_profiles
--- A page of a tenant's profiles that are not deleted, newest first, as documents.
+-- A page of a tenant's profiles that are not deleted, newest first.
 WITH {{bound}},
 page AS (
     SELECT p.*
@@ -50,12 +56,12 @@ page AS (
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
 )
-SELECT page.tenant_id, page.id, page.created_at, convostore.profile_document(page::convostore.profile, '{}') AS document
-FROM page
-ORDER BY page.created_at DESC, page.id
+SELECT {{profile}}
+FROM page AS p
+ORDER BY p.created_at DESC, p.id
 
 -- name: profiles_by_field
--- The profiles whose active field of a name has a value, newest first, as documents.
+-- The profiles whose active field of a name has a value, newest first.
 WITH {{bound}},
 page AS (
     SELECT p.*
@@ -67,9 +73,9 @@ page AS (
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
 )
-SELECT page.tenant_id, page.id, page.created_at, convostore.profile_document(page::convostore.profile, '{}') AS document
-FROM page
-ORDER BY page.created_at DESC, page.id
+SELECT {{profile}}
+FROM page AS p
+ORDER BY p.created_at DESC, p.id
 
 -- name: newest_merge
 -- The newest merge into a profile, as stored for undoing it.
