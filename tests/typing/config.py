@@ -26,7 +26,7 @@ from convostore.postgres import PostgresConfigStore
 async def reading(store: ConfigStore, id: UUID) -> None:
     assert_type(await store.get_agent(id, id), Agent | None)
     assert_type(await store.get_agents(id, enabled_only=True), tuple[list[Agent], int])
-    assert_type(await store.get_agent_config(id, id), AgentConfig | None)
+    assert_type(await store.get_agent_config(id, id, embeddings=False), AgentConfig | None)
     assert_type(await store.get_rule(id, id), Rule | None)
     assert_type(await store.get_rules(id, id, scope=Scope.SCENARIO, scope_id=id, limit=None), list[Rule])
     assert_type(await store.get_scenario(id, id), Scenario | None)

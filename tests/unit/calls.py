@@ -65,7 +65,7 @@ def _valid(name: str, hint: Any, tenant: UUID) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return _valid(name, arguments[0], tenant)
-    if name in SPECIAL:
+    if name in SPECIAL and hint is not bool:
         return SPECIAL[name]
     if origin is Annotated:
         return _valid(name, arguments[0], tenant)

@@ -112,11 +112,16 @@ class ConfigStore(Store):
         """
 
     @abstractmethod
-    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID, *, embeddings: bool = True) -> AgentConfig | None:
         """Return all that an agent needs for a turn, from one snapshot, or None if there is no such agent.
 
         That is the agent, enabled or not, its enabled rules and scenarios, and all its templates, variables and tool
         activations, each in the order of its list.
+
+        Args:
+            tenant_id: the tenant.
+            agent_id: the agent.
+            embeddings: False leaves out the embeddings of rules, scenarios and transitions: they are None.
         """
 
     @abstractmethod

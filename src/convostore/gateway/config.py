@@ -10,6 +10,7 @@ from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.contracts.config import ConfigStore
+from convostore.domain.agent_configs import without_embeddings
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import (
     AGENT,
@@ -155,7 +156,7 @@ class RowConfigStore(TableConfigStore):
 
         return await self._table(AGENT).transaction(work)
 
-    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID, *, embeddings: bool = True) -> AgentConfig | None:
         def work() -> tuple[Sequence[Row[Agent]], dict[str, Sequence[Row[Any]]]]:
             agents = self._table(AGENT).select(tenant_id, {"id": agent_id})
             owned = AGENT_OWNED if agents else ()
@@ -166,7 +167,8 @@ class RowConfigStore(TableConfigStore):
         agents, parts = await self._table(AGENT).transaction(work)
         if not agents:
             return None
-        return AgentConfig(agent=agents[0].read(), **{name: items_of(rows) for name, rows in parts.items()})
+        found = AgentConfig(agent=agents[0].read(), **{name: items_of(rows) for name, rows in parts.items()})
+        return found if embeddings else without_embeddings(found)
 
     async def vector_search_rules(
         self,

@@ -11,11 +11,13 @@ import asyncpg
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
+from convostore.domain.agent_configs import without_embeddings
 from convostore.domain.codec import maker
 from convostore.domain.declarations import AGENT, AGENT_OWNED
 from convostore.gateway.config import TableConfigStore
 from convostore.models import Agent, AgentConfig, Rule
 from convostore.models.fields import Language, now
+from convostore.postgres.kept import Configuration, KeptConfigurations
 from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -38,6 +40,7 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
     ) -> None:
         super().__init__(pool, timeout=timeout, clock=clock, language=language)
         self._nearest = VectorSearch(RULES, self._database)
+        self._kept = KeptConfigurations()
 
     async def get_agents(
         self,
@@ -89,14 +92,24 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         found: bool = await self._database.fetchval(*query)
         return found
 
-    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID) -> AgentConfig | None:
-        row = await self._database.fetchrow(*queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id))
+    async def get_agent_config(self, tenant_id: UUID, agent_id: UUID, *, embeddings: bool = True) -> AgentConfig | None:
+        key = (tenant_id, agent_id)
+        kept = self._kept.get(key)
+        row = await self._database.fetchrow(
+            *queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id, known=kept and kept.state)
+        )
         if row is None:
+            self._kept.forget(key)
             return None
+        if kept is None or kept.state != row["state"]:
+            kept = Configuration(row["state"], {part.plural: row[part.name] for part in AGENT_OWNED})
+            self._kept.put(key, kept)
         parts: dict[str, Any] = {"agent": self._table(AGENT).mapping.model(row, tenant_id)}
         for part in AGENT_OWNED:
-            parts[part.plural] = list(self._table(part).mapping.models(row[part.name], tenant_id))
-        return _make_config((parts, None, set(parts)))
+            mapping = self._table(part).mapping
+            parts[part.plural] = list(mapping.models(map(mapping.copied, kept.rows[part.plural]), tenant_id))
+        found = _make_config((parts, None, set(parts)))
+        return found if embeddings else without_embeddings(found)
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         (counts,) = await self._database.fetch(*queries("config").purge_deleted(tenant_id=tenant_id, before=before))

@@ -40,6 +40,7 @@ class RowMapping(Generic[M]):
         self._computed = declaration.computed
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
         self.written = self.types | dict.fromkeys(declaration.computed, "text")
+        self._lists = [n for n, kind in enumerate(self.types.values()) if kind == "vector" or kind.endswith("[]")]
 
     @cached_property
     def selected(self) -> str:
@@ -65,22 +66,30 @@ class RowMapping(Generic[M]):
                 values[number] = [None if value is None else encode(value) for value in values[number]]
         return values
 
+    def copied(self, row: Iterable[Any]) -> list[Any]:
+        """Return a row whose values can be changed without changing those of the given one."""
+        values = [*row]
+        for number in self._lists:
+            if values[number] is not None:
+                values[number] = [*values[number]]
+        return values
+
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
         """Return a row as a model; see `reader`."""
         return self.reader(tenant_id)(row)
 
-    def models(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> Iterator[M]:
+    def models(self, rows: Iterable[Any], tenant_id: UUID) -> Iterator[M]:
         """Yield rows as models, without those that cannot be read; see `reader`."""
         return readable(self.reader(tenant_id), rows)
 
-    def reader(self, tenant_id: UUID) -> Callable[[asyncpg.Record], M]:
+    def reader(self, tenant_id: UUID) -> Callable[[Any], M]:
         """Return what makes models of a tenant's rows. A row starts with the columns; further ones are ignored.
 
         It raises StoreError for a row that cannot be read, or is another tenant's, which row-level security rules out.
         """
         read, tenant = self._codec.from_row, self._tenant
 
-        def model(row: asyncpg.Record) -> M:
+        def model(row: Any) -> M:
             if row[tenant] != tenant_id:
                 raise StoreError(f"{self._codec.name}: a row of another tenant was read")
             return read(row)

@@ -42,18 +42,31 @@ agent AS (
 SELECT EXISTS (SELECT FROM agent)
 
 -- name: get_agent_config
--- An agent and what it owns, as arrays of rows; `known` makes the driver load the type uuid[], which the rows contain.
-WITH {{bound}}
+-- An agent, the state of what it owns, and if that is not the known one the rows, as arrays; `ids` loads type uuid[].
+WITH {{bound}},
+state AS MATERIALIZED (
+    -- Every write of the stores gives a row another write id, and every write at all another xmin.
+    SELECT concat_ws(' ',
+{{each owned by agent}}
+        (SELECT coalesce(sum(uuid_hash_extended(
+            t.id, uuid_hash_extended(coalesce(t.write_id, t.id), t.xmin::text::bigint))), 0)
+         FROM convostore.{{each}} AS t
+         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL)
+{{end}}
+    ) AS state
+),
+changed AS MATERIALIZED (SELECT s.state IS DISTINCT FROM :known::text AS changed FROM state AS s)
 SELECT {{columns of agent}},
 {{each owned by agent}}
-    ARRAY(
+    CASE WHEN (TABLE changed) THEN ARRAY(
         SELECT ROW({{columns of each}}) FROM convostore.{{each}} AS t
         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
           AND {{default filters of each}}
         ORDER BY {{order of each}}
-    ) AS {{each}}
+    ) END AS {{each}}
 {{end}},
-    NULL::uuid[] AS known
+    (TABLE state) AS state,
+    NULL::uuid[] AS ids
 FROM convostore.agent AS t
 WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL
 
