@@ -96,6 +96,7 @@ async def config(store: ConfigStore) -> None:
     await store.get_variable_by_name(tenant, agent, "name")
     await store.get_migration_plan_for_versions(tenant, uuid4(), 1, 2)
     await store.vector_search_rules(VECTOR, tenant, agent)
+    await store.search_rules("tea", VECTOR, tenant, agent)
     await store.get_agent_config(tenant, agent)
     await unmetered(store).delete_agent(tenant, agent)
     await store.purge_deleted(tenant, before=now())

@@ -105,10 +105,12 @@ async def test_searches_by_vector_count_with_their_strategy(stores: Stores) -> N
     await stores.memory.vector_search_episodes([1.0, 0.0], tenant, agent)
     await stores.memory.search_episodes("tea", [1.0, 0.0], tenant, agent)
     await stores.config.vector_search_rules([1.0, 0.0], tenant, agent)
+    await stores.config.search_rules("tea", [1.0, 0.0], tenant, agent)
     assert counted["convostore.vector.searches"] == {
         ("memory", "vector_search_episodes", "exact"): 1,
         ("memory", "search_episodes", "exact"): 1,
         ("config", "vector_search_rules", "exact"): 1,
+        ("config", "search_rules", "exact"): 1,
     }
 
 

@@ -58,6 +58,7 @@ async def streaming(store: ConfigStore, id: UUID) -> None:
 
 async def searching(store: ConfigStore, id: UUID) -> None:
     assert_type(await store.vector_search_rules([0.5, 0.5], id, id, min_score=0), list[tuple[Rule, float]])
+    assert_type(await store.search_rules("tea", [0.5, 0.5], id, id, limit=5), list[tuple[Rule, float]])
 
 
 async def saving_one(

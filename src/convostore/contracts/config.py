@@ -16,7 +16,7 @@ from convostore.call.store import Store
 from convostore.call.validation import Limit, Offset, Score, VersionNumber
 from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
 from convostore.models.enums import MigrationPlanStatus, Scope
-from convostore.models.fields import Identifier, Key, UtcDatetime, Vector
+from convostore.models.fields import Identifier, Key, Text, UtcDatetime, Vector
 from convostore.models.migration import MigrationPlan
 
 _MANY = Field(max_length=1_000)
@@ -215,6 +215,33 @@ class ConfigStore(Store):
             min_score: the lowest score to return, -1 to 1, inclusive.
             enabled_only: leave out disabled rules.
             embedding_model: only rules whose `embedding_model` is this.
+        """
+
+    @abstractmethod
+    async def search_rules(
+        self,
+        query: Text,
+        query_embedding: Vector,
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: Limit = 10,
+        enabled_only: bool = True,
+    ) -> list[tuple[Rule, float]]:
+        """Return an agent's rules by words and meaning with their scores, best first, equal scores by id.
+
+        A rule is found if its `condition_text` matches the query as a text does in `search_episodes`, read in the
+        store's language, or if its embedding has as many dimensions. The score is the mean of BM25 and the cosine
+        similarity, each spread from 0 for the lowest to 1 for the highest of what is found; one that a rule lacks is
+        0. All rules of the agent are compared and counted, the disabled ones only if they are asked for.
+
+        Args:
+            query: the words; those beyond 10,000 characters or 64 terms are ignored.
+            query_embedding: 1 to 4,000 finite numbers, not all zero.
+            tenant_id: the tenant.
+            agent_id: the agent.
+            limit: the maximum number of results, 1 to 1,000.
+            enabled_only: leave out disabled rules.
         """
 
     @abstractmethod

@@ -32,6 +32,11 @@ def _config(name: str, model: type[M], order: tuple[str, ...], **more: Any) -> D
     return Declaration(name, model, order, revisioned=True, soft_delete=True, **more)
 
 
+def _search_text(text: str) -> str | None:
+    """Return what a text is found by; None if that is the text in lower case."""
+    return None if is_plain(text) else search_text(text)
+
+
 _IN_FORCE = (MigrationPlanStatus.PENDING, MigrationPlanStatus.APPROVED, MigrationPlanStatus.DEPLOYED)
 
 AGENT = _config(
@@ -48,6 +53,7 @@ RULE = _config(
     owner=AGENT,
     only={"enabled": True},
     sensitive=("description", "condition_text", "action_text", "embedding"),
+    computed={"search_text": lambda item: _search_text(item.condition_text)},
 )
 SCENARIO = _config(
     "scenario",
@@ -91,7 +97,7 @@ EPISODE = Declaration(
     ("-recorded_at",),
     sensitive=("content", "embedding", "metadata"),
     customer={"customer_profile_id": "profile", "session_id": "session"},
-    computed={"search_text": lambda item: None if is_plain(item.content) else search_text(item.content)},
+    computed={"search_text": lambda item: _search_text(item.content)},
 )
 ENTITY = Declaration(
     "entity",

@@ -25,7 +25,9 @@ from convostore.domain.declarations import (
     VARIABLE,
     in_force,
 )
+from convostore.domain.fusion import fused
 from convostore.domain.scoring import nearest
+from convostore.domain.text import document, parse_query, ranked
 from convostore.gateway import derived
 from convostore.gateway.rows import Row, RowTable, items_of
 from convostore.gateway.table import Tables
@@ -36,7 +38,7 @@ M = TypeVar("M", bound=Model)
 
 
 class TableConfigStore(Tables, ConfigStore):
-    """Everything but vector search, purging and what concerns an agent as a whole."""
+    """Everything but searches, purging and what concerns an agent as a whole."""
 
     get_agent = derived.get(AGENT, ConfigStore.get_agent)
     save_agent = derived.save(AGENT, ConfigStore.save_agent)
@@ -185,3 +187,22 @@ class RowConfigStore(TableConfigStore):
         where = {"agent_id": agent_id, "enabled": enabled_only or None, "embedding_model": embedding_model}
         rules = await self._table(RULE).find(tenant_id, where)
         return nearest(query_embedding, rules, min_score)[offset : offset + limit]
+
+    async def search_rules(
+        self,
+        query: str,
+        query_embedding: list[float],
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int = 10,
+        enabled_only: bool = True,
+    ) -> list[tuple[Rule, float]]:
+        where = {"agent_id": agent_id, "enabled": enabled_only or None}
+        rules = {rule.id: rule for rule in await self._table(RULE).find(tenant_id, where)}
+        documents = {key: document(rule.condition_text) for key, rule in rules.items()}
+        by_text = [pair for pair in ranked(parse_query(query), documents, documents.values()) if pair[1]]
+        by_vector = [(rule.id, score) for rule, score in nearest(query_embedding, rules.values(), -1.0)]
+        scores = {key: parts.score for key, parts in fused(by_text, by_vector, {}).items()}
+        best = sorted(scores, key=lambda key: (-scores[key], key))[:limit]
+        return [(rules[key], scores[key]) for key in best]

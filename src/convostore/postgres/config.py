@@ -13,7 +13,8 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.agent_configs import without_embeddings
 from convostore.domain.codec import maker
-from convostore.domain.declarations import AGENT, AGENT_OWNED
+from convostore.domain.declarations import AGENT, AGENT_OWNED, RULE
+from convostore.domain.text import parse_query
 from convostore.gateway.config import TableConfigStore
 from convostore.models import Agent, AgentConfig, Rule
 from convostore.models.fields import Language, now
@@ -22,7 +23,7 @@ from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vector_statements import RULES
-from convostore.postgres.vectors import VectorSearch
+from convostore.postgres.vectors import VectorSearch, count_search
 
 _make_config = maker(AgentConfig)
 
@@ -129,3 +130,28 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
     ) -> list[tuple[Rule, float]]:
         filters = {"agent_id": agent_id, "enabled": enabled_only or None, "embedding_model": embedding_model}
         return await self._nearest(tenant_id, query_embedding, filters, limit, offset, min_score)
+
+    async def search_rules(
+        self,
+        query: str,
+        query_embedding: list[float],
+        tenant_id: UUID,
+        agent_id: UUID,
+        *,
+        limit: int = 10,
+        enabled_only: bool = True,
+    ) -> list[tuple[Rule, float]]:
+        asked = parse_query(query)
+        statement = queries("config").search_rules(
+            tenant_id=tenant_id,
+            agent_id=agent_id,
+            query=str(asked),
+            terms=[*map(str, asked.terms)],
+            language=self._language,
+            embedding=query_embedding,
+            enabled=enabled_only or None,
+            limit=limit,
+        )
+        rows = await self._database.fetch(*statement)
+        count_search("exact")
+        return self._table(RULE).mapping.scored(rows, tenant_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,6 @@ import asyncpg
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.codec import readable
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.fusion import CANDIDATES
 from convostore.domain.text import Name
@@ -127,7 +126,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
             limit=limit,
             offset=offset,
         )
-        return self._scored_entities(tenant_id, await self._database.fetch(*query))
+        return self._table(ENTITY).mapping.scored(await self._database.fetch(*query), tenant_id)
 
     async def _entities_by_meaning(
         self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
@@ -143,11 +142,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         )
         rows = await self._database.fetch(*query)
         count_search("exact")
-        return self._scored_entities(tenant_id, rows)
-
-    def _scored_entities(self, tenant_id: UUID, rows: Sequence[asyncpg.Record]) -> list[tuple[Entity, float]]:
-        read = self._table(ENTITY).mapping.reader(tenant_id)
-        return list(readable(lambda row: (read(row), row["score"]), rows))
+        return self._table(ENTITY).mapping.scored(rows, tenant_id)
 
     async def traverse_from_entities(
         self,

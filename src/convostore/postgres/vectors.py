@@ -9,7 +9,6 @@ from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.metrics import VECTOR_SEARCHES
-from convostore.domain.codec import readable
 from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping
@@ -97,8 +96,7 @@ class VectorSearch(Generic[M]):
             large = rows[0]["large"]
             self._sizes.put(search.counted, large=large)
         count_search("approximate" if large else "exact")
-        read = self._mapping.reader(search.arguments[0])
-        return list(readable(lambda row: (read(row), row["score"]), rows))
+        return self._mapping.scored(rows, search.arguments[0])
 
 
 def count_search(strategy: Literal["exact", "approximate"]) -> None:

@@ -29,7 +29,7 @@ from convostore.testing.config.deletes import ConfigDeleteContract
 from convostore.testing.config.lists import ConfigFilterContract, ConfigListContract
 from convostore.testing.config.lookups import LookupContract
 from convostore.testing.config.migration_plans import MigrationPlanContract
-from convostore.testing.config.rule_search import RuleSearchContract
+from convostore.testing.config.rule_search import RuleHybridSearchContract, RuleSearchContract
 from convostore.testing.config.saves import ConfigSaveContract
 from convostore.testing.config.scenario_archives import ScenarioArchiveContract
 from convostore.testing.config.unique_sets import UniqueSetContract
@@ -79,6 +79,7 @@ class ConfigStoreContract(
     AgentCascadeContract,
     AgentConfigContract,
     RuleSearchContract,
+    RuleHybridSearchContract,
     LookupContract,
     MigrationPlanContract,
     ScenarioArchiveContract,

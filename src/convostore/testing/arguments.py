@@ -101,6 +101,11 @@ class ConfigArgumentContract(StoreContract):
     async def test_query_vectors_and_scores_are_bounded(self, store: ConfigStore) -> None:
         await check_pages(store.vector_search_rules, [1.0], uuid4(), uuid4())
         await check_vectors(store.vector_search_rules, uuid4(), uuid4())
+        for limit in LIMITS:
+            await refused(store.search_rules, "tea", [1.0], uuid4(), uuid4(), limit=limit)
+        for vector in VECTORS:
+            with pytest.raises(ValidationError, match="query_embedding"):
+                await store.search_rules("tea", vector, uuid4(), uuid4())
 
     async def test_other_arguments_are_bounded(self, store: ConfigStore) -> None:
         for name in ("", "Upper", "1st", "x" * 51, "a-b", "a\n"):

@@ -106,3 +106,57 @@ FROM (
 ) AS matching
 LEFT JOIN page AS t ON true
 ORDER BY {{order of agent}}
+
+-- name: search_rules
+-- An agent's rules by words in a language and by meaning, with scores, as `RowConfigStore.search_rules` makes them.
+WITH {{bound}},
+rule AS MATERIALIZED (
+    SELECT t.id, convostore.similarity(t.embedding, :embedding) AS vector,
+           to_tsvector(:language::text::regconfig, coalesce(t.words, convostore.plain_words(t.condition_text))) AS words
+    FROM convostore.rule AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL
+      AND (:enabled::boolean IS NULL OR t.enabled = :enabled)
+),
+scope AS MATERIALIZED (
+    SELECT count(*)::double precision AS rules, avg(length(rule.words))::double precision AS length FROM rule
+),
+term AS MATERIALIZED (
+    SELECT q.query, ln(1 + (scope.rules - f.found + 0.5) / (f.found + 0.5)) AS weight
+    FROM unnest(:terms::text[]) AS t (term)
+    CROSS JOIN scope
+    CROSS JOIN LATERAL to_tsquery(:language::text::regconfig, t.term) AS q (query)
+    CROSS JOIN LATERAL (SELECT count(*)::double precision AS found FROM rule WHERE rule.words @@ q.query) AS f
+),
+asked AS MATERIALIZED (SELECT to_tsquery(:language::text::regconfig, :query) AS query),
+scored AS MATERIALIZED (
+    SELECT rule.id, rule.vector, CASE WHEN rule.words @@ asked.query THEN nullif(round((
+            (SELECT sum(term.weight) FROM term WHERE rule.words @@ term.query)
+            * 1.9 / (1 + 0.9 * (0.6 + 0.4 * length(rule.words) / scope.length)))::numeric, 6), 0)::double precision
+        END AS text
+    FROM rule
+    CROSS JOIN scope
+    CROSS JOIN asked
+),
+found AS MATERIALIZED (
+    SELECT id, vector, CASE WHEN EXISTS (SELECT FROM scored WHERE text IS NOT NULL) THEN coalesce(text, 0) END AS text
+    FROM scored
+    WHERE text IS NOT NULL OR vector IS NOT NULL
+),
+ends AS MATERIALIZED (
+    SELECT min(text) AS low_text, max(text) AS high_text, min(vector) AS low_vector, max(vector) AS high_vector FROM found
+),
+best AS (
+    SELECT found.id, round((
+        0.5 * coalesce(CASE WHEN high_text > low_text THEN (text - low_text) / (high_text - low_text)
+            WHEN text IS NOT NULL THEN 1 END, 0)
+        + 0.5 * coalesce(CASE WHEN high_vector > low_vector THEN (vector - low_vector) / (high_vector - low_vector)
+            WHEN vector IS NOT NULL THEN 1 END, 0))::numeric, 6)::double precision AS score
+    FROM found
+    CROSS JOIN ends
+    ORDER BY score DESC, found.id
+    LIMIT :limit
+)
+SELECT {{columns of rule}}, best.score
+FROM best
+JOIN convostore.rule AS t ON (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = best.id
+ORDER BY best.score DESC, t.id

@@ -93,9 +93,16 @@ def _config_item(world: World, rows: ConfigRows, number: int) -> Any:
     unique = {column for each in declaration.unique for column in each.columns}
     for column in unique.union(name.removeprefix("-") for name in declaration.order).difference(declaration.owned_by):
         setattr(item, column, _distinct(world, column, getattr(item, column), number))
+    if hasattr(item, "condition_text"):
+        item.condition_text = _text(world, number)
     if hasattr(item, "embedding"):
         item.embedding, item.embedding_model = [1.0, float(number), float(world.twin)], "model"
     return item
+
+
+def _text(world: World, number: int) -> str:
+    """Return a text of another length each, the twin's longer: word counts and average lengths are one's own."""
+    return " ".join(["tea", world.named(number), *map(str, range(number * (1 + 3 * world.twin)))])
 
 
 def _distinct(world: World, column: str, value: Any, number: int) -> Any:
@@ -139,8 +146,7 @@ def memory_items(world: World) -> None:
                 id=ids("episode", number),
                 # Two to a session: neighbours of each other.
                 session_id=ids("session", number // 2),
-                # Of another length each, and the twin's longer: what is frequent, and how long texts are, is one's own.
-                content=" ".join(["tea", world.named(number), *map(str, range(number * (1 + 3 * world.twin)))]),
+                content=_text(world, number),
                 language="simple",
             )
         )

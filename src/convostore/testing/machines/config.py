@@ -14,13 +14,15 @@ from convostore.domain.codec import bare
 from convostore.inmemory import InMemoryConfigStore
 from convostore.models.base import Model
 from convostore.testing.config.rows import CONFIG_ROWS, ConfigRows
-from convostore.testing.factories import at, make_scenario
+from convostore.testing.factories import at, make_rule, make_scenario
 from convostore.testing.machines.base import Machine
 
 # Few values, so that what is done meets what is there.
 ids = st.integers(1, 4).map(lambda number: UUID(int=number))
 agents = st.integers(1, 2).map(lambda number: UUID(int=number))
 names = st.sampled_from(["a", "b", "_"])
+texts = st.lists(st.sampled_from(["tea", "TEA", "milk", "-tea", "or", "成语", "语"]), max_size=4).map(" ".join)
+vectors = st.sampled_from([[1.0, 0.0], [0.6, 0.8], [-1.0, 0.0], [1.0]])
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {str: names, int: st.integers(1, 2), bool: st.booleans(), UUID: agents}
 
 
@@ -109,6 +111,17 @@ class ConfigMachine(Machine):
         found = self.both(rows.methods["list"], *owner, **options)
         for item in found[0] if isinstance(found, tuple) else found:
             self.both(rows.methods["list"], *owner, **options, after=item)
+
+    @rule(agent=agents, which=ids, condition=texts, vector=st.none() | vectors, enabled=st.booleans())
+    def save_condition(
+        self, agent: UUID, which: UUID, condition: str, vector: list[float] | None, enabled: bool
+    ) -> None:
+        rule = make_rule(self.tenant, agent, id=which, condition_text=condition, embedding=vector, enabled=enabled)
+        self.both("save_rule", rule, overwrite=True)
+
+    @rule(agent=agents, query=texts, vector=vectors, enabled_only=st.booleans(), limit=st.integers(1, 4))
+    def search_rules(self, agent: UUID, query: str, vector: list[float], enabled_only: bool, limit: int) -> None:
+        self.both("search_rules", query, vector, self.tenant, agent, enabled_only=enabled_only, limit=limit)
 
     @rule(agent=agents, name=names, version=st.integers(1, 3))
     def look_up(self, agent: UUID, name: str, version: int) -> None:
