@@ -48,6 +48,9 @@ async def searched(request: pytest.FixtureRequest, engines: Embedded) -> AsyncIt
         yield Searched(
             made, ways, {name: (await qualities(ways[name], made.questions))["all"].recall10 for name in legs}
         )
+        # The sets have the same ids.
+        for customer in {question.customer_profile_id for question in made.questions}:
+            await store.delete_by_customer(made.tenant_id, customer)
 
 
 async def test_hybrid_search_finds_more_than_text_or_vectors_alone(searched: Searched) -> None:
