@@ -50,6 +50,7 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "doctor": ["--timeout", "5"],
         "memory reindex": [],
         "memory re-embed": ["--to", "next", "--embedder", f"{__name__}:embed", "--tenant", str(TENANT)],
+        "memory reindex-text": ["--tenant", str(TENANT)],
         "audit verify": [str(TENANT)],
         "audit export": [str(TENANT), str(tmp_path / "export.jsonl")],
         "audit prune": ["1990-01", "--yes"],
