@@ -46,6 +46,8 @@ class Settings(BaseSettings):
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
+        auto_reindex: the sweeper also does what `convostore memory reindex` does, hourly; the user of `postgres_url`
+            must be the one that migrated the schema, or a superuser.
         timeout: the deadline of a call, in seconds.
         pool_size: the maximum number of connections to each server.
         pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
@@ -65,6 +67,7 @@ class Settings(BaseSettings):
     hot_ttl: Annotated[float, Field(gt=0, le=10**9)] = HOT_TTL.total_seconds()
     max_age: Annotated[float, Field(ge=0, le=10**9)] = 0
     sweep_every: Annotated[float, Field(ge=0, le=10**9)] = 60.0
+    auto_reindex: bool = False
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5.0
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
     pooler: Literal["session", "transaction"] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -123,6 +123,7 @@ async def open_stores(
     hot_ttl: float | None = None,
     max_age: float | None = None,
     sweep_every: float | None = None,
+    auto_reindex: bool | None = None,
     timeout: float | None = None,
     pool_size: int | None = None,
     pooler: Literal["session", "transaction"] | None = None,
@@ -144,6 +145,8 @@ async def open_stores(
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
+        auto_reindex: the sweeper also does what `convostore memory reindex` does, hourly; the user of `postgres_url`
+            must be the one that migrated the schema, or a superuser.
         timeout: the deadline of a call, in seconds.
         pool_size: the maximum number of connections to each server.
         pooler: what stands between this process and PostgreSQL, such as PgBouncer: `"session"` keeps a session of the
@@ -167,6 +170,7 @@ async def open_stores(
         "hot_ttl": hot_ttl,
         "max_age": max_age,
         "sweep_every": sweep_every,
+        "auto_reindex": auto_reindex,
         "timeout": timeout,
         "pool_size": pool_size,
         "pooler": pooler,
@@ -203,12 +207,18 @@ async def _swept(stores: Stores, every: float) -> AsyncIterator[None]:
     def finished(at: datetime) -> None:
         stores._sweeps.last = at
 
-    sweeping = asyncio.create_task(sweep_for_ever(stores.sessions, every, stores.audit, finished))
+    async with _beside(sweep_for_ever(stores.sessions, every, stores.audit, finished)):
+        yield
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:
-        sweeping.cancel()
-        await asyncio.wait({sweeping})
+        task.cancel()
+        await asyncio.wait({task})
 
 
 async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
@@ -293,6 +303,10 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
         raise failure
     if problem := hot["redis"].problem:
         _log.warning("redis_url: %s; until that is mended, PostgreSQL alone serves the sessions", problem.rstrip("."))
+    if settings.auto_reindex and settings.sweep_every:
+        from convostore.postgres.reindexing import reindex_for_ever
+
+        await opened.enter_async_context(_beside(reindex_for_ever(postgres_url, settings.sweep_every)))
     return Stores(
         sessions=sessions,
         config=postgres.PostgresConfigStore(pool, timeout=settings.timeout, language=settings.language),

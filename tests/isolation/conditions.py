@@ -8,7 +8,9 @@ from importlib.resources import files
 
 from tests.postgres.query_blocks import blocks, tables
 
-_VALUE = r"(?:\$\d+|\(TABLE holder\)|tenant\.id|(?:\w+\.)?(?:of_)?tenant|p\.tenant_id|\(p\)\.tenant_id)(?![\w.])"
+_VALUE = (
+    r"(?:\$\d+|\(TABLE holder\)|tenant\.id|(?:\w+\.)?(?:of_)?tenant|(?:p|NEW|OLD)\.tenant_id|\(p\)\.tenant_id)(?![\w.])"
+)
 CONDITION = re.compile(rf"\b(?P<alias>\w+)\.tenant_id = {_VALUE}")
 """A comparison of a table's tenant with the call's."""
 

@@ -30,6 +30,10 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     episode = factories.full_episode(tenant, agent)
     await memory.add_episode(episode)
     await memory.add_embeddings(tenant, "another", {episode.id: [1.0]})
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT convostore.bind($1)", tenant)
+        # Of a space that no episode is in, so that there need not be a table.
+        await connection.execute("INSERT INTO convostore.large_space VALUES ($1, 4000, false)", tenant)
     await memory.add_entity(source)
     await memory.add_entity(target)
     await memory.add_relationship(factories.full_relationship(source, target))

@@ -50,6 +50,7 @@ OTHER_TABLES = {
     "alembic_version",
     "copy_generation",
     "episode_embedding",
+    "large_space",
     "profile_merge",
     "session_identity",
     *AUDIT_TABLES,

@@ -34,6 +34,7 @@ CALLS = {
 MAINTENANCE = {
     # Of all tenants: for maintenance alone.
     "drop_audit_months": "SELECT convostore.drop_audit_months('1800-01-01')",
+    "large_spaces": "SELECT * FROM convostore.large_spaces()",
     "vector_spaces": "SELECT * FROM convostore.vector_spaces()",
 }
 

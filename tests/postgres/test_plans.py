@@ -56,11 +56,12 @@ STATEMENTS: dict[str, list[str]] = {
 }
 
 WRITERS = {
-    *("audit.py", "hybrid.py", "profile_columns.py", "reindexing.py", "session_table.py", "statements.py"),
+    *("audit.py", "hybrid.py", "large_spaces.py", "profile_columns.py", "reindexing.py", "session_table.py"),
+    "statements.py",
     "vector_statements.py",
 }
 """Besides `store.py`, which asks for the version of the schema."""
-"""The modules that write SQL of their own: `reindexing` is an administrator's, and the others' is in `STATEMENTS`."""
+"""The modules that write SQL of their own; what is not in `STATEMENTS` is an administrator's."""
 
 TABLES = """
 SELECT c.oid::regclass::text AS table, array_agg(quote_ident(a.attname) ORDER BY a.attnum) AS columns

@@ -69,7 +69,7 @@ async def test_only_the_owner_may_create_things_in_the_schema(admin: Any, role: 
     assert await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
 
 
-async def test_the_search_role_may_read_two_tables_and_append_to_the_audit_trail(admin: Any) -> None:
+async def test_the_search_role_may_read_three_tables_and_append_to_the_audit_trail(admin: Any) -> None:
     rows = await admin.fetch(
         "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) "
         "FROM information_schema.table_privileges "
@@ -80,6 +80,7 @@ async def test_the_search_role_may_read_two_tables_and_append_to_the_audit_trail
         ("audit_head", "INSERT SELECT UPDATE"),
         ("audit_record", "INSERT SELECT"),
         ("episode", "SELECT"),
+        ("large_space", "SELECT"),
         ("session", "SELECT"),
     ]
 
@@ -91,6 +92,7 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
     assert rows == [
         ("create_audit_months", "convostore_owner", fixed, False, True),
         ("drop_audit_months", "convostore_owner", [*fixed, "lock_timeout=500ms"], False, False),
+        ("large_spaces", "convostore_search", fixed, False, False),
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("old_sessions", "convostore_search", fixed, False, True),
         ("record_audit", "convostore_search", fixed, False, True),

@@ -179,27 +179,32 @@ async def test_a_large_space_gets_an_index_that_searches_use_until_it_is_small_a
     seen: list[str] = []
     done = await reindex(filled, watch=lambda space, phase, share: seen.append(f"{space.dimensions} {phase} {share}"))
     (name,) = done.built
-    assert name == spaces.index_name(BIG, DIMENSIONS)
+    assert name == spaces.table_name(BIG, DIMENSIONS)
+    assert seen[0].startswith(f"{DIMENSIONS} copying 0.39")
     assert (await reindex(filled)).kept == [name]
 
-    statement = VectorStatements(EPISODES).approximate(("agent_id",), (BIG, DIMENSIONS), "public", 100, covered=True)
+    statement = VectorStatements(EPISODES).approximate(("agent_id",), name, 100, covered=True)
     text = await plan(filled, statement, AGENT, None)
-    assert f"Index Scan using {name}" in text
-    assert set(re.findall(r"Scan using (\w+) on episode", text)) == {name, "episode_direction_idx", "episode_pkey"}
+    assert f"Index Scan using {name}_hnsw" in text
+    assert set(re.findall(r"Scan using (\w+) on episode", text)) == {"episode_direction_idx", "episode_pkey"}
     assert "Seq Scan" not in text
     # What the filters leave is counted and not sorted.
     assert re.search(r"rows=2[45]\d\d", text) is None
 
-    async with connected(filled) as admin:
+    async with connected(filled) as admin, await create_pool(filled) as pool:
+        known = spaces.Spaces(PostgresMemoryStore(pool)._database)
+        assert await known.has(name)
         await admin.execute(
-            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass", f"convostore.{name}"
+            "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::regclass", f"convostore.{name}_hnsw"
         )
-        async with await create_pool(filled) as pool:
-            assert await spaces.Spaces(PostgresMemoryStore(pool)._database).schema_of(name) is None
+        known.forget()
+        assert not await known.has(name)
         assert (await reindex(filled)).built == [name]
         await admin.execute("DELETE FROM convostore.episode WHERE tenant_id = $1 AND dimensions = $2", BIG, DIMENSIONS)
-    done = await reindex(filled)
-    assert (done.built, done.dropped, done.kept) == ([], [name], [])
+        assert await admin.fetch(f"SELECT FROM convostore.{name}") == []
+        done = await reindex(filled)
+        assert (done.built, done.dropped, done.kept) == ([], [name], [])
+        assert await admin.fetchval("SELECT to_regclass($1)", f"convostore.{name}") is None
 
 
 async def test_one_process_at_a_time_builds_indexes(filled: str) -> None:

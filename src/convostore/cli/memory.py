@@ -14,8 +14,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from convostore.errors import ValidationError
 from convostore.operations.reembedding import Embedder, reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
+from convostore.postgres.large_spaces import Space
 from convostore.postgres.pool import MAINTENANCE_ROLE
-from convostore.postgres.reindexing import Space, reindex, tenants_with_embeddings
+from convostore.postgres.reindexing import reindex, tenants_with_embeddings
 from convostore.postgres.text_reindexing import reindex_text
 from convostore.settings import load_settings
 

@@ -102,12 +102,18 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
-        search = await self._nearest.prepared(tenant_id, meaning.embedding, filters, most, 0, meaning.min_score)
         share = ranking.weights[0] / sum(ranking.weights)
         asked = (str(words.query), [*map(str, words.query.terms)], words.language, share, ranking.half_life, ranking.at)
         context = (ranking.context,) if ranking.context else ()
-        statement = fused(search, context=bool(context))
-        rows = await self._database.fetch(statement, *search.arguments, *asked, limit, offset, *context)
+        search, rows = await self._nearest.run(
+            tenant_id,
+            meaning.embedding,
+            filters,
+            most,
+            0,
+            meaning.min_score,
+            lambda search: (fused(search, context=bool(context)), *search.arguments, *asked, limit, offset, *context),
+        )
         parts = {row["id"]: {name: row[name] for name in PARTS} for row in rows}
         return [
             SearchHit.model_construct(episode=episode, rank=rank, score=score, **parts[episode.id])

@@ -1,9 +1,11 @@
-"""HNSW indexes of large spaces, created and dropped CONCURRENTLY by the owner of the schema."""
+"""Gives large spaces tables with HNSW indexes, and drops those of small ones, while reads and writes go on."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+import random
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,96 +13,98 @@ from uuid import UUID
 
 import asyncpg
 
-from convostore.errors import ConflictError, ValidationError
+from convostore.errors import ConflictError, StoreError, ValidationError
 from convostore.postgres import driver
 from convostore.postgres.errors import translated
+from convostore.postgres.large_spaces import PATIENCE, Space, Steps, Watch
 from convostore.postgres.pool import MAINTENANCE_ROLE, connect, require_session
-from convostore.postgres.spaces import EXACT_ROWS, INDEX_PREFIX, index_name
+from convostore.postgres.queries import queries
+from convostore.postgres.spaces import EXACT_ROWS, TABLE_PREFIX, table_name
+
+REINDEX_EVERY = 3_600.0
+"""Seconds between two searches for spaces that have become large: each counts all vectors."""
 
 _LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
-_POLL = 0.2
-
-_EXISTING = """
-SELECT c.relname AS name, i.indisvalid AS complete
-FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-WHERE i.indrelid = 'convostore.episode'::regclass AND starts_with(c.relname, $1)
-"""
 
 _SPACES = "SELECT * FROM convostore.vector_spaces()"
-# m edges per node and layer, ef_construction candidates per insertion: Malkov and Yashunin, "Efficient and robust
-# approximate nearest neighbor search using HNSW graphs", 2018.
-_CREATE = """
-CREATE INDEX CONCURRENTLY {name} ON convostore.episode
-USING hnsw ((direction::{schema}.halfvec({dimensions})) {schema}.halfvec_ip_ops) WITH (m = 24, ef_construction = 200)
-WHERE tenant_id = '{tenant}' AND dimensions = {dimensions}
+_REGISTERED = "SELECT * FROM convostore.large_spaces()"
+_TABLES = """
+SELECT c.relname FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind = 'r' AND starts_with(c.relname, $1)
 """
 
-_PROGRESS = """
-SELECT phase, blocks_done::float / nullif(blocks_total, 0) AS share FROM pg_stat_progress_create_index WHERE pid = $1
-"""
-
-
-@dataclass(frozen=True)
-class Space:
-    """The vectors of one tenant and number of dimensions."""
-
-    tenant_id: UUID
-    dimensions: int
-    episodes: int
+_log = logging.getLogger("convostore")
 
 
 @dataclass(frozen=True)
 class Reindexed:
-    """The names of the indexes that a call built, dropped and kept."""
+    """The names of the tables that a call built, dropped and kept."""
 
     built: list[str]
     dropped: list[str]
     kept: list[str]
 
 
-Watch = Callable[[Space, str, float], None]
-"""Receives the space, and the phase of pg_stat_progress_create_index with the share of it that is done, 0 to 1."""
-
-
 async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: Watch | None = None) -> Reindexed:
-    """Give every space of more than 20,000 episodes an index, and drop those of smaller ones. Reads and writes go on.
+    """Give every space of more than 20,000 episodes a table with an index, and drop those of smaller ones.
 
-    An interrupted build leaves an invalid index, which no search uses; the next call drops it and builds it again.
+    Reads and writes go on. Whatever step is interrupted, the next call does what is left.
 
     Args:
         dsn: the database; its user must be a superuser, or the one that migrated it.
         memory: `maintenance_work_mem` of a build, such as `"512MB"`. The graph should fit: about 3 KiB and 2 bytes per
             dimension for each episode. A build that needs more takes much longer.
         workers: `max_parallel_maintenance_workers`; they share memory in `/dev/shm`.
-        watch: receives the progress of a build.
+        watch: receives the progress.
 
     Raises:
         ConflictError: another process is reindexing.
         ValidationError: `memory` is not a memory size, the user lacks the privileges, or a pooler stands between.
         ConnectionError: the server cannot be reached.
     """
-    async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn) as watcher:
+    async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn, role=MAINTENANCE_ROLE) as keeper:
         if not await owner.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise ConflictError("Another process is reindexing.")
         await owner.execute("SELECT set_config('maintenance_work_mem', $1, false)", memory)
         await owner.execute("SELECT set_config('max_parallel_maintenance_workers', $1, false)", str(workers))
-        wanted = _large(await _spaces(dsn))
-        existing = dict(await owner.fetch(_EXISTING, INDEX_PREFIX))
-        kept = [name for name, complete in existing.items() if complete and name in wanted]
-        for name in existing.keys() - kept:
-            await owner.execute(f"DROP INDEX CONCURRENTLY convostore.{name}")
-        built = [name for name in wanted if name not in kept]
+        await keeper.execute("SELECT set_config('lock_timeout', $1, false)", PATIENCE)
+        steps = Steps(owner, keeper, watch or (lambda *_: None))
+        wanted = _large([Space(*row) for row in await keeper.fetch(_SPACES)])
+        known = [Space(row["tenant_id"], row["dimensions"], 0) for row in await keeper.fetch(_REGISTERED)]
+        registered = {space.table: space for space in known}
+        complete = await _complete(keeper)
+        dropped = sorted(registered.keys() - wanted.keys())
+        for name in dropped:
+            await steps.unregister(registered.pop(name))
+        tables = {name for (name,) in await keeper.fetch(_TABLES, TABLE_PREFIX)}
+        if left := tables - registered.keys():
+            await steps.wait_for_others()
+            for name in left:
+                await steps.drop(name)
+        for name in wanted.keys() - registered.keys():
+            await steps.register(wanted[name])
+        built = [name for name in wanted if name not in complete]
+        if built:
+            await steps.wait_for_others()
         for name in built:
-            building = asyncio.create_task(_build(owner, name, wanted[name]))
-            try:
-                while not (await asyncio.wait({building}, timeout=_POLL))[0]:
-                    row = await watcher.fetchrow(_PROGRESS, owner.get_server_pid())
-                    if row and watch:
-                        watch(wanted[name], row["phase"], row["share"] or 0.0)
-                await building
-            finally:
-                building.cancel()
-        return Reindexed(built, sorted(existing.keys() - wanted.keys()), kept)
+            await steps.build(wanted[name])
+        return Reindexed(built, dropped, [name for name in wanted if name in complete])
+
+
+async def reindex_for_ever(dsn: str, first: float) -> None:
+    """Do what `reindex` does after so many seconds, and then every hour, with jitter. A failure is logged."""
+    every = first
+    while True:
+        await asyncio.sleep(every * random.uniform(0.9, 1.1))  # noqa: S311
+        every = REINDEX_EVERY
+        try:
+            done = await reindex(dsn)
+            if done.built or done.dropped:
+                _log.info("Large spaces: %d built, %d dropped.", len(done.built), len(done.dropped))
+        except ConflictError:
+            continue  # another process does it
+        except StoreError as error:
+            _log.warning("auto_reindex: %s", error)
 
 
 async def spaces_to_index(connection: Any) -> list[Space]:
@@ -111,7 +115,7 @@ async def spaces_to_index(connection: Any) -> list[Space]:
     """
     async with connection.transaction():
         await connection.execute(f"SET LOCAL ROLE {MAINTENANCE_ROLE}")
-        complete = {name for name, is_complete in await connection.fetch(_EXISTING, INDEX_PREFIX) if is_complete}
+        complete = await _complete(connection)
         spaces = [Space(*row) for row in await connection.fetch(_SPACES)]
     return [space for name, space in _large(spaces).items() if name not in complete]
 
@@ -123,35 +127,30 @@ async def tenants_with_embeddings(dsn: str) -> list[UUID]:
         ValidationError: the user lacks the privileges.
         ConnectionError: the server cannot be reached.
     """
-    return sorted({space.tenant_id for space in await _spaces(dsn)})
-
-
-async def _spaces(dsn: str) -> list[Space]:
     async with _connected(dsn, role=MAINTENANCE_ROLE) as connection:
-        return [Space(*row) for row in await connection.fetch(_SPACES)]
+        return sorted({tenant for tenant, *_ in await connection.fetch(_SPACES)})
 
 
 def _large(spaces: list[Space]) -> dict[str, Space]:
-    """Return the spaces that need an index, by its name."""
-    return {index_name(s.tenant_id, s.dimensions): s for s in spaces if s.episodes > EXACT_ROWS}
+    """Return the spaces that need an index, by the names of their tables."""
+    return {space.table: space for space in spaces if space.episodes > EXACT_ROWS}
 
 
-async def _build(owner: Any, name: str, space: Space) -> None:
-    schema = await owner.fetchval(
-        "SELECT quote_ident(n.nspname) FROM pg_extension e JOIN pg_namespace n ON n.oid = "
-        "e.extnamespace WHERE e.extname = 'vector'"
-    )
-    await owner.execute(_CREATE.format(name=name, schema=schema, dimensions=space.dimensions, tenant=space.tenant_id))
+async def _complete(connection: Any) -> set[str]:
+    """Return the tables that are ready, with an index that is valid."""
+    valid = {name for (name,) in await connection.fetch(*queries("spaces").tables(prefix=TABLE_PREFIX))}
+    return {
+        table_name(tenant, number) for tenant, number, ready in await connection.fetch(_REGISTERED) if ready
+    } & valid
 
 
 @asynccontextmanager
-async def _connected(dsn: str, role: str | None = None) -> AsyncIterator[Any]:
+async def _connected(dsn: str, role: str) -> AsyncIterator[Any]:
     try:
         connection = await connect(dsn)
         try:
             await require_session(connection)
-            if role is not None:
-                await connection.execute(f"SET ROLE {role}")
+            await connection.execute(f"SET ROLE {role}")
             yield connection
         finally:
             driver.abort(connection)

@@ -1,4 +1,4 @@
-"""Which spaces (tenant and number of dimensions) have an HNSW index, and which searches have large filtered sets."""
+"""Which spaces (tenant and number of dimensions) have a table of their own, and which filtered sets are large."""
 
 from __future__ import annotations
 
@@ -13,35 +13,40 @@ from convostore.postgres.queries import queries
 EXACT_ROWS = 20_000
 """The largest filtered set that is searched exactly."""
 
-INDEX_PREFIX = "episode_hnsw_"
+TABLE_PREFIX = "large_space_"
 
 _SPACES_LIFE = 30.0
 _SIZES_LIFE = 5.0
 _SIZES = 10_000
 
 
-def index_name(tenant_id: UUID, dimensions: int) -> str:
-    """Return the name of a space's index."""
-    return f"{INDEX_PREFIX}{tenant_id.hex}_{dimensions}"
+def table_name(tenant_id: UUID, dimensions: int) -> str:
+    """Return the name of a large space's table, as `convostore.large_space_table` does."""
+    return f"{TABLE_PREFIX}{tenant_id.hex}_{dimensions}"
 
 
 class Spaces:
-    """Which spaces have an index, from the catalogue, cached for 30 seconds.
+    """Which spaces have a table with an index, from the catalogue, cached for 30 seconds.
 
-    A stale answer costs time, not correctness: a search is correct without its index, and with one that was dropped.
+    Whether the table is ready, a search finds out for itself; one whose table has been dropped fails.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._schemas: dict[str, str] = {}
+        self._tables: set[str] = set()
         self._expires = 0.0
 
-    async def schema_of(self, index: str) -> str | None:
-        """Return the schema of pgvector if this index exists and is valid, else None."""
+    async def has(self, table: str) -> bool:
+        """Return whether a table is there with a valid index."""
         if time.monotonic() >= self._expires:
-            self._schemas = dict(await self._database.fetch(*queries("spaces").indexes(prefix=INDEX_PREFIX)))  # type: ignore[arg-type]
+            rows = await self._database.fetch(*queries("spaces").tables(prefix=TABLE_PREFIX))
+            self._tables = {row["name"] for row in rows}
             self._expires = time.monotonic() + _SPACES_LIFE
-        return self._schemas.get(index)
+        return table in self._tables
+
+    def forget(self) -> None:
+        """Look at the catalogue again before the next answer."""
+        self._expires = 0.0
 
 
 class Sizes:

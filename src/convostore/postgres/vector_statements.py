@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
 from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import EPISODE, RULE
@@ -104,25 +103,23 @@ class VectorStatements:
         """Exact search; parameters: the fixed ones, values of the filters."""
         return self._statement(filters, "", [self._scan(filters, covered=covered)], covered=covered)
 
-    def _approximate(
-        self, filters: tuple[str, ...], space: tuple[UUID, int], schema: str, depth: int, *, covered: bool
-    ) -> str:
+    def _approximate(self, filters: tuple[str, ...], table: str, depth: int, *, covered: bool) -> str:
         """HNSW search of a large filtered set, else exact; parameters: the fixed ones, values, whether it is large.
 
-        The index is partial: the planner uses it only if tenant and dimensions are literals, and prefers any B-tree
-        that fits a filter. So the filters are `(…) IS TRUE`, which no index fits.
+        Whatever the statistics say, the planner is to use the HNSW index of the space's table: see
+        `convostore.uncovered`. The table holds the same as the episodes in every snapshot in which it is ready.
         """
-        tenant, dimensions = space
         known = f"${FIXED + len(filters) + 1}::boolean"
         hnsw = f"(SELECT {_HNSW.format(ef=min(16 * depth, _MOST_CANDIDATES))}) IS NOT NULL"
         before = (
-            f"large AS MATERIALIZED (SELECT coalesce({known}, EXISTS ("
+            f"large AS MATERIALIZED (SELECT EXISTS (SELECT FROM convostore.large_space AS l WHERE {BIND_TENANT} "
+            f"AND l.tenant_id = $1 AND l.dimensions = $7::smallint AND l.ready) AND coalesce({known}, EXISTS ("
             f"{self._scan(filters, covered=covered, selected='')} OFFSET {EXACT_ROWS})) AS large), "
-            "approximate AS MATERIALIZED (SELECT t.id, convostore.distance("
-            f"{quoted(schema)}.halfvec(t.direction, {dimensions:d}, true), (SELECT direction FROM query)) AS distance "
-            f"FROM convostore.{quoted(self._searched.declaration.name)} AS t WHERE {BIND_TENANT} AND {hnsw} "
-            f"AND t.tenant_id = $1 AND t.tenant_id = '{tenant}' AND t.dimensions = {dimensions:d} "
-            f"AND (SELECT large FROM large) AND ({self._conditions(numbered(filters))}) IS TRUE "
+            "approximate AS MATERIALIZED (SELECT t.id, "
+            "convostore.distance(t.direction, (SELECT direction FROM query)) AS distance "
+            f"FROM convostore.{quoted(table)} AS t WHERE {BIND_TENANT} AND {hnsw} "
+            "AND t.tenant_id = $1 AND t.dimensions > 0 AND (t.dimensions > 0 OR convostore.uncovered(t.dimensions)) "
+            f"AND (SELECT large FROM large) AND {self._conditions(numbered(filters))} "
             f"ORDER BY distance LIMIT {depth:d}), "
             f"enough AS MATERIALIZED (SELECT count(*) >= {_WANTED} AS enough FROM approximate), "
         )

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
+import asyncpg
+
 from convostore.call.call import current_call
 from convostore.call.metrics import VECTOR_SEARCHES
+from convostore.errors import StoreError
 from convostore.models.base import Model
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping
-from convostore.postgres.spaces import Sizes, Spaces, index_name
+from convostore.postgres.spaces import Sizes, Spaces, table_name
 from convostore.postgres.vector_statements import COVERED_DIMENSIONS, Searched, VectorStatements, numbered
 
 M = TypeVar("M", bound=Model)
+
+_NO_TABLE = "42P01"
 
 APPROXIMATE_DEPTH = 250
 """The largest `offset` + `limit` of an approximate search; deeper pages are searched exactly."""
@@ -61,10 +66,32 @@ class VectorSearch(Generic[M]):
         min_score: float,
     ) -> list[tuple[M, float]]:
         """Return the nearest rows with their scores; filters that are None are left out."""
-        search = await self.prepared(tenant_id, query, filters, limit, offset, min_score)
-        return self.found(search, await self._database.fetch(search.statement, *search.arguments))
+        return self.found(*await self.run(tenant_id, query, filters, limit, offset, min_score))
 
-    async def prepared(
+    async def run(
+        self,
+        tenant_id: UUID,
+        query: Sequence[float],
+        filters: Mapping[str, Any],
+        limit: int,
+        offset: int,
+        min_score: float,
+        within: Callable[[Search], tuple[Any, ...]] = lambda search: (search.statement, *search.arguments),
+    ) -> tuple[Search, list[asyncpg.Record]]:
+        """Run a search within a statement, which `within` returns with its arguments; return it and the rows."""
+        asked = (tenant_id, query, filters, limit, offset, min_score)
+        search = await self._prepared(*asked)
+        try:
+            return search, await self._database.fetch(*within(search))
+        except StoreError as error:
+            if error.code != _NO_TABLE or self._spaces is None:
+                raise
+        # The table of its space was dropped after the catalogue had been read.
+        self._spaces.forget()
+        search = await self._prepared(*asked)
+        return search, await self._database.fetch(*within(search))
+
+    async def _prepared(
         self,
         tenant_id: UUID,
         query: Sequence[float],
@@ -80,13 +107,11 @@ class VectorSearch(Generic[M]):
         fixed = (tenant_id, query, limit, offset, min_score, margin(dimensions), dimensions)
         asked = (tenant_id, dimensions, names, values)
         large = self._sizes.get(asked)
-        schema = None
-        if self._spaces and large is not False and limit + offset <= APPROXIMATE_DEPTH:
-            schema = await self._spaces.schema_of(index_name(tenant_id, dimensions))
-        if schema is None:
+        table = table_name(tenant_id, dimensions)
+        deep = limit + offset > APPROXIMATE_DEPTH
+        if self._spaces is None or large is False or deep or not await self._spaces.has(table):
             return Search(self._statements.nearest(names, covered=covered), (*fixed, *values), numbered(names))
-        depth = 2 * _step(limit + offset)
-        statement = self._statements.approximate(names, (tenant_id, dimensions), schema, depth, covered=covered)
+        statement = self._statements.approximate(names, table, 2 * _step(limit + offset), covered=covered)
         return Search(statement, (*fixed, *values, large), numbered(names), asked if large is None else (), large)
 
     def found(self, search: Search, rows: Sequence[Any]) -> list[tuple[M, float]]:

@@ -1,13 +1,12 @@
--- Spaces (a tenant's vectors of one number of dimensions): HNSW indexes, and the migration to another model.
+-- Spaces (a tenant's vectors of one number of dimensions): tables of large ones, and the migration to another model.
 
--- name: indexes
--- The valid indexes whose names have a prefix, each with the schema of pgvector.
-SELECT c.relname AS name, n.nspname AS schema
-FROM pg_catalog.pg_index AS i
-JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-JOIN pg_catalog.pg_opclass AS o ON o.oid = i.indclass[0]
-JOIN pg_catalog.pg_namespace AS n ON n.oid = o.opcnamespace
-WHERE i.indrelid = 'convostore.episode'::regclass AND i.indisvalid AND starts_with(c.relname, :prefix)
+-- name: tables
+-- The tables whose names have a prefix and that have a valid HNSW index.
+SELECT left(c.relname, -5) AS name
+FROM pg_catalog.pg_class AS c
+JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid
+WHERE c.relnamespace = 'convostore'::regnamespace AND i.indisvalid AND starts_with(c.relname, :prefix)
+  AND right(c.relname, 5) = '_hnsw'
 
 -- name: episodes_to_embed
 -- A tenant's episodes that have an embedding but none by a model, by id.
