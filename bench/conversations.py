@@ -253,6 +253,7 @@ def _episodes(conversation: Conversation, number: int, vectors: Vectors) -> list
             content="Where is my parcel? It should have been here on Monday.",
             embedding=vectors.floats(),
             embedding_model=_MODEL,
+            language="simple",
             metadata={"channel": "web"},
         )
         for _ in range(number)
