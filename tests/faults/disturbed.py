@@ -26,6 +26,8 @@ ANSWER_ALONE = {
     (PostgresSessionStore, "promote_to_hot"),  # One tier has nowhere to move a session.
     (PostgresSessionStore, "demote_to_persistent"),
     (TieredSessionStore, "get"),  # From a hot copy.
+    (TieredSessionStore, "promote_to_hot"),  # If there is a hot copy already.
+    (TieredSessionStore, "demote_to_persistent"),  # Drops the hot copy.
 }
 """The methods that may ask no PostgreSQL."""
 
@@ -76,6 +78,8 @@ class Disturbed:
         world, fault = self._world, self._fault
         what = f"{self.store.kind}.{name} under {fault.side}: {fault.name}"
         tasks = asyncio.all_tasks()
+        # With a connection that was checked: the first exchange under a fault is the call's own.
+        await self.store.health_check()
         await self._settled(tasks, f"before {what}")
         before = await world.state()
         # What a failed call was given must be as it was: the caller makes the same call again.

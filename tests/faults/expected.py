@@ -20,6 +20,7 @@ class Kind(Enum):
     UNREACHABLE = "nothing can be sent"
     UNDELIVERED = "what is sent does not arrive"
     UNANSWERED = "what is sent arrives, and no answer comes back"
+    UNHEARD = "what is sent is done, and nobody hears of it"
     REFUSED = "the server refuses to write"
     ENDED = "the server ends what is under way, and says so"
     LOST_AT_WORK = "the server is lost while it works"
@@ -70,6 +71,10 @@ EXPECTED: dict[tuple[Kind, Effect], Row] = {
     (Kind.UNANSWERED, READ): Row("never", _NOT_APPLIED),
     (Kind.UNANSWERED, IDEMPOTENT): Row("never", _EITHER, changes=True),
     (Kind.UNANSWERED, NON_IDEMPOTENT): Row("never", _EITHER, changes=True),
+    (Kind.UNHEARD, READ): Row("never", _NOT_APPLIED),
+    # A write may begin with a read.
+    (Kind.UNHEARD, IDEMPOTENT): Row("never", _EITHER, changes=True),
+    (Kind.UNHEARD, NON_IDEMPOTENT): Row("never", _EITHER, changes=True),
     # A write that has nothing to do is not refused.
     (Kind.REFUSED, READ): ALWAYS,
     (Kind.REFUSED, IDEMPOTENT): Row("perhaps", _NOT_APPLIED),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import asyncpg
 
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.testing.faults import Flow
 from tests.cluster.nodes import Node, eventually
 from tests.faults.expected import Kind
@@ -23,6 +25,7 @@ from tests.postgres.databases import connected, dsn_of
 from tests.processes import kill
 
 WAITING = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock'"
+COMMITTED = re.compile(rb"(C\0\0\0.[A-Z]+[ 0-9]*\0|s\0\0\0\x04)Z\0\0\0\x05I", re.DOTALL)
 TABLES = """
 SELECT string_agg(oid::regclass::text, ', ') FROM pg_class
 WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -223,7 +226,37 @@ def killed_valkey(*, answering: bool) -> Injected:
     return injected
 
 
+@dataclass
+class Unheard(Flow):
+    """Resets a connection when a statement was committed, instead of telling so; what prepares it passes.
+
+    Relies on: CommandComplete, or PortalSuspended after as many rows as were asked for, is followed by ReadyForQuery,
+    which says `I` outside of a transaction.
+    """
+
+    async def forward(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
+        if (self.times is not None and self.cuts >= self.times) or not COMMITTED.search(data):
+            return await super().forward(data, writer)
+        self.cuts += 1
+        return False
+
+
+def unheard(times: int | None) -> Injected:
+    """Return the fault that the answer to what was committed is lost."""
+
+    @asynccontextmanager
+    async def injected(world: World) -> AsyncIterator[None]:
+        world.postgres.to_client = Unheard(times=times)
+        yield
+        world.postgres.heal()
+
+    return injected
+
+
 POSTGRES = [
+    # A longer deadline than the default is told to the server first, and that answer would be lost instead.
+    Fault("answer lost", "postgres", unheard(None), Kind.UNHEARD, DEFAULT_TIMEOUT),
+    Fault("answer lost, once", "postgres", unheard(1), Kind.CUT_ONCE, DEFAULT_TIMEOUT),
     Fault("backends terminated", "postgres", terminated, Kind.CUT_ONCE),
     Fault("backends terminated at work", "postgres", terminated_at_work, Kind.LOST_AT_WORK, of_tables=True),
     Fault("frozen", "postgres", frozen_postgres, Kind.UNANSWERED, HURRY),

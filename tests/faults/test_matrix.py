@@ -50,8 +50,8 @@ SERVERS: dict[Side, str] = {"postgres": "PostgreSQL 18", "redis": "Valkey"}
 SAMPLE = {
     ("sessions on Redis", "reset after delivery, once"),
     ("sessions, tiered", "reset after delivery, once"),
-    ("memory", "reset after delivery"),
-    ("profiles", "reset after delivery, once"),
+    ("memory", "answer lost"),
+    ("profiles", "answer lost, once"),
 }
 """What `make test` runs."""
 
