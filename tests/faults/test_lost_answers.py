@@ -59,6 +59,24 @@ async def test_what_is_not_idempotent_is_not_repeated() -> None:
     assert found.revision == 1
 
 
+async def test_what_a_call_inside_another_may_have_applied_is_unknown_to_both() -> None:
+    inner, session = InMemorySessionStore(), make_session(uuid4())
+    await inner.save(session)
+    losing = inner.with_interceptors(LostAnswers())
+
+    class Delegating(InMemorySessionStore):
+        connected = True
+
+        async def acquire_lock(
+            self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
+        ) -> int | None:
+            return await losing.acquire_lock(session_id, owner, ttl=ttl, tenant_id=tenant_id)
+
+    with pytest.raises(ConnectionError) as lost:
+        await Delegating().acquire_lock(session.session_id, uuid4())
+    assert lost.value.outcome == "unknown"
+
+
 class FirstAttempts:
     """Interceptor of attempts that loses the answer to the first attempt of every idempotent call."""
 

@@ -202,11 +202,14 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
     def chain_of(store: Store) -> Proceed:
         async def run(call: Call) -> Any:
             call.sent = call.sent or not store.connected
+            outer = running.get()
             token = running.set(call)
             try:
                 return await method(store, **call.arguments)
             finally:
                 running.reset(token)
+                if outer is not None and call.effect is not Effect.READ:
+                    outer.sent = outer.sent or call.sent
 
         interceptors: tuple[Interceptor, ...] = (
             *store._interceptors,
