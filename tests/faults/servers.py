@@ -175,13 +175,14 @@ class Killing(Flow):
 
 
 @contextmanager
-def killing(proxy: Any, kill: Callable[[], None], *, answering: bool) -> Iterator[None]:
+def killing(proxy: Any, kill: Callable[[], None], *, answering: bool) -> Iterator[Killing]:
     """Kill a server when a request is on its way to it, or when its answer is, for the duration of a block."""
+    flow = Killing(kill=kill)
     if answering:
-        proxy.to_client = Killing(kill=kill)
+        proxy.to_client = flow
     else:
-        proxy.to_server = Killing(kill=kill)
-    yield
+        proxy.to_server = flow
+    yield flow
     proxy.heal()
 
 
@@ -193,18 +194,20 @@ def killed_postgres(*, answering: bool) -> Injected:
         for pool in world.pools:
             await pool.fetchval("SELECT 1")
         backends = [pid for (pid,) in await world.admin.fetch(BACKENDS, USER)]
-        with killing(world.postgres, lambda: kill(*backends), answering=answering):
+        ending = await world.admin.fetchval("SELECT pg_backend_pid()")
+        with killing(world.postgres, lambda: kill(*backends), answering=answering) as flow:
             yield
-        await eventually(lambda: recovered(world), "PostgreSQL answers again", PATIENCE)
-        await world.disconnect("postgres")
+        if flow.kill is None:
+            await eventually(lambda: recovered(world, ending), "PostgreSQL has recovered", PATIENCE)
+            await world.disconnect("postgres")
 
     return injected
 
 
-async def recovered(world: World) -> bool:
-    """Return whether PostgreSQL answers."""
+async def recovered(world: World, ending: int) -> bool:
+    """Return whether PostgreSQL answers by another backend than one that has to end."""
     try:
-        return bool(await world.admin.fetchval("SELECT true"))
+        return bool(await world.admin.fetchval("SELECT pg_backend_pid()") != ending)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
 
