@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresMemoryStore, create_pool
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, create_pool
 from convostore.postgres.pool import MAINTENANCE_ROLE
-from convostore.postgres.text_reindexing import reindex_text
+from convostore.postgres.text_reindexing import KINDS, read, reindex_text, write
+from convostore.testing.factories import make_entity, make_rule
 from tests.postgres.conftest import Pool
+from tests.postgres.query_blocks import unbound, unnamed
 
 STORED = """
 INSERT INTO convostore.episode (
@@ -54,12 +56,12 @@ async def test_texts_of_an_earlier_release_are_found_as_they_look(pool: Pool, ad
         await admin.execute(STORED, each, agent, customer, [*TEXTS, "Plain words, in Bonn."])
     assert await found(pool, tenant, agent) == []
     (done,) = [batch async for batch in reindex_text(maintenance, tenant)]
-    assert (done.episodes, done.changed) == (6, 5)
+    assert (done.rows, done.changed) == (6, 5)
     assert await found(pool, tenant, agent) == [*TEXTS]
     assert await found(pool, tenant, agent, customer_profile_id=customer) == [*TEXTS]
     assert await found(pool, other, agent) == []
     (again,) = [batch async for batch in reindex_text(maintenance, tenant)]
-    assert (again.episodes, again.changed) == (6, 0)
+    assert (again.rows, again.changed) == (6, 0)
 
 
 async def test_a_run_that_was_broken_off_goes_on_at_its_cursor(pool: Pool, admin: Any, maintenance: Pool) -> None:
@@ -67,10 +69,10 @@ async def test_a_run_that_was_broken_off_goes_on_at_its_cursor(pool: Pool, admin
     await admin.execute(STORED, tenant, agent, None, [*TEXTS] * 5)
     async with aclosing(reindex_text(maintenance, tenant, batch=10)) as batches:
         first = await anext(batches)
-    assert (first.episodes, first.changed) == (10, 10)
+    assert (first.rows, first.changed) == (10, 10)
     assert len(await found(pool, tenant, agent)) == 10
     rest = [batch async for batch in reindex_text(maintenance, tenant, after=first.after, batch=10)]
-    assert [(batch.episodes, batch.changed) for batch in rest] == [(10, 10), (5, 5)]
+    assert [(batch.rows, batch.changed) for batch in rest] == [(10, 10), (5, 5)]
     assert sorted(await found(pool, tenant, agent)) == sorted([*TEXTS] * 5)
     assert sum([batch.changed async for batch in reindex_text(maintenance, tenant)]) == 0
 
@@ -81,3 +83,63 @@ async def test_a_long_text_is_indexed_anew(pool: Pool, admin: Any, maintenance: 
     (done,) = [batch async for batch in reindex_text(maintenance, tenant)]
     assert done.changed == 1
     assert len(await found(pool, tenant, agent)) == 1
+
+
+BEFORE = "UPDATE convostore.{0} SET {1} = $2 || {1} WHERE tenant_id = $1"
+"""As the release saves names and conditions that knows no `search_text`: it leaves no words."""
+
+
+async def add_old(pool: Pool, admin: Any, tenant: UUID, agent: UUID) -> None:
+    """Store a rule, an episode and an entity, none of which is found as it looks."""
+    await PostgresConfigStore(pool).save_rule(make_rule(tenant, agent, condition_text="ﾊﾟｽﾎﾟｰﾄ"))
+    await PostgresMemoryStore(pool).add_entity(make_entity(tenant, agent, name="ÄPFEL GmbH"))
+    for table, column in (("rule", "condition_text"), ("entity", "name")):
+        await admin.execute(BEFORE.format(table, column), tenant, "\N{SOFT HYPHEN}")
+    await admin.execute(STORED, tenant, agent, None, ["ﾊﾟｽﾎﾟｰﾄ"])
+
+
+async def old_found(pool: Pool, tenant: UUID, agent: UUID) -> list[int]:
+    """Return how many rules, episodes and entities are found."""
+    config, memory = PostgresConfigStore(pool), PostgresMemoryStore(pool)
+    return [
+        len(await config.search_rules("パスポート", [1.0], tenant, agent)),
+        len(await memory.text_search_episodes("パスポート", tenant, agent)),
+        len(await memory.find_entities(tenant, agent, name="äpfel")),
+    ]
+
+
+async def test_rules_and_entities_of_an_earlier_release_are_found_too(
+    pool: Pool, admin: Any, maintenance: Pool
+) -> None:
+    tenant, agent = uuid4(), uuid4()
+    await add_old(pool, admin, tenant, agent)
+    assert await old_found(pool, tenant, agent) == [0, 0, 0]
+    revisions = "SELECT revision FROM convostore.rule WHERE tenant_id = $1"
+    before = await admin.fetch(revisions, tenant)
+    async with aclosing(reindex_text(maintenance, tenant)) as batches:
+        first = await anext(batches)
+    assert (first.after.kind, first.rows, first.changed) == ("rule", 1, 1)
+    assert await old_found(pool, tenant, agent) == [1, 0, 0]
+    rest = [batch async for batch in reindex_text(maintenance, tenant, after=first.after)]
+    assert [(batch.after.kind, batch.rows, batch.changed) for batch in rest] == [("episode", 1, 1), ("entity", 1, 1)]
+    assert await old_found(pool, tenant, agent) == [1, 1, 1]
+    assert [batch.changed async for batch in reindex_text(maintenance, tenant)] == [0, 0, 0]
+    assert [batch async for batch in reindex_text(maintenance, tenant, after=rest[-1].after)] == []
+    assert await admin.fetch(revisions, tenant) == before
+
+
+async def test_a_name_that_has_changed_meanwhile_keeps_what_it_is_found_by(
+    pool: Pool, admin: Any, maintenance: Pool
+) -> None:
+    tenant, agent = uuid4(), uuid4()
+    await add_old(pool, admin, tenant, agent)
+    key = await admin.fetchval("SELECT id FROM convostore.entity WHERE tenant_id = $1", tenant)
+    changed = await maintenance.fetchval(write(KINDS["entity"]), tenant, [key], ["another"], ["another another "])
+    assert changed == 0
+    assert await PostgresMemoryStore(pool).find_entities(tenant, agent, name="another") == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_statements_bind_every_table_to_the_tenant(kind: str) -> None:
+    for statement in (read(KINDS[kind]), write(KINDS[kind])):
+        assert (unbound(statement), unnamed(statement)) == ([], [])

@@ -160,12 +160,12 @@ def re_embed(
 def reindex_text(
     *,
     tenant: Annotated[list[UUID], typer.Option(help="The tenant; repeatable.")],
-    after: Annotated[UUID | None, typer.Option(help="Go on behind this cursor.", show_default=False)] = None,
-    batch: Annotated[int, typer.Option(help="Episodes per statement.", min=1, max=10_000)] = 500,
+    after: Annotated[str | None, typer.Option(help="Go on behind this cursor.", show_default=False)] = None,
+    batch: Annotated[int, typer.Option(help="Texts per statement.", min=1, max=10_000)] = 500,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Let episodes that an earlier release has stored be found as they look; repeating it changes nothing."""
+    """Let what an earlier release has stored be found as it looks: episodes, entities, rules. Repeatable."""
     _run(remembering.run_reindex_text(Console(), tenant, after, batch, _given(home, postgres_url, None)))
 
 

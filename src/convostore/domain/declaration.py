@@ -69,7 +69,8 @@ class Declaration(Kept[M]):
         parents: the columns that refer to a row of another declaration, by its name, which must be there.
         revisioned: whether saving compares and sets a revision.
         soft_delete: whether deletion only sets `deleted_at`.
-        computed: columns of text that a write gives besides the fields, computed from an item, and that nobody reads.
+        computed: columns of text that a write gives besides the fields and that nobody reads, each with the field
+            that it is computed from, and the function.
     """
 
     order: tuple[str, ...]
@@ -83,7 +84,7 @@ class Declaration(Kept[M]):
     parents: Mapping[str, str] = field(default_factory=dict)
     revisioned: bool = False
     soft_delete: bool = False
-    computed: Mapping[str, Callable[[Any], str | None]] = field(default_factory=dict)
+    computed: Mapping[str, tuple[str, Callable[[str], str | None]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plural = self.plural or f"{self.name}s"

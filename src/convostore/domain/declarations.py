@@ -53,7 +53,7 @@ RULE = _config(
     owner=AGENT,
     only={"enabled": True},
     sensitive=("description", "condition_text", "action_text", "embedding"),
-    computed={"search_text": lambda item: _search_text(item.condition_text)},
+    computed={"search_text": ("condition_text", _search_text)},
 )
 SCENARIO = _config(
     "scenario",
@@ -97,7 +97,7 @@ EPISODE = Declaration(
     ("-recorded_at",),
     sensitive=("content", "embedding", "metadata"),
     customer={"customer_profile_id": "profile", "session_id": "session"},
-    computed={"search_text": lambda item: _search_text(item.content)},
+    computed={"search_text": ("content", _search_text)},
 )
 ENTITY = Declaration(
     "entity",
@@ -107,7 +107,7 @@ ENTITY = Declaration(
     revisioned=True,
     sensitive=("name", "attributes", "embedding"),
     customer={"customer_profile_id": "profile"},
-    computed={"search_text": lambda item: str(read_name(item.name))},
+    computed={"search_text": ("name", lambda name: str(read_name(name)))},
 )
 RELATIONSHIP = Declaration(
     "relationship",

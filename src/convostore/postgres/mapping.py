@@ -50,7 +50,8 @@ class RowMapping(Generic[M]):
     def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
         """Return what a write gives of an item, all or these columns, as arguments: computed ones come last."""
         names = [*(self.written if columns is None else columns)]
-        computed = [self._computed[name](item) for name in names if name in self._computed]
+        of = [self._computed[name] for name in names if name in self._computed]
+        computed = [make(getattr(item, field)) for field, make in of]
         return self._codec.to_row(item, names[: len(names) - len(computed)]) + computed
 
     def listed(self, column: str) -> str:

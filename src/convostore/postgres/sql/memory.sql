@@ -195,33 +195,3 @@ edges AS (
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)
-
--- name: texts
--- A tenant's texts, by the ids of the episodes.
-SELECT t.id, t.content
-FROM convostore.episode AS t
-WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND (:after_id::uuid IS NULL OR t.id > :after_id)
-ORDER BY t.id
-LIMIT :limit
-
--- name: reindex_texts
--- Let episodes be found by texts, unless they are so already or too long to compare; return how many were changed.
-WITH {{bound}},
-stale AS MATERIALIZED (
-    SELECT t.id, given.search_text
-    FROM unnest(:episode_ids::uuid[], :search_texts::text[]) AS given (id, search_text)
-    JOIN convostore.episode AS t ON t.id = given.id
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id
-      AND CASE WHEN octet_length(given.search_text) < 100000
-          THEN t.words <> convostore.words_of(
-              t.tenant_id, t.agent_id, t.customer_profile_id, t.language, given.search_text)
-          ELSE true END
-    ORDER BY t.id
-    FOR NO KEY UPDATE OF t
-),
-changed AS (
-    UPDATE convostore.episode AS t SET search_text = stale.search_text
-    FROM stale WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = stale.id
-    RETURNING t.id
-)
-SELECT count(*) FROM changed
