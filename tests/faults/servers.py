@@ -19,7 +19,7 @@ from convostore.testing.faults import Flow
 from tests.cluster.nodes import Node, eventually
 from tests.faults.expected import Kind
 from tests.faults.fault import HURRY, Fault, Injected
-from tests.faults.world import BACKENDS, PATIENCE, USER, World
+from tests.faults.world import BACKENDS, PATIENCE, World
 from tests.postgres.blocking import blocking
 from tests.postgres.databases import connected, dsn_of
 from tests.processes import kill
@@ -34,7 +34,7 @@ WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p') AND NO
 
 @asynccontextmanager
 async def terminated(world: World) -> AsyncIterator[None]:
-    await world.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", USER)
+    await world.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", world.user)
     yield
 
 
@@ -53,7 +53,7 @@ def stopped(pids: Iterable[int]) -> Iterator[None]:
 
 @asynccontextmanager
 async def frozen_postgres(world: World) -> AsyncIterator[None]:
-    backends = [pid for (pid,) in await world.admin.fetch(BACKENDS, USER)]
+    backends = [pid for (pid,) in await world.admin.fetch(BACKENDS, world.user)]
     with stopped([world.pid("postgres"), *backends]):
         yield
 
@@ -82,7 +82,7 @@ async def locked(world: World) -> AsyncIterator[None]:
 async def terminated_at_work(world: World) -> AsyncIterator[None]:
     async def terminate() -> None:
         while True:
-            await world.admin.execute(WAITING, USER)
+            await world.admin.execute(WAITING, world.user)
 
     async with locked(world):
         terminating = asyncio.create_task(terminate())
@@ -97,10 +97,10 @@ def with_setting(name: str, value: str) -> Injected:
 
     @asynccontextmanager
     async def injected(world: World) -> AsyncIterator[None]:
-        await world.admin.execute(f"ALTER ROLE {USER} SET {name} = '{value}'")
+        await world.admin.execute(f"ALTER ROLE {world.user} SET {name} = '{value}'")
         await world.disconnect("postgres")
         yield
-        await world.admin.execute(f"ALTER ROLE {USER} RESET {name}")
+        await world.admin.execute(f"ALTER ROLE {world.user} RESET {name}")
         # The fault has ended: the next call gets a new connection, rather than meet the end of the old one.
         for pool in world.pools:
             await pool.expire_connections()
@@ -121,10 +121,10 @@ def locked_and(name: str) -> Injected:
 
 @asynccontextmanager
 async def without_connections_of_the_role(world: World) -> AsyncIterator[None]:
-    await world.admin.execute(f"ALTER ROLE {USER} CONNECTION LIMIT 0")
+    await world.admin.execute(f"ALTER ROLE {world.user} CONNECTION LIMIT 0")
     await world.disconnect("postgres")
     yield
-    await world.admin.execute(f"ALTER ROLE {USER} CONNECTION LIMIT -1")
+    await world.admin.execute(f"ALTER ROLE {world.user} CONNECTION LIMIT -1")
 
 
 @asynccontextmanager
@@ -133,9 +133,9 @@ async def without_connections(world: World) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         with contextlib.suppress(asyncpg.TooManyConnectionsError):
             while True:
-                await stack.enter_async_context(connected(dsn_of(world.dsn, user=USER)))
+                await stack.enter_async_context(connected(dsn_of(world.dsn, user=world.user)))
         yield
-    while await world.admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", USER):
+    while await world.admin.fetchval("SELECT count(*) FROM pg_stat_activity WHERE usename = $1", world.user):
         pass
 
 
@@ -193,7 +193,7 @@ def killed_postgres(*, answering: bool) -> Injected:
     async def injected(world: World) -> AsyncIterator[None]:
         for pool in world.pools:
             await pool.fetchval("SELECT 1")
-        backends = [pid for (pid,) in await world.admin.fetch(BACKENDS, USER)]
+        backends = [pid for (pid,) in await world.admin.fetch(BACKENDS, world.user)]
         ending = await world.admin.fetchval("SELECT pg_backend_pid()")
         with killing(world.postgres, lambda: kill(*backends), answering=answering) as flow:
             yield

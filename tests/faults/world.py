@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
+from uuid import uuid4
 
 import asyncpg
 from redis.asyncio import Redis
@@ -45,9 +46,6 @@ State: TypeAlias = "tuple[str, dict[bytes, bytes | None]]"
 DATABASE = 4
 """Of the shared Valkey; these tests empty it."""
 
-USER = "faults"
-"""Logs in as a member of the roles, without being a superuser, so that limits hold for it."""
-
 NEVER = timedelta(days=3_650)
 PATIENCE = 60.0
 """The deadline, in seconds, of calls that are to succeed."""
@@ -72,6 +70,7 @@ class World:
         redis: the proxy to Valkey.
         pools: of the application and of the maintenance role.
         client: of Valkey.
+        user: logs in as a member of the roles, without being a superuser, so that limits hold for it.
         dsn: of the database, for a superuser, that does not lead through the proxy.
         admin: a superuser's pool that does not pass through the proxy.
         observers: a client of each server that holds keys, that do not pass through the proxy.
@@ -85,6 +84,7 @@ class World:
     redis: Proxy | Proxies
     pools: tuple[Pool, Pool]
     client: Client
+    user: str
     dsn: str
     admin: Pool
     observers: list[Redis]
@@ -159,7 +159,7 @@ class World:
     async def settled(self) -> None:
         """Wait until neither server works on anything, and every connection that was given up has ended."""
         async with asyncio.timeout(PATIENCE):
-            while await self.admin.fetchval(BUSY, USER):
+            while await self.admin.fetchval(BUSY, self.user):
                 pass
 
     def in_use(self) -> int:
@@ -173,14 +173,15 @@ async def opened(engine: Embedded, valkey: Embedded | Node | Cluster) -> AsyncIt
     found = re.search(r"host=([^&]+)", engine.postgres_dsn)
     assert found is not None
     async with AsyncExitStack() as stack:
+        user = f"faults_{uuid4().hex}"
         dsn = await stack.enter_async_context(fresh_database(engine.postgres_dsn))
         await migrate(dsn)
         # A pool, which connects again when a server was killed.
         admin = await stack.enter_async_context(asyncpg.create_pool(dsn, min_size=0, max_size=1))
-        await admin.execute(f"CREATE ROLE {USER} LOGIN IN ROLE convostore_app, convostore_maintenance")
-        stack.push_async_callback(admin.execute, f"DROP ROLE {USER}")
+        await admin.execute(f"CREATE ROLE {user} LOGIN IN ROLE convostore_app, convostore_maintenance")
+        stack.push_async_callback(admin.execute, f"DROP ROLE {user}")
         postgres = await stack.enter_async_context(proxy_to(Path(unquote(found[1]), ".s.PGSQL.5432")))
-        disturbed = re.sub(r"//.*?@.*?/(\w+)\?.*", rf"//{USER}@127.0.0.1:{postgres.port}/\1", dsn)
+        disturbed = re.sub(r"//.*?@.*?/(\w+)\?.*", rf"//{user}@127.0.0.1:{postgres.port}/\1", dsn)
         pools = [
             await stack.enter_async_context(await create_pool(disturbed, max_size=1, role=role))
             for role in ("convostore_app", "convostore_maintenance")
@@ -190,12 +191,14 @@ async def opened(engine: Embedded, valkey: Embedded | Node | Cluster) -> AsyncIt
         for observer in observers:
             await flush(observer)
         contents = await admin.fetchval(TABLES)
-        yield World(engine, valkey, postgres, redis, (pools[0], pools[1]), client, dsn, admin, observers, contents)
+        yield World(
+            engine, valkey, postgres, redis, (pools[0], pools[1]), client, user, dsn, admin, observers, contents
+        )
         # Nobody is there any more when the database and the user are dropped.
         postgres.lead_to(None)
         for pool in pools:
             pool.terminate()
-        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", USER)
+        await admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", user)
 
 
 @asynccontextmanager
