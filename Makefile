@@ -48,7 +48,7 @@ test-lowest: .venv-lowest/.setup-done
 	.venv-lowest/bin/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
 
 trust: setup
-	$(BIN)/pytest $(IN_PARALLEL) --trust --trust-facts build/trust.json $(PROOFS) $(ARGS)
+	$(BIN)/pytest --numprocesses 4 --dist worksteal --trust --trust-facts build/trust.json $(PROOFS) $(ARGS)
 	$(BIN)/python scripts/trust.py build/trust.json
 
 audit: setup
