@@ -45,8 +45,8 @@ async def refused(method: Method, arguments: dict[str, Any], *names: str) -> Non
 
 def test_every_list_has_a_limit_and_an_offset() -> None:
     for method in METHODS:
-        # Work that is done batch by batch is asked for by what follows the last one.
-        paged = "limit" in method.parameters and method.name not in ("sweep", "get_episodes_to_embed")
+        # Work that is done batch by batch is asked for by what follows the last one; `search_rules` finds the best few.
+        paged = "limit" in method.parameters and method.name not in ("sweep", "get_episodes_to_embed", "search_rules")
         assert paged is ("offset" in method.parameters), method
     # `traverse_from_entities` is bounded by its depth, months by time, `add_…` and `save_…` by what is given.
     lists = [m for m in METHODS if get_origin(m.hints["return"]) is list or m.name == "get_agents"]
