@@ -40,9 +40,12 @@ class Script:
     """Says what the best rule says, by the customer's name, and what it remembers."""
 
     async def answer(self, situation: Situation) -> AsyncIterator[str]:
+        said = situation.applying[0].action_text if situation.applying else "I shall ask a colleague."
         if name := situation.customer.fields.get("name"):
             yield f"{name.value}, "
-        for word in (situation.applying[0].action_text if situation.applying else "I shall ask a colleague.").split():
+        else:
+            said = said[:1].upper() + said[1:]
+        for word in said.split():
             yield f"{word} "
         if situation.memories:
             yield f"(You once said: {situation.memories[0][0].content})"
