@@ -7,7 +7,11 @@ import fcntl
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
+
+_ATTEMPTS = 100
+_PAUSE = 0.01
 
 
 class UnsafePath(Exception):
@@ -31,24 +35,36 @@ def own_directory(path: str) -> int:
 
     systemd-tmpfiles respects a lock on the directory itself and cleans nothing in it, whatever its age. `UnsafePath` if
     the path is no directory of this user or is locked.
+
+    A directory that is new and not locked yet looks abandoned: `remove_abandoned` of another process may hold it for a
+    moment, and then removes it. It is created again.
     """
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o700)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise UnsafePath(f"{path} is not a directory of this user: {error.strerror}") from None
-    try:
-        owner = os.fstat(descriptor).st_uid
-        if owner != os.geteuid():
-            raise UnsafePath(f"{path} belongs to uid {owner}, not to uid {os.geteuid()}")
-        if not _hold(descriptor, path):
-            raise UnsafePath(f"{path} is in use")
-        os.fchmod(descriptor, 0o700)
-    except BaseException:
+    created = False
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+            created = True
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UnsafePath(f"{path} is not a directory of this user: {error.strerror}") from None
+        try:
+            owner = os.fstat(descriptor).st_uid
+            if owner != os.geteuid():
+                raise UnsafePath(f"{path} belongs to uid {owner}, not to uid {os.geteuid()}")
+            if _hold(descriptor, path):
+                os.fchmod(descriptor, 0o700)
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
-        raise
-    return descriptor
+        if not created:
+            break
+        time.sleep(_PAUSE)
+    raise UnsafePath(f"{path} is in use")
 
 
 def remove_abandoned(root: str, prefix: str) -> None:
