@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field
 
 from convostore import Stores, open_stores
-from convostore.errors import ConflictError, ConnectionError, StoreError, ValidationError
+from convostore.errors import ConflictError, StoreError, ValidationError
 from convostore.health import app as probes
 from convostore.models import Channel, TurnRecord
 from convostore.models.fields import now
@@ -58,6 +58,86 @@ class Incoming(BaseModel):
         return Message(self.id, channel, self.user, self.text, self.sent_at)
 
 
+router = APIRouter()
+
+
+@router.get("/")
+async def page() -> FileResponse:
+    return FileResponse(_PAGE)
+
+
+@router.post("/webhooks/{channel}")
+async def webhook(channel: Channel, incoming: Incoming, tenant: OfTenant) -> dict[str, str]:
+    """Answer a message. A channel that hears nothing in time sends it again, and gets the same answer."""
+    return {"answer": "".join([piece async for piece in tenant.turns.answer(incoming.on(channel))])}
+
+
+@router.post("/chat")
+async def chat(incoming: Incoming, tenant: OfTenant) -> StreamingResponse:
+    """Answer a message of the chat page as server-sent events: `piece` for each, `done` when it is recorded."""
+
+    async def events() -> AsyncIterator[str]:
+        try:
+            async for piece in tenant.turns.answer(incoming.on(Channel.WEBCHAT)):
+                yield f"event: piece\ndata: {json.dumps(piece)}\n\n"
+        except StoreError as error:
+            yield f"event: failed\ndata: {json.dumps({'retry': error.retryable})}\n\n"
+        else:
+            yield "event: done\ndata: {}\n\n"
+
+    return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/rules")
+async def rules(q: str, tenant: OfTenant) -> list[dict[str, Any]]:
+    """Return the rules nearest to a question."""
+    found = await tenant.stores.config.vector_search_rules(EMBEDDER.embed(q), tenant.id, tenant.agent_id, limit=5)
+    return [{"rule": rule.name, "action": rule.action_text, "score": score} for rule, score in found]
+
+
+@router.get("/memories")
+async def memories(q: str, tenant: OfTenant) -> list[dict[str, Any]]:
+    """Return what customers said about something."""
+    found = await tenant.stores.memory.search_episodes(q, EMBEDDER.embed(q), tenant.id, tenant.agent_id)
+    return [{"said": episode.content, "at": episode.occurred_at, "score": score} for episode, score in found]
+
+
+@router.get("/customers/{channel}/{user}")
+async def customer(channel: Channel, user: str, tenant: OfTenant) -> dict[str, Any]:
+    """Return what is known about a customer, and from which session."""
+    profile = await tenant.stores.profiles.get_by_channel_identity(tenant.id, channel, user)
+    if profile is None:
+        raise HTTPException(404)
+    return {
+        name: {"value": field.value, "source": field.source, "session": field.source_session_id}
+        for name, field in profile.fields.items()
+    }
+
+
+@router.get("/customers/{channel}/{user}/turns")
+async def turns(channel: Channel, user: str, tenant: OfTenant) -> list[TurnRecord]:
+    """Return the turns of a customer's latest session."""
+    session = await tenant.stores.sessions.get_by_channel(tenant.id, channel, user)
+    if session is None:
+        raise HTTPException(404)
+    return await tenant.stores.audit.list_turns_by_session(tenant.id, session.session_id)
+
+
+@router.get("/trail")
+async def trail(tenant: OfTenant) -> dict[str, Any]:
+    """Verify the tenant's audit trail."""
+    result = await tenant.stores.audit.verify(tenant.id)
+    return {"ok": result.ok, "records": result.records, "problem": result.problem}
+
+
+async def failed(_: Request, error: Exception) -> JSONResponse:
+    """Say what a caller can do about an error of a store; what happened is in the log."""
+    if getattr(error, "retryable", False):
+        return JSONResponse({"detail": "try again"}, 503, {"Retry-After": "1"})
+    status = 400 if isinstance(error, ValidationError) else 409 if isinstance(error, ConflictError) else 500
+    return JSONResponse({"detail": "refused" if status < 500 else "failed"}, status)
+
+
 def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
     """Return the service; options are those of `open_stores`."""
 
@@ -71,75 +151,6 @@ def create_app(settings: Settings | None = None, **options: Any) -> FastAPI:
                 await seed(stores, tenant_id)
             yield
 
-    app = FastAPI(title="Support", lifespan=lifespan)
-
-    @app.exception_handler(StoreError)
-    async def failed(_: Request, error: Exception) -> JSONResponse:
-        """Say what a caller can do about it; what happened is in the log."""
-        status = 400 if isinstance(error, ValidationError) else 409 if isinstance(error, ConflictError) else 500
-        if isinstance(error, ConnectionError) or getattr(error, "retryable", False):
-            return JSONResponse({"detail": "try again"}, 503, {"Retry-After": "1"})
-        return JSONResponse({"detail": "refused" if status < 500 else "failed"}, status)
-
-    @app.get("/")
-    async def page() -> FileResponse:
-        return FileResponse(_PAGE)
-
-    @app.post("/webhooks/{channel}")
-    async def webhook(channel: Channel, incoming: Incoming, tenant: OfTenant) -> dict[str, str]:
-        """Answer a message. A channel that hears nothing in time sends it again, and gets the same answer."""
-        return {"answer": "".join([piece async for piece in tenant.turns.answer(incoming.on(channel))])}
-
-    @app.post("/chat")
-    async def chat(incoming: Incoming, tenant: OfTenant) -> StreamingResponse:
-        """Answer a message of the chat page as server-sent events: `piece` for each, `done` when it is recorded."""
-
-        async def events() -> AsyncIterator[str]:
-            try:
-                async for piece in tenant.turns.answer(incoming.on(Channel.WEBCHAT)):
-                    yield f"event: piece\ndata: {json.dumps(piece)}\n\n"
-            except StoreError as error:
-                yield f"event: failed\ndata: {json.dumps({'retry': error.retryable})}\n\n"
-            else:
-                yield "event: done\ndata: {}\n\n"
-
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-    @app.get("/rules")
-    async def rules(q: str, tenant: OfTenant) -> list[dict[str, Any]]:
-        """Return the rules nearest to a question."""
-        found = await tenant.stores.config.vector_search_rules(EMBEDDER.embed(q), tenant.id, tenant.agent_id, limit=5)
-        return [{"rule": rule.name, "action": rule.action_text, "score": score} for rule, score in found]
-
-    @app.get("/memories")
-    async def memories(q: str, tenant: OfTenant) -> list[dict[str, Any]]:
-        """Return what customers said about something."""
-        found = await tenant.stores.memory.search_episodes(q, EMBEDDER.embed(q), tenant.id, tenant.agent_id)
-        return [{"said": episode.content, "at": episode.occurred_at, "score": score} for episode, score in found]
-
-    @app.get("/customers/{channel}/{user}")
-    async def customer(channel: Channel, user: str, tenant: OfTenant) -> dict[str, Any]:
-        """Return what is known about a customer, and from which session."""
-        profile = await tenant.stores.profiles.get_by_channel_identity(tenant.id, channel, user)
-        if profile is None:
-            raise HTTPException(404)
-        return {
-            name: {"value": field.value, "source": field.source, "session": field.source_session_id}
-            for name, field in profile.fields.items()
-        }
-
-    @app.get("/customers/{channel}/{user}/turns")
-    async def turns(channel: Channel, user: str, tenant: OfTenant) -> list[TurnRecord]:
-        """Return the turns of a customer's latest session."""
-        session = await tenant.stores.sessions.get_by_channel(tenant.id, channel, user)
-        if session is None:
-            raise HTTPException(404)
-        return await tenant.stores.audit.list_turns_by_session(tenant.id, session.session_id)
-
-    @app.get("/trail")
-    async def trail(tenant: OfTenant) -> dict[str, Any]:
-        """Verify the tenant's audit trail."""
-        result = await tenant.stores.audit.verify(tenant.id)
-        return {"ok": result.ok, "records": result.records, "problem": result.problem}
-
+    app = FastAPI(title="Support", lifespan=lifespan, exception_handlers={StoreError: failed})
+    app.include_router(router)
     return app
