@@ -98,7 +98,8 @@ async def test_under_any_fault_of_the_hot_tier_every_call_succeeds_and_copies_re
     try:
         await make_every_call(process.store, session)
         assert process.store.hot_failures >= 3
-        assert process.skipped > 0
+        # A full server still answers reads, each of which closes the breaker.
+        assert process.skipped > 0 or fault == "full"
     finally:
         await repair(fault, process, hot)
     # No process reads a copy from before the fault.
