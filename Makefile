@@ -1,4 +1,4 @@
-# make setup demo format lint test-fast test check bench docs   (test-lowest trust audit lock build clean)
+# make setup demo format lint test-fast test check bench docs   (test-lowest trust peers audit lock build clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --pyt
 PROOFS := tests/isolation tests/faults tests/postgres/test_other_releases.py tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
 export PYTHON
 
-.PHONY: help setup demo format lint test-fast test check test-lowest trust audit bench docs lock build clean
+.PHONY: help setup demo format lint test-fast test check test-lowest trust audit bench peers docs lock build clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -18,6 +18,7 @@ setup: .venv/.setup-done
 
 .venv/.setup-done: requirements.lock
 .venv-lowest/.setup-done: requirements-lowest.lock
+.venv-peers/.setup-done: bench/requirements-peers.lock
 %/.setup-done: pyproject.toml scripts/setup src/convostore/__init__.py
 	@scripts/setup $* $(filter %.lock,$^)
 	@touch $@
@@ -57,15 +58,19 @@ audit: setup
 bench: setup
 	$(BIN)/python -m bench $(ARGS)
 
+peers: .venv-peers/.setup-done
+	.venv-peers/bin/python -m bench.peers $(ARGS)
+
 docs: setup
 	$(BIN)/mkdocs build --strict
 
 lock: setup
 	$(COMPILE) --group dev --output-file requirements.lock
 	$(COMPILE) --group test --resolution lowest-direct --output-file requirements-lowest.lock
+	$(COMPILE) --group peers --output-file bench/requirements-peers.lock
 
 build: setup
 	$(BIN)/uv build --no-build-isolation --python $(BIN)/python
 
 clean:
-	rm -rf .venv .venv-lowest build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lowest .venv-peers build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -38,7 +38,11 @@ class Vectors:
         self._bytes = _big_endian()
 
     def floats(self) -> list[float]:
-        start = self._start()
+        return self.at(self._start())
+
+    def at(self, number: int) -> list[float]:
+        """Return the vector of a number, the same each time."""
+        start = number % (_NOISE - DIMENSIONS)
         return self._noise[start : start + DIMENSIONS].tolist()
 
     def wire(self) -> bytes:

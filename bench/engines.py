@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID, uuid5
 
 import asyncpg
@@ -26,13 +28,15 @@ TENANTS = [uuid5(UUID(int=0), f"tenant {number}") for number in range(max(SPREAD
 
 @dataclass(frozen=True)
 class Engines:
-    """A pool and a client for the stores, bare ones for the driver's side, and the ids of the servers' processes."""
+    """A pool and a client for the stores, bare ones for the driver's side, and the servers' processes and sockets."""
 
     pool: asyncpg.Pool[Any]
     client: aio.Redis
     bare_pool: asyncpg.Pool[Any]
     bare_client: aio.Redis
     pids: tuple[int, ...]
+    postgres: Path
+    valkey: Path
 
 
 @asynccontextmanager
@@ -44,12 +48,15 @@ async def open_engines() -> AsyncIterator[Engines]:
         pool = await postgres.create_pool(servers.postgres_dsn, max_size=CONNECTIONS)
         client = create_client(servers.redis_url, max_connections=CONNECTIONS)
         waiting = aio.BlockingConnectionPool.from_url(servers.redis_url, max_connections=CONNECTIONS, timeout=None)
+        valkey = Path(unquote(servers.redis_url.removeprefix("unix://")))
         yield Engines(
             pool=await opened.enter_async_context(pool),
             client=await opened.enter_async_context(client),
             bare_pool=await opened.enter_async_context(_bare_pool(servers.postgres_dsn)),
             bare_client=await opened.enter_async_context(aio.Redis.from_pool(waiting)),
             pids=tuple(filter(None, (servers.postgres_pid, servers.valkey_pid))),
+            postgres=valkey.parent / ".s.PGSQL.5432",
+            valkey=valkey,
         )
 
 

@@ -49,11 +49,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds per call: CPU of this process, wall clock, CPU of the servers."""
+    """Seconds per call: CPU time of this process, CPU time of the servers' processes, wall clock."""
 
-    cpu: float
-    wall: float
+    client: float
     server: float
+    wall: float
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,13 @@ class Measurement:
 
     @property
     def ratio(self) -> float:
-        """The median over rounds of store to driver: adjacent blocks share the load of the machine."""
-        return _ratio(self.deciding(self.store), self.deciding(self.driver))
+        """The store's time to the driver's."""
+        return ratio(self.deciding(self.store), self.deciding(self.driver))
 
     @property
     def server_ratio(self) -> float:
         """The same of the servers' CPU time."""
-        return _ratio(*([sample.server for sample in side] for side in (self.store, self.driver)))
+        return ratio(*([sample.server for sample in side] for side in (self.store, self.driver)))
 
     @property
     def met(self) -> bool | None:
@@ -88,11 +88,12 @@ class Measurement:
 
     def deciding(self, side: list[Sample]) -> list[float]:
         """Return a side's figures by the clock of the goal."""
-        return [sample.cpu if self.clock == "cpu" else sample.wall for sample in side]
+        return [sample.client if self.clock == "cpu" else sample.wall for sample in side]
 
 
-def _ratio(store: list[float], driver: list[float]) -> float:
-    return median(one / other for one, other in zip(store, driver, strict=True))
+def ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the median of the ratios of pairs: adjacent blocks share the load of the machine."""
+    return median(a / b for a, b in zip(one, other, strict=True))
 
 
 class Disagreement(Exception):
@@ -107,11 +108,12 @@ async def measure(name: str, operation: Operation, rounds: int, servers: tuple[i
         await _compare(name, operation, tenants)
         for way in ways:
             for _ in range(0, _WARM_UP, len(way.inputs(tenants))):
-                await _block(way, tenants, operation.concurrency, servers)
+                await block(way.call, way.inputs(tenants), operation.concurrency, servers)
         samples: dict[Way, list[Sample]] = {way: [] for way in ways}
         for number in range(rounds):
             for way in ways if number % 2 == 0 else reversed(ways):
-                samples[way].append(await _block(way, tenants, operation.concurrency, servers))
+                inputs = way.inputs(tenants)
+                samples[way].append(await block(way.call, inputs, operation.concurrency, servers))
         note = await operation.note(tenants) if operation.note else ""
         store, driver = samples.values()
         goal, server_goal = operation.goal, operation.server_goal
@@ -128,23 +130,27 @@ async def _compare(name: str, operation: Operation, tenants: int) -> None:
         raise Disagreement(f"{name}: store and driver returned different results")
 
 
-async def _block(way: Way, tenants: int, concurrency: int, servers: tuple[int, ...]) -> Sample:
-    inputs = way.inputs(tenants)
-    shares = [inputs[first::concurrency] for first in range(concurrency)]
+async def block(
+    call: Callable[[Any], Awaitable[Any]], inputs: Sequence[Any], concurrency: int, servers: tuple[int, ...]
+) -> Sample:
+    """Measure calls, so many at a time: worker n takes every nth input in order. The heap is collected before."""
     gc.collect()
-    server = stopwatch(*servers)
-    wall, cpu = time.perf_counter(), time.process_time()
+    server, wall, client = stopwatch(*servers), time.perf_counter(), time.process_time()
+    await work(call, inputs, concurrency)
+    client, wall = time.process_time() - client, time.perf_counter() - wall
+    return Sample(client / len(inputs), server() / len(inputs), wall / len(inputs))
+
+
+async def work(call: Callable[[Any], Awaitable[Any]], inputs: Sequence[Any], concurrency: int) -> None:
+    """Make calls, so many at a time."""
+
+    async def one_after_the_other(share: Sequence[Any]) -> None:
+        for item in share:
+            await call(item)
+
     if concurrency == 1:
-        await _work(way, inputs)
-    else:
-        async with asyncio.TaskGroup() as workers:
-            for share in shares:
-                workers.create_task(_work(way, share))
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    return Sample(cpu / len(inputs), wall / len(inputs), server() / len(inputs))
-
-
-async def _work(way: Way, inputs: Sequence[Any]) -> None:
-    call = way.call
-    for item in inputs:
-        await call(item)
+        await one_after_the_other(inputs)
+        return
+    async with asyncio.TaskGroup() as workers:
+        for first in range(concurrency):
+            workers.create_task(one_after_the_other(inputs[first::concurrency]))

@@ -17,9 +17,10 @@ import platform
 import pstats
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -30,10 +31,9 @@ from rich.table import Table
 
 from bench.__main__ import positive
 from bench.by_hand import copied
-from bench.conversations import ByStores, Conversation, Result, Way, given, made, turn
+from bench.conversations import ByStores, Conversation, Given, Result, Way, given, made, turn
 from bench.engines import Engines, open_engines
-from bench.harness import Disagreement
-from bench.servers import stopwatch
+from bench.harness import Disagreement, Sample, block, ratio, work
 from convostore import Stores
 from convostore.models import CustomerProfile, Session
 from convostore.postgres import (
@@ -57,28 +57,17 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Cost:
-    """Of a turn, in seconds: CPU time of this process, CPU time of the servers' processes, wall clock."""
-
-    client: float
-    server: float
-    wall: float
-
-
-@dataclass(frozen=True)
 class Case:
     """What was measured with so many tenants and conversations at a time, round by round."""
 
     tenants: int
     concurrent: int
-    stores: list[Cost]
-    by_hand: list[Cost]
+    stores: list[Sample]
+    by_hand: list[Sample]
 
     def ratio(self, figure: str) -> float:
-        """Return the median over rounds of stores to by hand: adjacent blocks share the load of the machine."""
-        pairs = zip(self.stores, self.by_hand, strict=True)
-        ratios: list[float] = [getattr(ours, figure) / getattr(theirs, figure) for ours, theirs in pairs]
-        return median(ratios)
+        """Return what the stores take of a figure to what is taken by hand."""
+        return ratio(*([getattr(sample, figure) for sample in side] for side in (self.stores, self.by_hand)))
 
 
 class Turns:
@@ -103,24 +92,9 @@ class Turns:
                 if wrong := _difference(one, other):
                     raise Disagreement(f"a turn reads another {wrong} by hand")
 
-    async def block(self, name: str, concurrent: int, times: int) -> Cost:
+    async def block(self, name: str, concurrent: int, times: int) -> Sample:
         """Run turns of every conversation in one way, so many at a time."""
-        way = self.ways[name]
-        inputs = [[given(c, name) for _ in range(times)] for c in self._conversations]
-
-        async def work(share: list[Any]) -> None:
-            for each in share:
-                for one in each:
-                    await turn(way, one)
-
-        gc.collect()
-        server, wall, client = stopwatch(*self._servers), time.perf_counter(), time.process_time()
-        async with asyncio.TaskGroup() as workers:
-            for first in range(concurrent):
-                workers.create_task(work(inputs[first::concurrent]))
-        client, wall = time.process_time() - client, time.perf_counter() - wall
-        count = times * len(inputs)
-        return Cost(client / count, server() / count, wall / count)
+        return await block(*self._work(name, times), concurrent, self._servers)
 
     async def round_trips(self, name: str) -> list[int]:
         """Return how often a turn sends something, alone: the smallest of five, by id and by channel."""
@@ -136,21 +110,17 @@ class Turns:
     async def profiled(self) -> pstats.Stats:
         """Return where the time of this thread goes in turns by the stores, 16 at a time."""
         profile = cProfile.Profile(time.thread_time)
-        inputs = [[given(c, "stores") for _ in range(2)] for c in self._conversations]
-
-        async def work(share: list[Any]) -> None:
-            for each in share:
-                for one in each:
-                    await turn(self.ways["stores"], one)
-
+        call, inputs = self._work("stores", 2)
         gc.collect()
         gc.freeze()
         with profile:
-            async with asyncio.TaskGroup() as workers:
-                for first in range(16):
-                    workers.create_task(work(inputs[first::16]))
+            await work(call, inputs, 16)
         gc.unfreeze()
         return pstats.Stats(profile)
+
+    def _work(self, name: str, times: int) -> tuple[Callable[[Given], Awaitable[Result]], list[Given]]:
+        """Return how to run a turn, and what the turns are given: those of a conversation must not overlap."""
+        return partial(turn, self.ways[name]), [given(c, name) for _ in range(times) for c in self._conversations]
 
 
 def _difference(one: Result, other: Result) -> str | None:
@@ -229,7 +199,7 @@ async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], di
                 await turns.block(name, concurrent, _WARM_UP)
             gc.collect()
             gc.freeze()
-            costs: dict[str, list[Cost]] = {name: [] for name in turns.ways}
+            costs: dict[str, list[Sample]] = {name: [] for name in turns.ways}
             for number in range(rounds):
                 for name in turns.ways if number % 2 == 0 else reversed(turns.ways):
                     costs[name].append(await turns.block(name, concurrent, times))

@@ -1,7 +1,8 @@
 """Check the lock files offline: all is hashed, licences are listed, no version is below a security floor.
 
-`make lint` runs it. `licences.txt` lists the licences of all locked packages, `security-floors.txt` the versions below
-which a package must not be locked, with the advisory that says why.
+`make lint` runs it. `licences.txt` lists the licences of all locked packages but those that are only compared with
+(`make peers`), `security-floors.txt` the versions below which a package must not be locked, with the advisory that says
+why.
 """
 
 from __future__ import annotations
@@ -48,21 +49,28 @@ def licence_of(name: str) -> str | None:
     return stated
 
 
-def problems(locks: dict[str, str], licences: dict[str, str], floors: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with lock files, by name."""
-    names = set[str]()
+def insecure(locks: dict[str, str], floors: dict[str, str]) -> Iterator[str]:
+    """Yield what lock files, by name, have without a hash or below its security floor."""
     for file, lock in locks.items():
         requirements = list(pinned(lock))
         if not requirements:
             yield f"{file}: locks nothing"
         for name, version, hashes in requirements:
-            names.add(name)
             if not hashes:
                 yield f"{file}: {name} has no hash"
-            if name not in licences:
-                yield f"{file}: the licence of {name} is not listed"
             if name in floors and numbers(version) < numbers(floors[name]):
                 yield f"{file}: {name} {version} is below its security floor {floors[name]}"
+
+
+def problems(locks: dict[str, str], licences: dict[str, str], floors: dict[str, str]) -> Iterator[str]:
+    """Yield what is wrong with lock files, by name."""
+    yield from insecure(locks, floors)
+    names = set[str]()
+    for file, lock in locks.items():
+        for name, _, _ in pinned(lock):
+            names.add(name)
+            if name not in licences:
+                yield f"{file}: the licence of {name} is not listed"
     yield from (f"licences: {name} is not locked" for name in sorted(licences.keys() - names))
     for name in sorted(licences.keys() & names):
         declared = licence_of(name)
@@ -73,7 +81,8 @@ def problems(locks: dict[str, str], licences: dict[str, str], floors: dict[str, 
 def main() -> int:
     locks = {name: (ROOT / name).read_text("utf-8") for name in ("requirements.lock", "requirements-lowest.lock")}
     licences, floors = (listed((ROOT / "scripts" / name).read_text("utf-8")) for name in _LISTS)
-    found = list(problems(locks, licences, floors))
+    peers = {name: (ROOT / name).read_text("utf-8") for name in ("bench/requirements-peers.lock",)}
+    found = [*problems(locks, licences, floors), *insecure(peers, floors)]
     print(
         "\n".join(found) or f"{len(licences)} packages are hashed, licensed as listed and above their security floors"
     )
