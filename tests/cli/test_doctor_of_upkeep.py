@@ -1,4 +1,4 @@
-"""What `convostore doctor` finds of the upkeep: the audit trail, the sweeper, vector indexes, what Redis keeps."""
+"""What `convostore doctor` finds of the upkeep: the audit trail, the sweeper, searches, what Redis keeps."""
 
 from __future__ import annotations
 
@@ -22,10 +22,19 @@ from convostore.postgres import (
     migrate,
     reindexing,
 )
+from convostore.postgres.pool import MAINTENANCE_ROLE
+from convostore.postgres.text_reindexing import reindex_text
 from convostore.redis import create_client
-from convostore.testing.factories import make_episode, make_session, make_turn
+from convostore.testing.factories import make_entity, make_episode, make_session, make_turn
 from tests.cluster.nodes import Node, eventually, free_ports
 from tests.postgres.databases import connected, fresh_database, fresh_user
+
+STORED = """
+INSERT INTO convostore.entity (
+    tenant_id, id, agent_id, group_id, name, entity_type, attributes, valid_from, recorded_at, revision)
+VALUES ('{}', gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'ÄPFEL', 'company', '{{}}', now(), now(), 1)
+"""
+"""As the release stores an entity that knows no `search_text`."""
 
 BY_SUBJECT = {check.subject: check for check in CHECKS}
 
@@ -113,9 +122,32 @@ async def test_a_tenant_that_needs_an_index_is_told_the_command(
     assert (await found("vector indexes", target))[0] == "ok"
 
 
-async def test_a_user_who_may_not_count_vectors_is_told_the_grant(target: Target) -> None:
+async def test_texts_that_an_earlier_release_has_stored_are_told_the_command(target: Target) -> None:
+    tenants = [uuid4() for _ in range(3)]
+    async with await create_pool(target.postgres_url) as pool:
+        store = PostgresMemoryStore(pool)
+        await store.add_episode(make_episode(tenants[0], uuid4(), content="ﾊﾟｽﾎﾟｰﾄ", language="simple"))
+        for tenant in tenants[1:]:
+            await store.add_entity(make_entity(tenant, uuid4(), name="Müller GmbH"))
+    assert await found("text search", target) == (
+        "ok",
+        "the oldest texts of 3 tenants are found as this release lets them",
+    )
+    for tenant in tenants[:2]:
+        await change(target, STORED.format(tenant))
+    assert await found("text search", target) == (
+        "doubtful",
+        "2 of 3 tenants have texts to reindex; run: convostore memory reindex-text",
+    )
+    async with await create_pool(target.postgres_url, role=MAINTENANCE_ROLE) as pool:
+        assert sum([batch.changed async for batch in reindex_text(pool)]) == 2
+    assert (await found("text search", target))[0] == "ok"
+
+
+@pytest.mark.parametrize("subject", ["vector indexes", "text search"])
+async def test_a_user_who_may_not_look_across_tenants_is_told_the_grant(target: Target, subject: str) -> None:
     async with fresh_user(target.postgres_url, "IN ROLE convostore_app") as dsn:
-        status, detail = await found("vector indexes", Target(dsn, target.redis_url, 10))
+        status, detail = await found(subject, Target(dsn, target.redis_url, 10))
     assert (status, detail) == (
         "doubtful",
         "could not be checked; GRANT convostore_maintenance TO the user of the URL",

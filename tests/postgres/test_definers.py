@@ -35,6 +35,7 @@ MAINTENANCE = {
     # Of all tenants: for maintenance alone.
     "drop_audit_months": "SELECT convostore.drop_audit_months('1800-01-01')",
     "large_spaces": "SELECT * FROM convostore.large_spaces()",
+    "text_tenants": "SELECT convostore.text_tenants()",
     "vector_spaces": "SELECT * FROM convostore.vector_spaces()",
 }
 

@@ -19,7 +19,7 @@ from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
 from convostore.postgres.tenancy import BIND_TENANT
-from convostore.postgres.text_reindexing import KINDS, read, write
+from convostore.postgres.text_reindexing import KINDS, read, stale, write
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_audit_plans import SHAPES
@@ -48,7 +48,7 @@ STATEMENTS: dict[str, list[str]] = {
         for entity, statement in GENERATED
         if (entity, statement) != ("scenario_archive", "delete")  # which nobody may
     },
-    **{f"{kind}.reindex_text": [read(each), write(each)] for kind, each in KINDS.items()},
+    **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},
     **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
     **{
         f"{kind} by {' '.join(shape)}": [listing(kind, shape, after=after) for after in (False, True)]

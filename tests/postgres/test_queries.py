@@ -242,9 +242,10 @@ async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
         found = [table for table, alias in tables(text) if not re.search(rf"\b{alias}\.tenant_id = ", text)]
         if found:
             loose[name] = found
-    # The documented exceptions: whose a session is, which are old, which spaces are large, which bodies were dropped.
+    # The exceptions: whose a session is, which are old, who has large spaces and texts, which bodies are gone.
     assert loose == {
         "large_spaces": ["large_space"],
+        "text_tenants": ["rule", "episode", "entity"],
         "session_tenant": ["session"],
         "old_sessions": ["session"],
         "audit_body_dropped": ["audit_retention"],

@@ -69,7 +69,7 @@ async def test_only_the_owner_may_create_things_in_the_schema(admin: Any, role: 
     assert await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
 
 
-async def test_the_search_role_may_read_three_tables_and_append_to_the_audit_trail(admin: Any) -> None:
+async def test_the_search_role_may_read_what_is_searched_and_append_to_the_audit_trail(admin: Any) -> None:
     rows = await admin.fetch(
         "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) "
         "FROM information_schema.table_privileges "
@@ -79,8 +79,10 @@ async def test_the_search_role_may_read_three_tables_and_append_to_the_audit_tra
         ("audit_body", "INSERT SELECT"),
         ("audit_head", "INSERT SELECT UPDATE"),
         ("audit_record", "INSERT SELECT"),
+        ("entity", "SELECT"),
         ("episode", "SELECT"),
         ("large_space", "SELECT"),
+        ("rule", "SELECT"),
         ("session", "SELECT"),
     ]
 
@@ -99,6 +101,7 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("record_audit_item", "convostore_search", fixed, False, True),
         ("scored_episodes", "convostore_search", scored, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
+        ("text_tenants", "convostore_search", fixed, False, False),
         ("vector_spaces", "convostore_search", fixed, False, False),
     ]
 

@@ -159,14 +159,14 @@ def re_embed(
 @memory.command("reindex-text")
 def reindex_text(
     *,
-    tenant: Annotated[list[UUID], typer.Option(help="The tenant; repeatable.")],
+    tenant: Annotated[list[UUID] | None, typer.Option(help="Only this tenant; repeatable.")] = None,
     after: Annotated[str | None, typer.Option(help="Go on behind this cursor.", show_default=False)] = None,
     batch: Annotated[int, typer.Option(help="Texts per statement.", min=1, max=10_000)] = 500,
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Let what an earlier release has stored be found as it looks: episodes, entities, rules. Repeatable."""
-    _run(remembering.run_reindex_text(Console(), tenant, after, batch, _given(home, postgres_url, None)))
+    _run(remembering.run_reindex_text(Console(), tenant or [], after, batch, _given(home, postgres_url, None)))
 
 
 Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]

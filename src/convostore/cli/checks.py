@@ -7,7 +7,7 @@ from typing import Any
 
 from convostore import supported
 from convostore.cli.targets import Check, DoubtfulError, Target, connected, pool_of, servers_at
-from convostore.cli.upkeep import audit_trail, persistence, sweeper, vector_indexes
+from convostore.cli.upkeep import audit_trail, persistence, sweeper, text_search, vector_indexes
 from convostore.errors import ValidationError
 from convostore.models.fields import now
 from convostore.postgres import PostgresConfigStore, driver, schema_version
@@ -226,6 +226,7 @@ CHECKS = (
     Check("audit trail", ("application role",), audit_trail),
     Check("sweeper", ("application role",), sweeper),
     Check("vector indexes", ("schema",), vector_indexes),
+    Check("text search", ("schema",), text_search),
     Check("connections", ("PostgreSQL",), connections),
     Check("clock of PostgreSQL", ("PostgreSQL",), clock),
     Check("Redis or Valkey", (), redis),

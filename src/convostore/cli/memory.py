@@ -17,7 +17,7 @@ from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.large_spaces import Space
 from convostore.postgres.pool import MAINTENANCE_ROLE
 from convostore.postgres.reindexing import reindex, tenants_with_embeddings
-from convostore.postgres.text_reindexing import KINDS, Cursor, reindex_text
+from convostore.postgres.text_reindexing import read_cursor, reindex_text
 from convostore.settings import load_settings
 
 
@@ -67,34 +67,17 @@ async def run_reembed(
 async def run_reindex_text(
     console: Console, tenants: list[UUID], after: str | None, batch: int, given: dict[str, Any]
 ) -> bool:
-    """Let tenants' texts be found as this release lets them, and print each batch with the cursor behind it."""
-    if after and len(tenants) > 1:
-        raise ValidationError("after: is a cursor of one tenant")
-    cursor = _cursor(after) if after else None
+    """Let the texts of these tenants, or of all, be found as this release lets them; print each batch's cursor."""
+    cursor = read_cursor(after) if after else None
     async with AsyncExitStack() as stack:
         dsn, pooler = await _postgres(given, stack), load_settings(given).pooler
         pool = await stack.enter_async_context(await create_pool(dsn, max_size=1, role=MAINTENANCE_ROLE, pooler=pooler))
-        for tenant in tenants:
-            rows = changed = 0
-            async for done in reindex_text(pool, tenant, after=cursor, batch=batch):
-                rows, changed = rows + done.rows, changed + done.changed
-                console.print(
-                    f"{tenant}: {rows:,} texts, {changed:,} changed; --after {done.after.kind}:{done.after.id}",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+        rows = changed = 0
+        async for done in reindex_text(pool, tenants, after=cursor, batch=batch):
+            rows, changed = rows + done.rows, changed + done.changed
+            line = f"{rows:,} texts, {changed:,} changed; --after {done.after}"
+            console.print(line, highlight=False, soft_wrap=True)
     return True
-
-
-def _cursor(text: str) -> Cursor:
-    kind, _, last = text.partition(":")
-    try:
-        cursor = Cursor(kind, UUID(last))
-    except ValueError:
-        cursor = None
-    if cursor is None or kind not in KINDS:
-        raise ValidationError("after: is no cursor, such as entity:0197a3c2-5f7e-7c3a-9d5e-2f1b8c4d6e7f")
-    return cursor
 
 
 async def _postgres(given: dict[str, Any], stack: AsyncExitStack) -> str:

@@ -1,4 +1,4 @@
-"""What `convostore doctor` checks of the upkeep: the audit trail, the sweeper, vector indexes, what Redis keeps."""
+"""What `convostore doctor` checks of the upkeep: the audit trail, the sweeper, searches, what Redis keeps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from convostore.models.fields import now
 from convostore.postgres import PostgresAuditStore
 from convostore.postgres.reindexing import spaces_to_index
 from convostore.postgres.spaces import EXACT_ROWS
+from convostore.postgres.text_reindexing import tenants_to_reindex
 
 _CHANGEABLE = """
 SELECT c.relname FROM pg_class AS c
@@ -29,6 +30,7 @@ SELECT to_char(month, 'YYYY-MM')
 FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC') + interval '2 months' AS month) AS ahead
 WHERE to_regclass('convostore.audit_body_' || to_char(month, 'YYYY_MM')) IS NULL
 """
+_NO_MAINTENANCE = "could not be checked; GRANT convostore_maintenance TO the user of the URL"
 _LATE = timedelta(hours=1)
 """How much longer than max_age a session may be there."""
 
@@ -72,12 +74,24 @@ async def vector_indexes(target: Target) -> str:
         async with connected(target) as connection:
             due = await spaces_to_index(connection)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise DoubtfulError("could not be checked; GRANT convostore_maintenance TO the user of the URL") from error
+        raise DoubtfulError(_NO_MAINTENANCE) from error
     if due:
         tenants = len({space.tenant_id for space in due})
         lacking = f"{tenants} tenants have more than {EXACT_ROWS:,} vectors without one"
         raise DoubtfulError(f"{lacking}; run: convostore memory reindex")
     return "no tenant needs one that is missing"
+
+
+async def text_search(target: Target) -> str:
+    """What an earlier release has stored is found as this one lets it be."""
+    try:
+        async with connected(target) as connection:
+            due, looked_at = await tenants_to_reindex(connection)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise DoubtfulError(_NO_MAINTENANCE) from error
+    if due:
+        raise DoubtfulError(f"{due} of {looked_at} tenants have texts to reindex; run: convostore memory reindex-text")
+    return f"the oldest texts of {looked_at} tenants are found as this release lets them"
 
 
 async def persistence(target: Target) -> str:
