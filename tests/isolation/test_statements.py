@@ -19,6 +19,7 @@ EXCEPTIONS = {
     "old_sessions": ["session"],
     "vector_spaces": ["episode", "episode"],
     "large_spaces": ["large_space"],
+    "tenants": ["agent", "session", "episode", "profile"],
     "text_tenants": ["rule", "episode", "entity"],
     "audit_body_dropped": ["audit_retention"],
     "audit_month_is_made": ["audit_retention"],

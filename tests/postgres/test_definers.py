@@ -10,8 +10,14 @@ import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresAuditStore, PostgresMemoryStore, PostgresSessionStore
-from convostore.testing.factories import make_episode, make_session, make_turn
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+)
+from convostore.testing.factories import make_agent, make_episode, make_profile, make_session, make_turn
 from tests.postgres.databases import connected
 
 DEFINERS = """
@@ -32,9 +38,10 @@ CALLS = {
 }
 
 MAINTENANCE = {
-    # Of all tenants: for maintenance alone.
+    # Of all tenants: for maintenance alone, and of the tenants there are for whoever only reads.
     "drop_audit_months": "SELECT convostore.drop_audit_months('1800-01-01')",
     "large_spaces": "SELECT * FROM convostore.large_spaces()",
+    "tenants": "SELECT * FROM convostore.tenants(NULL, 10)",
     "text_tenants": "SELECT convostore.text_tenants()",
     "vector_spaces": "SELECT * FROM convostore.vector_spaces()",
 }
@@ -118,3 +125,30 @@ async def test_the_sweeper_learns_of_a_thousand_due_sessions_at_a_time(
     before = datetime(1951, 1, 1, tzinfo=UTC)
     assert [await admin.fetchval(ids, before, most) for most in (10, 1_000, 1_000_000, None)] == [10, *[1_000] * 3]
     await transaction.rollback()
+
+
+async def test_a_reader_learns_which_tenants_there_are_page_by_page_whatever_they_have(
+    server: Embedded, pool: asyncpg.Pool[Any], admin: Any
+) -> None:
+    made = [uuid4() for _ in range(4)]
+    await PostgresConfigStore(pool).save_agent(make_agent(made[0]))
+    await PostgresSessionStore(pool).save(make_session(made[1]))
+    await PostgresMemoryStore(pool).add_episode(make_episode(made[2], uuid4()))
+    await PostgresProfileStore(pool).save_profile(make_profile(made[3]))
+    expected = await admin.fetch(
+        "SELECT tenant_id FROM convostore.agent UNION SELECT tenant_id FROM convostore.session "
+        "UNION SELECT tenant_id FROM convostore.episode UNION SELECT tenant_id FROM convostore.profile ORDER BY 1"
+    )
+    assert {*made} <= {tenant for (tenant,) in expected}
+    async with connected(server.postgres_dsn, role="convostore_reader") as reader:
+        found: list[Any] = []
+        while page := await reader.fetch(
+            "SELECT tenant_id FROM convostore.tenants($1, 3)", found[-1][0] if found else None
+        ):
+            assert len(page) == 3 or len(found) + len(page) == len(expected)
+            found += page
+        assert found == expected
+        for setting in ("", str(made[0])):
+            await reader.execute("SELECT set_config('convostore.tenant', $1, false)", setting)
+            seen = await reader.fetchval("SELECT count(*) FROM convostore.agent")
+            assert seen == (1 if setting else 0)

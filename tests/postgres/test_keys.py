@@ -35,6 +35,7 @@ WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AN
     c.relrowsecurity AND c.relforcerowsecurity
     AND (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = c.oid) = 2
     AND has_table_privilege('convostore_app', c.oid, 'SELECT')
+    AND has_table_privilege('convostore_reader', c.oid, 'SELECT')
     AND (has_table_privilege('convostore_maintenance', c.oid, 'INSERT')
          OR has_table_privilege('convostore_search', c.oid, 'INSERT')))
 """
@@ -86,7 +87,7 @@ async def test_every_table_has_the_same_two_policies_and_no_other(admin: Any) ->
             "PERMISSIVE",
             "ALL",
         )
-        assert sorted(tenants["roles"]) == ["convostore_app", "convostore_maintenance"]
+        assert sorted(tenants["roles"]) == ["convostore_app", "convostore_maintenance", "convostore_reader"]
         assert tenants["qual"] == (
             "(tenant_id = (NULLIF(current_setting('convostore.tenant'::text, true), ''::text))::uuid)"
         )

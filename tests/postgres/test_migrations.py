@@ -65,7 +65,7 @@ async def test_down_removes_everything_but_the_version_table_also_from_a_filled_
             "AND a.grantee <> 'convostore_owner'::regrole"
         )
         assert granted == 0
-        for role in ("convostore_app", "convostore_maintenance", "convostore_search"):
+        for role in ("convostore_app", "convostore_maintenance", "convostore_reader", "convostore_search"):
             assert not await connection.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
 
 

@@ -13,7 +13,7 @@ from convostore.errors import StoreError, ValidationError
 from convostore.postgres import PostgresConfigStore, PostgresSessionStore, create_pool
 from tests.postgres.databases import connected, fresh_user
 
-ROLES = ["convostore_app", "convostore_maintenance", "convostore_owner", "convostore_search"]
+ROLES = ["convostore_app", "convostore_maintenance", "convostore_owner", "convostore_reader", "convostore_search"]
 APPEND_ONLY = {"scenario_archive"}
 READ_ONLY = {"alembic_version", "audit_retention", "audit_record", "audit_head", "audit_body"}
 
@@ -25,7 +25,7 @@ WHERE p.pronamespace = 'convostore'::regnamespace AND p.prosecdef ORDER BY p.pro
 """
 
 
-async def test_there_are_four_roles_and_none_of_them_may_log_in_or_pass_row_level_security(admin: Any) -> None:
+async def test_there_are_five_roles_and_none_of_them_may_log_in_or_pass_row_level_security(admin: Any) -> None:
     rows = await admin.fetch(
         "SELECT rolname, rolsuper OR rolbypassrls OR rolcanlogin OR rolcreaterole OR rolcreatedb OR rolreplication "
         r"AS may FROM pg_roles WHERE rolname LIKE 'convostore\_%' ORDER BY rolname"
@@ -63,7 +63,7 @@ async def test_rows_may_be_written_archives_only_added_and_the_audit_trail_only_
         assert granted == (set() if partition else {"SELECT"} if table in READ_ONLY else expected), table
 
 
-@pytest.mark.parametrize("role", ["convostore_app", "convostore_maintenance", "convostore_search"])
+@pytest.mark.parametrize("role", sorted({*ROLES} - {"convostore_owner"}))
 async def test_only_the_owner_may_create_things_in_the_schema(admin: Any, role: str) -> None:
     assert not await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'CREATE')", role)
     assert await admin.fetchval("SELECT has_schema_privilege($1, 'convostore', 'USAGE')", role)
@@ -76,15 +76,29 @@ async def test_the_search_role_may_read_what_is_searched_and_append_to_the_audit
         "WHERE table_schema = 'convostore' AND grantee = 'convostore_search' GROUP BY 1 ORDER BY 1"
     )
     assert [tuple(row) for row in rows] == [
+        ("agent", "SELECT"),
         ("audit_body", "INSERT SELECT"),
         ("audit_head", "INSERT SELECT UPDATE"),
         ("audit_record", "INSERT SELECT"),
         ("entity", "SELECT"),
         ("episode", "SELECT"),
         ("large_space", "SELECT"),
+        ("profile", "SELECT"),
         ("rule", "SELECT"),
         ("session", "SELECT"),
     ]
+
+
+async def test_the_reader_may_read_every_table_and_write_none(admin: Any) -> None:
+    tables = await admin.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind IN ('r', 'p') "
+        "AND NOT relispartition"
+    )
+    granted = await admin.fetch(
+        "SELECT table_name, string_agg(privilege_type, ' ') FROM information_schema.table_privileges "
+        "WHERE table_schema = 'convostore' AND grantee = 'convostore_reader' GROUP BY 1"
+    )
+    assert {tuple(row) for row in granted} == {(name, "SELECT") for (name,) in tables}
 
 
 async def test_functions_above_row_level_security_are_these_and_closed_to_the_public(admin: Any) -> None:
@@ -101,6 +115,7 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("record_audit_item", "convostore_search", fixed, False, True),
         ("scored_episodes", "convostore_search", scored, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
+        ("tenants", "convostore_search", fixed, False, False),
         ("text_tenants", "convostore_search", fixed, False, False),
         ("vector_spaces", "convostore_search", fixed, False, False),
     ]

@@ -18,6 +18,7 @@ from convostore.postgres.driver import Pooler, SessionConnection, TransactionCon
 
 APPLICATION_ROLE = "convostore_app"
 MAINTENANCE_ROLE = "convostore_maintenance"
+READER_ROLE = "convostore_reader"
 
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server has to answer a connection that no call waits for."""
@@ -103,7 +104,8 @@ async def create_pool(
         min_size: how many connections to keep open.
         max_size: how many to open at most.
         settings: further settings of PostgreSQL for every connection, such as `statement_timeout`.
-        role: `"convostore_maintenance"` for what only an operator may do; the user must be a member of it.
+        role: `"convostore_maintenance"` for what only an operator may do, `"convostore_reader"` to look without being
+            able to write; the user must be a member of it.
         pooler: what stands between, such as PgBouncer: `"session"` keeps a session of the server for a connection.
             `"transaction"` may give each transaction another one: no statement is cached then, and role and settings
             are those of the URL's user, who must be a member of `convostore_app` and of no other role of convostore.

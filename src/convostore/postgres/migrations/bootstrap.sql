@@ -5,7 +5,9 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['convostore_owner', 'convostore_app', 'convostore_maintenance', 'convostore_search'] LOOP
+    FOREACH name IN ARRAY ARRAY[
+        'convostore_owner', 'convostore_app', 'convostore_maintenance', 'convostore_search', 'convostore_reader'
+    ] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = name);
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -17,7 +19,7 @@ BEGIN
     IF NOT pg_has_role('convostore_owner', 'convostore_search', 'SET') THEN
         GRANT convostore_search TO convostore_owner WITH INHERIT FALSE;
     END IF;
-    FOREACH name IN ARRAY ARRAY['convostore_owner', 'convostore_app', 'convostore_maintenance'] LOOP
+    FOREACH name IN ARRAY ARRAY['convostore_owner', 'convostore_app', 'convostore_maintenance', 'convostore_reader'] LOOP
         IF NOT pg_has_role(name, 'SET') THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', name);
         END IF;

@@ -1,0 +1,58 @@
+"""What only an operator asks, across the stores: which tenants there are, and which sessions are locked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from convostore.postgres.database import Database
+from convostore.postgres.queries import queries
+
+
+class Lock(NamedTuple):
+    """The lock of a session.
+
+    Attributes:
+        fence: its fencing token.
+        until: when it is free if nobody extends it.
+    """
+
+    fence: int
+    until: datetime
+
+
+class Overview:
+    """Looks across the stores of one database.
+
+    Args:
+        pool: of connections as `convostore_reader`, or as `convostore_maintenance`.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._database = Database(pool)
+
+    async def login(self) -> str:
+        """Return the user of the URL."""
+        user: str = await self._database.fetchval(*queries("overview").login())
+        return user
+
+    async def tenants(self, *, after: UUID | None = None, limit: int = 100) -> list[UUID]:
+        """Return the tenants with an agent, a session, an episode or a profile, deleted ones included, by id.
+
+        Args:
+            after: only tenants behind this one.
+            limit: the maximum number of results, 1 to 1,000.
+        """
+        rows = await self._database.fetch(*queries("overview").tenants(after=after, limit=limit))
+        return [tenant for (tenant,) in rows]
+
+    async def locks(self, tenant_id: UUID, session_ids: Iterable[UUID]) -> dict[UUID, Lock]:
+        """Return the locks of those of a tenant's sessions that are locked, by session."""
+        rows = await self._database.fetch(
+            *queries("overview").locks(tenant_id=tenant_id, session_ids=list(session_ids))
+        )
+        return {session: Lock(fence, until) for session, fence, until in rows}
