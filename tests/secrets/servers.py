@@ -111,7 +111,8 @@ async def _user(admin: Any) -> AsyncIterator[None]:
     """A user who logs in by password."""
     file = Path(await admin.fetchval("SHOW hba_file"))
     await admin.execute(
-        f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}' IN ROLE convostore_app, convostore_maintenance"
+        f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}' IN ROLE convostore_app, "
+        "convostore_maintenance, convostore_reader"
     )
     before = _put_before(file, f"local all {USER} scram-sha-256\n")
     await admin.execute("SELECT pg_reload_conf()")

@@ -54,6 +54,15 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "audit verify": [str(TENANT)],
         "audit export": [str(TENANT), str(tmp_path / "export.jsonl")],
         "audit prune": ["1990-01", "--yes"],
+        "inspect tenants": [],
+        "inspect agents": [str(TENANT)],
+        "inspect sessions": [str(TENANT), "--agent", str(TENANT)],
+        "inspect session": [str(TENANT), str(TENANT)],
+        "inspect turns": [str(TENANT), str(TENANT)],
+        "inspect timeline": [str(TENANT), str(TENANT)],
+        "inspect profiles": [str(TENANT)],
+        "inspect profile": [str(TENANT), str(TENANT)],
+        "inspect memory": [str(TENANT), str(TENANT), "tea"],
     }
 
 
@@ -120,7 +129,10 @@ async def test_a_command_prints_no_secret(
             proxy.lead_to(target)
     assert list(watch.leaks) == []
     if setup == "right":
-        assert sorted(name for name, code in codes.items() if code) == ["memory reindex", "migrate roles"]
+        assert sorted(name for name, code in codes.items() if code) == [
+            *("inspect profile", "inspect session", "inspect timeline"),  # there is none with this id
+            *("memory reindex", "migrate roles"),
+        ]
     else:
         assert set(codes.values()) <= {1, 2}
     trust_facts[f"secrets: commands, {setup}"] = {**watch.said}

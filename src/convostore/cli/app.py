@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import typer
@@ -20,7 +18,8 @@ from convostore.cli import memory as remembering
 from convostore.cli import migrate as migration
 from convostore.cli import replay as replaying
 from convostore.cli import sweep as sweeping
-from convostore.errors import StoreError, ValidationError
+from convostore.cli.inspect import inspect
+from convostore.cli.options import Home, PostgresUrl, RedisUrl, Tenant, given, run
 
 REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
 """The default tenant of a replay."""
@@ -39,10 +38,7 @@ migrations = typer.Typer(name="migrate")
 app.add_typer(migrations)
 audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop old bodies.", no_args_is_help=True)
 app.add_typer(audit)
-
-Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
-PostgresUrl = Annotated[str | None, typer.Option(help="Use this PostgreSQL server instead.", show_default=False)]
-RedisUrl = Annotated[str | None, typer.Option(help="Use this Redis or Valkey server instead.", show_default=False)]
+app.add_typer(inspect)
 
 
 @app.callback(invoke_without_command=True)
@@ -58,7 +54,7 @@ def _main(
 @app.command()
 def demo() -> None:
     """Replay a sample through all five stores, on temporary embedded engines."""
-    _run(demonstration.run(Console()))
+    run(demonstration.run(Console()))
 
 
 @app.command()
@@ -74,7 +70,7 @@ def replay(
     redis_url: RedisUrl = None,
 ) -> None:
     """Import agents and replay conversations from files; repeating it changes nothing."""
-    _run(replaying.run(Console(), files, tenant, _given(home, postgres_url, redis_url)))
+    run(replaying.run(Console(), files, tenant, given(home, postgres_url, redis_url)))
 
 
 @migrations.callback(invoke_without_command=True)
@@ -93,17 +89,17 @@ def migrate(
     if context.invoked_subcommand:
         return
     if sql:
-        _run(migration.print_sql(start, revision))
+        run(migration.print_sql(start, revision))
         return
     if revision == "base" and not (yes or dry_run):
         typer.confirm("This deletes the schema convostore and all data in it. Continue?", abort=True)
-    _run(migration.run(Console(), revision, _given(home, postgres_url, None), dry_run=dry_run))
+    run(migration.run(Console(), revision, given(home, postgres_url, None), dry_run=dry_run))
 
 
 @migrations.command("status")
 def migrate_status(*, home: Home = None, postgres_url: PostgresUrl = None) -> None:
     """Say which revision the schema has, and whether this release works with it."""
-    _run(migration.status(Console(), _given(home, postgres_url, None)))
+    run(migration.status(Console(), given(home, postgres_url, None)))
 
 
 @migrations.command("roles")
@@ -115,7 +111,7 @@ def migrate_roles(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """As an administrator, make roles, extension and schema for a user without privileges on roles."""
-    _run(migration.prepare(Console(), login, _given(home, postgres_url, None), sql=sql))
+    run(migration.prepare(Console(), login, given(home, postgres_url, None), sql=sql))
 
 
 @app.command()
@@ -127,7 +123,7 @@ def sweep(
     redis_url: RedisUrl = None,
 ) -> None:
     """Demote sessions idle for longer than hot_ttl, and delete those idle for longer than max_age."""
-    _run(sweeping.run(Console(), every, _given(home, postgres_url, redis_url)))
+    run(sweeping.run(Console(), every, given(home, postgres_url, redis_url)))
 
 
 @memory.command()
@@ -139,7 +135,7 @@ def reindex(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Build the indexes of spaces above 20,000 episodes and drop those of smaller ones, without blocking searches."""
-    _run(remembering.run_reindex(Console(), memory, workers, _given(home, postgres_url, None)))
+    run(remembering.run_reindex(Console(), memory, workers, given(home, postgres_url, None)))
 
 
 @memory.command("re-embed")
@@ -153,7 +149,7 @@ def re_embed(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Embed all episodes with another model beside the old embeddings, then switch over in one transaction."""
-    _run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, _given(home, postgres_url, None)))
+    run(remembering.run_reembed(Console(), to, embedder, tenant or [], batch, given(home, postgres_url, None)))
 
 
 @memory.command("reindex-text")
@@ -166,10 +162,9 @@ def reindex_text(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Let what an earlier release has stored be found as it looks: episodes, entities, rules. Repeatable."""
-    _run(remembering.run_reindex_text(Console(), tenant or [], after, batch, _given(home, postgres_url, None)))
+    run(remembering.run_reindex_text(Console(), tenant or [], after, batch, given(home, postgres_url, None)))
 
 
-Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]
 OneSession = Annotated[UUID | None, typer.Option("--session", help="Only this session.", show_default=False)]
 
 
@@ -188,8 +183,8 @@ def audit_verify(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Verify the hash chains and bodies of a tenant, or of one session; exit with 1 at the first that was changed."""
-    given = _given(home, postgres_url, None)
-    _run(auditing.run_verify(Console(), tenant, session, anchors, write_anchors, given))
+    settings = given(home, postgres_url, None)
+    run(auditing.run_verify(Console(), tenant, session, anchors, write_anchors, settings))
 
 
 @audit.command("export")
@@ -202,7 +197,7 @@ def audit_export(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Write a tenant's records and bodies as JSON Lines, which verify_export.py verifies without convostore."""
-    _run(auditing.run_export(tenant, session, output, _given(home, postgres_url, None)))
+    run(auditing.run_export(tenant, session, output, given(home, postgres_url, None)))
 
 
 @audit.command("prune")
@@ -216,7 +211,7 @@ def audit_prune(
     """Drop the bodies of all tenants recorded in months that ended before a moment; their records stay."""
     if not yes:
         typer.confirm(f"This deletes the bodies of all tenants recorded before {before:%Y-%m}. Continue?", abort=True)
-    _run(auditing.run_prune(Console(), before, _given(home, postgres_url, None)))
+    run(auditing.run_prune(Console(), before, given(home, postgres_url, None)))
 
 
 @app.command()
@@ -229,21 +224,4 @@ def doctor(
     redis_url: RedisUrl = None,
 ) -> None:
     """Check settings, servers, versions and privileges, and name the remedy for each problem."""
-    _run(diagnosis.run(Console(), _given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))
-
-
-def _given(home: Path | None, postgres_url: str | None, redis_url: str | None) -> dict[str, Any]:
-    given = {"home": home, "postgres_url": postgres_url, "redis_url": redis_url}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _run(command: Coroutine[Any, Any, bool]) -> None:
-    """Run a command, print an error in one line, and exit with its code."""
-    try:
-        succeeded = asyncio.run(command)
-    except StoreError as error:
-        typer.echo(f"convostore: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ValidationError) else 1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    raise typer.Exit(0 if succeeded else 1)
+    run(diagnosis.run(Console(), given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))

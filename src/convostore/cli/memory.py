@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import AsyncExitStack
-from importlib import import_module
 from typing import Any
 from uuid import UUID
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from convostore.errors import ValidationError
-from convostore.operations.reembedding import Embedder, reembed
+from convostore.cli.embedders import loaded_embedder
+from convostore.operations.reembedding import reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.postgres.large_spaces import Space
 from convostore.postgres.pool import MAINTENANCE_ROLE
@@ -44,7 +42,7 @@ async def run_reembed(
     console: Console, model: str, name: str, tenants: list[UUID], batch: int, given: dict[str, Any]
 ) -> bool:
     """Move tenants to another embedding model, and print the number of their episodes."""
-    embedder = _loaded(name)
+    embedder = loaded_embedder(name)
     async with AsyncExitStack() as stack:
         dsn = await _postgres(given, stack)
         pool = await create_pool(dsn, max_size=2, pooler=load_settings(given).pooler)
@@ -96,18 +94,3 @@ async def _postgres(given: dict[str, Any], stack: AsyncExitStack) -> str:
 def _progress(console: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
-
-
-def _loaded(name: str) -> Embedder:
-    module, _, function = name.partition(":")
-    sys.path.insert(0, "")  # as with `python -m`, the embedder may be in the working directory
-    try:
-        found: Any = import_module(module)
-        for part in function.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValidationError(f"embedder: {name} cannot be imported as package.module:function") from error
-    finally:
-        sys.path.remove("")
-    embedder: Embedder = found
-    return embedder

@@ -51,7 +51,7 @@ async def reembed(
     while True:
         after = None
         while episodes := await store.get_episodes_to_embed(tenant_id, model, after=after, limit=batch):
-            vectors = await _embedded(embedder, [episode.content for episode in episodes])
+            vectors = await embed(embedder, [episode.content for episode in episodes])
             if len(vectors) != len(episodes):
                 raise ValidationError("embedder: must return a vector for each text")
             given = {episode.id: [*map(float, vector)] for episode, vector in zip(episodes, vectors, strict=True)}
@@ -65,7 +65,8 @@ async def reembed(
             continue  # an episode was added since the last batch
 
 
-async def _embedded(embedder: Embedder, texts: list[str]) -> Vectors:
+async def embed(embedder: Embedder, texts: list[str]) -> Vectors:
+    """Return what an embedder makes of texts."""
     if inspect.iscoroutinefunction(embedder):
         coroutine: Awaitable[Vectors] = embedder(texts)
         return await coroutine

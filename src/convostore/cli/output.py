@@ -1,0 +1,102 @@
+"""What a command prints: tables for people, or one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
+from rich.table import Table
+
+
+class Masked(Enum):
+    """Stands for content that is not shown: dots in a table, and no key in JSON."""
+
+    MASKED = "•••"
+
+
+MASKED = Masked.MASKED
+
+Row: TypeAlias = Mapping[str, Any]
+Sections: TypeAlias = Mapping[str, Any]
+"""By name: a row, several rows, or the cursor of the next page."""
+
+_UNCUT = 10_000
+"""Columns of a console that is no terminal, where nothing is to be wrapped."""
+
+
+def show(sections: Sections, *, as_json: bool) -> None:
+    """Print sections by their names: a row is shown field by field, several are a table."""
+    if as_json:
+        typer.echo(json.dumps(_plain(sections), ensure_ascii=False, indent=1))
+        return
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _UNCUT
+    for name, section in sections.items():
+        for part in _shown(name, section, console):
+            console.print(part)
+
+
+def _shown(name: str, section: Any, console: Console) -> list[Any]:
+    if isinstance(section, Mapping):
+        grid = Table.grid(padding=(0, 2))
+        for field, value in section.items():
+            grid.add_row(f"[dim]{_title(field)}[/]", _cell(value))
+        return [grid]
+    if isinstance(section, str | None):
+        return [f"[dim]More: --{_title(name)} {section}[/]"] if section else []
+    if not section:
+        return [f"[dim]no {_title(name)}[/]"]
+    table = Table(title=_title(name), title_justify="left")
+    for field, value in section[0].items():
+        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+        table.add_column(_title(field), justify="right" if numeric else "left", overflow="fold")
+    for row in section:
+        table.add_row(*map(_cell, row.values()))
+    if Measurement.get(console, console.options.update(max_width=_UNCUT), table).maximum <= console.width:
+        return [table]
+    # Too wide for this terminal: row by row.
+    return [_title(name), *(part for row in section for part in (*_shown(name, row, console), ""))]
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return escape(str(_value(value)) if isinstance(value, str | UUID | Enum) else json.dumps(value, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it, without what is masked."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items() if each is not MASKED}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return _value(value)
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, UUID) else value
