@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from convostore.call.call import Call, Interceptor
@@ -11,7 +12,9 @@ from convostore.engines import Engine, Engines
 from convostore.stores import Stores, open_stores
 
 if TYPE_CHECKING:
+    from convostore.contracts.unit_of_work import UnitOfWork
     from convostore.models.fields import Language
+    from convostore.models.turn import Turn
 
 __all__ = [
     "BackendHealth",
@@ -23,6 +26,8 @@ __all__ = [
     "Interceptor",
     "Language",
     "Stores",
+    "Turn",
+    "UnitOfWork",
     "__version__",
     "open_stores",
 ]
@@ -30,9 +35,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Language":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from convostore.models.fields import Language  # loads pydantic, which an import of the package does not need
+_LAZY = {
+    "Language": "convostore.models.fields",
+    "Turn": "convostore.models.turn",
+    "UnitOfWork": "convostore.contracts.unit_of_work",
+}
+"""What loads pydantic, which an import of the package does not need."""
 
-    return Language
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

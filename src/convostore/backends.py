@@ -58,6 +58,7 @@ from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, Ta
 from convostore.gateway.profile import BaseProfileStore
 from convostore.gateway.rows import Row, RowTable
 from convostore.gateway.table import NotEnded, Started, Table, Where, Window, valid_at
+from convostore.gateway.turn import BaseTurnStore, TurnParts
 from convostore.models.base import Model
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "SESSION",
     "TURN",
     "BaseProfileStore",
+    "BaseTurnStore",
     "BodyAuditStore",
     "Call",
     "Change",
@@ -99,6 +101,7 @@ __all__ = [
     "Table",
     "TableConfigStore",
     "TableMemoryStore",
+    "TurnParts",
     "Unique",
     "Unreadable",
     "Where",

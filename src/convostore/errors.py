@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"]
 
@@ -16,12 +16,16 @@ class StoreError(Exception):
     Attributes:
         retryable: whether the same call may succeed when it is repeated.
         outcome: `"not_applied"` if the call has certainly changed nothing, `"unknown"` if its answer was lost.
-        store: the kind of store: session, config, memory, audit or profile; None outside a store.
+        store: the kind of store: session, config, memory, audit, profile or turn; None outside a store.
         operation: the contract method.
         code: the backend's code: SQLSTATE, constraint name or Redis error prefix.
+        item: of a unit of work, the method that was given what is refused, and its place among all that this method was
+            given, from 0; else None.
     """
 
     retryable: bool = False
+    _key: tuple[Any, ...] | None = None
+    """The key of the item that is refused, where several were given."""
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class StoreError(Exception):
         self.code = code
         self.store: str | None = None
         self.operation: str | None = None
+        self.item: tuple[str, int] | None = None
 
 
 class ConnectionError(StoreError, builtins.ConnectionError):

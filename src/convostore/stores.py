@@ -6,9 +6,10 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
@@ -19,7 +20,16 @@ from convostore.errors import ValidationError
 
 if TYPE_CHECKING:
     from convostore.call.call import Interceptor
-    from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+    from convostore.contracts import (
+        AuditStore,
+        ConfigStore,
+        MemoryStore,
+        ProfileStore,
+        SessionStore,
+        TurnStore,
+        UnitOfWork,
+    )
+    from convostore.models import Channel, Turn
     from convostore.models.fields import Language
     from convostore.settings import Settings
 
@@ -93,6 +103,56 @@ class Stores:
     def _end(self) -> None:
         for store in (self.sessions, self.config, self.memory, self.audit, self.profiles):
             store._end_lifetime()
+
+    async def load_turn(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        agent_id: UUID | None = None,
+        channel: Channel | None = None,
+        user_channel_id: str | None = None,
+        query: str | None = None,
+        query_embedding: list[float] | None = None,
+        rules: int = 5,
+        episodes: int = 5,
+        timeout: float | None = None,
+    ) -> Turn:
+        """Return what a turn begins with: see `TurnStore.load_turn`.
+
+        Args:
+            tenant_id: and all others but the last: see there.
+            timeout: the deadline of the call, in seconds; None for that of the stores.
+        """
+        return await self._turns_within(timeout).load_turn(
+            tenant_id,
+            session_id=session_id,
+            agent_id=agent_id,
+            channel=channel,
+            user_channel_id=user_channel_id,
+            query=query,
+            query_embedding=query_embedding,
+            rules=rules,
+            episodes=episodes,
+        )
+
+    def unit_of_work(self, tenant_id: UUID, *, timeout: float | None = None) -> AbstractAsyncContextManager[UnitOfWork]:
+        """Collect writes during a block and apply them together at its end, all or none: see `TurnStore.unit_of_work`.
+
+        Args:
+            tenant_id: the tenant of all writes.
+            timeout: the deadline of the commit, in seconds; None for that of the stores.
+        """
+        return self._turns_within(timeout).unit_of_work(tenant_id)
+
+    def _turns_within(self, timeout: float | None) -> TurnStore:
+        return self._turns if timeout is None else self._turns.within(timeout)
+
+    @cached_property
+    def _turns(self) -> TurnStore:
+        from convostore import inmemory
+
+        return inmemory.InMemoryTurnStore(self.sessions, self.config, self.memory, self.audit, self.profiles)
 
     async def health(self) -> Health:
         """Return how the servers behind the stores are, each asked once within the deadline. Raises nothing."""

@@ -2,13 +2,14 @@
 
 import pytest
 
-from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
 from convostore.inmemory import (
     InMemoryAuditStore,
     InMemoryConfigStore,
     InMemoryMemoryStore,
     InMemoryProfileStore,
     InMemorySessionStore,
+    InMemoryTurnStore,
 )
 from convostore.testing import (
     AuditStoreContract,
@@ -16,6 +17,7 @@ from convostore.testing import (
     MemoryStoreContract,
     ProfileStoreContract,
     SessionStoreContract,
+    TurnStoreContract,
 )
 
 
@@ -47,3 +49,15 @@ class TestProfiles(ProfileStoreContract):
     @pytest.fixture
     def store(self) -> ProfileStore:
         return InMemoryProfileStore()
+
+
+class TestTurns(TurnStoreContract):
+    @pytest.fixture
+    def store(self) -> TurnStore:
+        return InMemoryTurnStore(
+            InMemorySessionStore(),
+            InMemoryConfigStore(),
+            InMemoryMemoryStore(),
+            InMemoryAuditStore(),
+            InMemoryProfileStore(),
+        )

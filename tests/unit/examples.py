@@ -73,6 +73,16 @@ def _full() -> list[Model]:
             agent=factories.full_agent(tenant),
             **{rows.declaration.plural: [rows.full(tenant, agent)] for rows in OWNED_ROWS},
         ),
+        models.Turn(
+            session=factories.full_session(tenant),
+            created=True,
+            profile=factories.full_profile(tenant),
+            config=models.AgentConfig(
+                agent=factories.full_agent(tenant), **{rows.declaration.plural: [] for rows in OWNED_ROWS}
+            ),
+            rules=[(factories.full_rule(tenant, agent), 0.5)],
+            episodes=[(factories.full_episode(tenant, agent), 0.25)],
+        ),
         *(rows.full(tenant, agent) for rows in CONFIG_ROWS),
         factories.full_session(tenant),
         factories.full_episode(tenant, agent),

@@ -67,6 +67,8 @@ def strategy_for(hint: Any) -> Strategy:
         return st.sampled_from(arguments)
     if origin is list:
         return st.lists(strategy_for(arguments[0]), max_size=2)
+    if origin is tuple:
+        return st.tuples(*map(strategy_for, arguments))
     if origin is dict:
         return st.dictionaries(strategy_for(arguments[0]), strategy_for(arguments[1]), max_size=2)
     if issubclass(hint, Enum):

@@ -17,10 +17,10 @@ import pytest
 
 from convostore import testing
 from convostore.call.store import Store
-from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
 from convostore.testing.base import StoreContract
 from convostore.testing.config.rows import CONFIG_ROWS
-from tests.unit.calls import METHODS, Method
+from tests.unit.calls import METHODS, STORES, Method
 
 SUITES: dict[type[Store], type[StoreContract]] = {
     SessionStore: testing.SessionStoreContract,
@@ -28,6 +28,7 @@ SUITES: dict[type[Store], type[StoreContract]] = {
     MemoryStore: testing.MemoryStoreContract,
     AuditStore: testing.AuditStoreContract,
     ProfileStore: testing.ProfileStoreContract,
+    TurnStore: testing.TurnStoreContract,
 }
 EVERY_SUITE = pytest.mark.parametrize("suite", SUITES.values(), ids=lambda suite: suite.__name__)
 
@@ -119,13 +120,14 @@ def test_tests_are_coroutines_that_take_the_store(suite: type) -> None:
 @pytest.mark.slow
 def test_every_suite_runs_when_subclassed_elsewhere(tmp_path: Path) -> None:
     lines = ["import pytest", "from convostore import inmemory, testing"]
-    for suite in SUITES.values():
-        store = f"InMemory{suite.__name__.removesuffix('Contract')}"
+    parts = ", ".join(f"inmemory.InMemory{contract.__name__}()" for contract in STORES)
+    for contract, suite in SUITES.items():
+        store = f"InMemory{contract.__name__}({parts if contract is TurnStore else ''})"
         lines += [
             f"class TestMy{suite.__name__}(testing.{suite.__name__}):",
             "    @pytest.fixture",
             "    def store(self):",
-            f"        return inmemory.{store}()",
+            f"        return inmemory.{store}",
         ]
     (tmp_path / "test_mine.py").write_text("\n".join(lines))
     # As in a project that leaves pytest-asyncio in its default, strict mode.

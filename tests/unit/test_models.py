@@ -27,6 +27,7 @@ from convostore.models import (
     SearchHit,
     Session,
     ToolCall,
+    Turn,
     TurnRecord,
 )
 from convostore.models.base import FrozenModel, Model
@@ -118,6 +119,7 @@ def test_records_are_frozen() -> None:
         Neighbourhood,
         SearchHit,
         ItemTrace,
+        Turn,
     }
     turn = EXAMPLES[TurnRecord]
     with pytest.raises(pydantic.ValidationError, match="frozen"):

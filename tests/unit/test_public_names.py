@@ -14,7 +14,7 @@ STORES = ("AuditStore", "ConfigStore", "MemoryStore", "ProfileStore", "SessionSt
 
 MODELS = {
     *("Agent", "AgentConfig", "AgentSettings", "Rule", "Scenario", "ScenarioStep", "StepTransition", "Template"),
-    "ToolActivation",
+    *("ToolActivation", "Turn"),
     *(
         "Variable",
         "AgentConfig",
@@ -84,6 +84,7 @@ BACKENDS = {
         "record_id_conflict",
     ),
     "turn_number_conflict",
+    *("BaseTurnStore", "TurnParts"),
     *("BaseProfileStore", "Change", "Merge", "LoadedProfile", "identity_key"),
     *(
         "check_scope_filter",
@@ -107,19 +108,21 @@ PUBLIC = {
         "Interceptor",
         "Language",
         "Stores",
+        "Turn",
+        "UnitOfWork",
         "__version__",
         "open_stores",
     },
     "convostore.health": {"BackendHealth", "Health", "app"},
     "convostore.errors": {"ConflictError", "ConnectionError", "NotFoundError", "StoreError", "ValidationError"},
     "convostore.models": MODELS | ENUMS,
-    "convostore.contracts": set(STORES),
-    "convostore.inmemory": {f"InMemory{name}" for name in STORES},
+    "convostore.contracts": {*STORES, "TurnStore", "UnitOfWork"},
+    "convostore.inmemory": {f"InMemory{name}" for name in (*STORES, "TurnStore")},
     "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
     "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client", "train_dictionary"},
     "convostore.tiered": {"TieredSessionStore"},
     "convostore.operations.reembedding": {"Embedder", "reembed"},
-    "convostore.testing": {f"{name}Contract" for name in STORES},
+    "convostore.testing": {f"{name}Contract" for name in (*STORES, "TurnStore")},
     "convostore.testing.faults": {"Flow", "LostAnswers", "Proxy", "around_attempts", "proxy_to"},
     "convostore.testing.machines": {
         *("AuditMachine", "ConfigMachine", "Machine", "MemoryMachine", "ProfileMachine", "SessionMachine", "check")

@@ -19,7 +19,7 @@ class Call:
     Interceptors pass it on as it is, or a copy with other values (`dataclasses.replace`).
 
     Attributes:
-        store: the contract's kind: session, config, memory, audit or profile.
+        store: the contract's kind: session, config, memory, audit, profile, or turn for what concerns several.
         operation: the method's name.
         tenant_id: the tenant that the store is bound to or the arguments name; None if neither does.
         arguments: the arguments by parameter name: as given before they are validated, checked copies afterwards. Not

@@ -125,6 +125,18 @@ class Store(ABC):
         twin._interceptors_of_attempts = (*interceptors, *self._interceptors_of_attempts)
         return twin
 
+    def _without_interceptors(self) -> Self:
+        """Return this store without interceptors of the application, for calls within one that has passed them."""
+        twin = self._twin()
+        twin._interceptors = twin._interceptors_of_attempts = ()
+        return twin
+
+    def _surround_as(self, other: Store) -> None:
+        """Bind, intercept and end this store as another is."""
+        self._tenant, self._lifetime = other._tenant, other._lifetime
+        self._interceptors = other._interceptors
+        self._interceptors_of_attempts = other._interceptors_of_attempts
+
     def _end_lifetime(self) -> None:
         """Refuse every later call of this store and its twins: what they stand on is closed."""
         self._lifetime.end()

@@ -54,7 +54,9 @@ def deduplicated(
 def key_conflict(declaration: Declaration[Any], key: tuple[Any, ...]) -> ConflictError:
     """Return the error of a key that exists with other content."""
     message = f"{declaration.name}: {', '.join(map(str, key))} exists with other content"
-    return ConflictError(message, code=f"{declaration.name}_pkey")
+    conflict = ConflictError(message, code=f"{declaration.name}_pkey")
+    conflict._key = key
+    return conflict
 
 
 def check_save(declaration: Declaration[M], item: M, stored: RevisionState | None, *, overwrite: bool) -> None:

@@ -26,8 +26,8 @@ def new_session(
     channel: Channel,
     user_channel_id: str,
     *,
-    customer_profile_id: UUID | None,
-    config_version: int,
+    customer_profile_id: UUID | None = None,
+    config_version: int = 1,
 ) -> Session:
     """Return the session that `get_or_create` creates if there is none.
 

@@ -146,6 +146,9 @@ class BaseProfileStore(ProfileStore):
             await _pause()
 
     async def update_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
+        await self._put_field(tenant_id, profile_id, field)
+
+    async def _put_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> None:
         def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_field(stored.profile, field, stored.past_fields, self._clock())
 
@@ -177,12 +180,16 @@ class BaseProfileStore(ProfileStore):
     ) -> UUID:
         if supersedes == asset.id:
             raise ValidationError("supersedes: an asset cannot take its own place")
+        await self._put_asset(tenant_id, profile_id, asset, supersedes)
+        return asset.id
 
+    async def _put_asset(
+        self, tenant_id: UUID, profile_id: UUID, asset: ProfileAsset, supersedes: UUID | None = None
+    ) -> None:
         def work(stored: LoadedProfile) -> Change | None:
             return profiles.with_asset(stored.profile, asset, stored.past_assets, self._clock(), supersedes)
 
         await self._change(tenant_id, profile_id, work, asset.id, *([supersedes] if supersedes else []))
-        return asset.id
 
     async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
         def work(stored: LoadedProfile) -> Change | None:

@@ -5,6 +5,7 @@ from convostore.inmemory.config import InMemoryConfigStore
 from convostore.inmemory.memory import InMemoryMemoryStore
 from convostore.inmemory.profile import InMemoryProfileStore
 from convostore.inmemory.session import InMemorySessionStore
+from convostore.inmemory.turn import InMemoryTurnStore
 
 __all__ = [
     "InMemoryAuditStore",
@@ -12,4 +13,5 @@ __all__ = [
     "InMemoryMemoryStore",
     "InMemoryProfileStore",
     "InMemorySessionStore",
+    "InMemoryTurnStore",
 ]

@@ -177,6 +177,17 @@ class InMemoryAuditStore(InMemoryStore, BodyAuditStore):
                     trail.take_back(record)
                 raise
 
+    def _kept(self, tenant_id: UUID, session_id: UUID | None) -> Callable[[], None]:
+        """Return what removes all that is appended to a chain from now on."""
+        trail = self._trails.setdefault(tenant_id, TenantTrail())
+        length = len(trail.chains.get(session_id, []))
+
+        def restore() -> None:
+            for record in reversed(trail.chains.get(session_id, [])[length:]):
+                trail.take_back(record)
+
+        return restore
+
     def _next(self, record_type: RecordType[M], item: M, body: str, moment: datetime) -> AuditRecord:
         """Return the record that an item becomes at the end of its chain."""
         session_id, turn_number = getattr(item, "session_id", None), getattr(item, "turn_number", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -186,6 +187,17 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
             for record in changed:
                 record.merges = [merge for merge in record.merges if merge.source.id != change.undone]
         return True
+
+    def _kept(self, tenant_id: UUID, profile_id: UUID) -> Callable[[], None]:
+        """Return what restores the profile that an id leads to as it is now."""
+        record = self._end(tenant_id, profile_id)
+        before = deepcopy(record.__dict__) if record else {}
+
+        def restore() -> None:
+            if record is not None:
+                record.__dict__.update(before)
+
+        return restore
 
     def _check_unique(self, tenant_id: UUID, change: Change) -> None:
         changed = {profile.id for profile in change.profiles}

@@ -72,6 +72,10 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         return await self._table(SESSION).get(holder, session_id=session_id)
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
+        await self._write(session, overwrite=overwrite, fence=fence)
+        return session.session_id
+
+    async def _write(self, session: Session, *, overwrite: bool, fence: int | None) -> None:
         if self._tenant_of.get(session.session_id, session.tenant_id) != session.tenant_id:
             raise session_id_conflict()
         if fence is not None and fence < self._locks.get(session.session_id, FREE).token:
@@ -79,7 +83,20 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         await self._table(SESSION).save(session, overwrite=overwrite)
         self._tenant_of[session.session_id] = session.tenant_id
         self._demoted.discard(session.session_id)
-        return session.session_id
+
+    def _kept(self, session: Session) -> Callable[[], None]:
+        """Return what restores all that a save of a session changes."""
+        session_id, restore_row = session.session_id, self._table(SESSION).kept(session)
+        holder, demoted = self._tenant_of.get(session_id), session_id in self._demoted
+
+        def restore() -> None:
+            restore_row()
+            if holder is None:
+                self._tenant_of.pop(session_id, None)
+            if demoted:
+                self._demoted.add(session_id)
+
+        return restore
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         holder = self._holder(session_id, tenant_id)
@@ -107,22 +124,27 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         customer_profile_id: UUID | None = None,
         config_version: int = 1,
     ) -> tuple[Session, bool]:
-        # Nothing is awaited that suspends between the search and the save.
-        identity: dict[str, Any] = {"agent_id": agent_id, "channel": channel, "user_channel_id": user_channel_id}
-        for session in await self._find(tenant_id, **identity):
-            if session.status is not SessionStatus.CLOSED:
-                # An earlier attempt of this call may have created it.
-                return session, session.session_id == current_call().write_id
         created = new_session(
             current_call().write_id,
             tenant_id,
-            **identity,
+            agent_id,
+            channel,
+            user_channel_id,
             customer_profile_id=customer_profile_id,
             config_version=config_version,
         )
-        await self._table(SESSION).save(created, overwrite=False)
-        self._tenant_of[created.session_id] = tenant_id
-        return created, True
+        session = await self._load_or_create(created)
+        return session, session.session_id == created.session_id
+
+    async def _load_or_create(self, created: Session) -> Session:
+        """Return the open session of a session's identity and agent, or save it as that one."""
+        # Nothing is awaited that suspends between the search and the save.
+        identity = {name: getattr(created, name) for name in ("agent_id", "channel", "user_channel_id")}
+        for session in await self._find(created.tenant_id, **identity):
+            if session.status is not SessionStatus.CLOSED:
+                return session
+        await self._write(created, overwrite=False, fence=None)
+        return created
 
     async def list_by_agent(
         self,

@@ -77,6 +77,18 @@ class InMemoryTable(RowTable[M]):
         item: M = row.handle.item
         del self._rows[tenant_of(item)][self._declaration.key_of(item)]
 
+    def kept(self, item: M) -> Callable[[], None]:
+        """Return what restores the row with an item's key as it is now."""
+        rows, key = self._rows.setdefault(tenant_of(item), {}), self._declaration.key_of(item)
+        row = rows.get(key)
+
+        def restore() -> None:
+            rows.pop(key, None)
+            if row is not None:
+                rows[key] = row
+
+        return restore
+
     def rows(self) -> list[InMemoryRow[M]]:
         """Return all rows of all tenants, for what an operator does."""
         return [row for rows in self._rows.values() for row in rows.values()]

@@ -54,6 +54,7 @@ from convostore.models.profile import (
     ProfileField,
 )
 from convostore.models.session import PendingMigration, Session, StepVisit
+from convostore.models.turn import Turn
 
 __all__ = [
     "Agent",
@@ -102,6 +103,7 @@ __all__ = [
     "ToolActivation",
     "ToolCall",
     "TransformationMap",
+    "Turn",
     "TurnRecord",
     "Variable",
     "VariableUpdatePolicy",

@@ -54,6 +54,11 @@ from convostore.testing.session.lists import SessionListContract
 from convostore.testing.session.locks import SessionLockContract
 from convostore.testing.session.sessions import SessionSaveContract
 from convostore.testing.session.steps import SessionStepContract
+from convostore.testing.turn.arguments import UnitArgumentContract
+from convostore.testing.turn.loading import TurnLoadContract
+from convostore.testing.turn.refusals import UnitRefusalContract
+from convostore.testing.turn.repetition import UnitRepetitionContract
+from convostore.testing.turn.units import UnitOfWorkContract
 
 
 class SessionStoreContract(
@@ -145,10 +150,21 @@ class ProfileStoreContract(
     """What every profile store does."""
 
 
+class TurnStoreContract(
+    UnitOfWorkContract,
+    UnitRepetitionContract,
+    UnitRefusalContract,
+    UnitArgumentContract,
+    TurnLoadContract,
+):
+    """What every store of turns does, and the five that it stands on."""
+
+
 __all__ = [
     "AuditStoreContract",
     "ConfigStoreContract",
     "MemoryStoreContract",
     "ProfileStoreContract",
     "SessionStoreContract",
+    "TurnStoreContract",
 ]

@@ -1,0 +1,1 @@
+"""The contract of turns, a file per topic."""
