@@ -150,9 +150,14 @@ class Stores:
 
     @cached_property
     def _turns(self) -> TurnStore:
-        from convostore import inmemory
+        stores = self.sessions, self.config, self.memory, self.audit, self.profiles
+        if self.config.system == "memory":
+            from convostore.inmemory import InMemoryTurnStore
 
-        return inmemory.InMemoryTurnStore(self.sessions, self.config, self.memory, self.audit, self.profiles)
+            return InMemoryTurnStore(*stores)
+        from convostore.postgres import PostgresTurnStore
+
+        return PostgresTurnStore(*stores)
 
     async def health(self) -> Health:
         """Return how the servers behind the stores are, each asked once within the deadline. Raises nothing."""

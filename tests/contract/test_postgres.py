@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
 from convostore.embedded import Embedded
 from convostore.postgres import (
     PostgresAuditStore,
@@ -16,6 +16,7 @@ from convostore.postgres import (
     PostgresMemoryStore,
     PostgresProfileStore,
     PostgresSessionStore,
+    PostgresTurnStore,
     create_pool,
 )
 from convostore.testing import (
@@ -24,6 +25,7 @@ from convostore.testing import (
     MemoryStoreContract,
     ProfileStoreContract,
     SessionStoreContract,
+    TurnStoreContract,
 )
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -93,3 +95,15 @@ class TestProfiles(ProfileStoreContract):
     @pytest.fixture
     def store(self, pool: Pool) -> ProfileStore:
         return PostgresProfileStore(pool)
+
+
+class TestTurns(TurnStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> TurnStore:
+        return PostgresTurnStore(
+            PostgresSessionStore(pool),
+            PostgresConfigStore(pool),
+            PostgresMemoryStore(pool),
+            PostgresAuditStore(pool),
+            PostgresProfileStore(pool),
+        )

@@ -6,11 +6,19 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from convostore.contracts import SessionStore
+from convostore.contracts import SessionStore, TurnStore
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    PostgresTurnStore,
+    create_pool,
+)
 from convostore.redis import create_client
-from convostore.testing import SessionStoreContract
+from convostore.testing import SessionStoreContract, TurnStoreContract
 from convostore.tiered import TieredSessionStore
 
 
@@ -27,6 +35,22 @@ class TestSessions(SessionStoreContract):
             store = TieredSessionStore(client, persistent)
             yield store
             await store.aclose()
+
+
+class TestTurns(TurnStoreContract):
+    @pytest.fixture
+    async def store(self, engines: Embedded, persistent: PostgresSessionStore) -> AsyncIterator[TurnStore]:
+        pool = persistent._database.pool
+        async with create_client(engines.redis_url) as client:
+            sessions = TieredSessionStore(client, persistent)
+            yield PostgresTurnStore(
+                sessions,
+                PostgresConfigStore(pool),
+                PostgresMemoryStore(pool),
+                PostgresAuditStore(pool),
+                PostgresProfileStore(pool),
+            )
+            await sessions.aclose()
 
 
 @pytest.mark.slow

@@ -118,7 +118,12 @@ PUBLIC = {
     "convostore.models": MODELS | ENUMS,
     "convostore.contracts": {*STORES, "TurnStore", "UnitOfWork"},
     "convostore.inmemory": {f"InMemory{name}" for name in (*STORES, "TurnStore")},
-    "convostore.postgres": {*(f"Postgres{name}" for name in STORES), "create_pool", "migrate", "schema_version"},
+    "convostore.postgres": {
+        *(f"Postgres{name}" for name in (*STORES, "TurnStore")),
+        "create_pool",
+        "migrate",
+        "schema_version",
+    },
     "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client", "train_dictionary"},
     "convostore.tiered": {"TieredSessionStore"},
     "convostore.operations.reembedding": {"Embedder", "reembed"},

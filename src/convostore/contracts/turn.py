@@ -123,12 +123,17 @@ class TurnStore(Store):
         return collected(self, tenant_id)
 
 
-def check_which(session_id: UUID | None, *identity: object) -> None:
-    """Check that a session is named in exactly one way.
+def named_by(
+    session_id: UUID | None, agent_id: UUID | None, channel: Channel | None, user_channel_id: str | None
+) -> UUID | tuple[UUID, Channel, str]:
+    """Return how a session is named: by its id, or by an agent and a channel identity.
 
     Raises:
-        ValidationError: it is not.
+        ValidationError: in neither way, or in both.
     """
-    given = [value is not None for value in identity]
-    if (session_id is not None and any(given)) or (session_id is None and not all(given)):
-        raise ValidationError("session_id: either it or agent_id, channel and user_channel_id must be given")
+    identity = agent_id, channel, user_channel_id
+    if session_id is not None and identity == (None, None, None):
+        return session_id
+    if session_id is None and agent_id is not None and channel is not None and user_channel_id is not None:
+        return agent_id, channel, user_channel_id
+    raise ValidationError("session_id: either it or agent_id, channel and user_channel_id must be given")

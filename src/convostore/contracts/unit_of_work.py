@@ -40,13 +40,13 @@ class Write(NamedTuple):
 
     Attributes:
         method: which method was given it.
-        index: its place among all that this method was given, from 0.
+        place: where it stands among all that this method was given, from 0.
         item: the item, checked and copied.
         options: the other arguments, by name.
     """
 
     method: str
-    index: int
+    place: int
     item: Any
     options: Mapping[str, Any]
 

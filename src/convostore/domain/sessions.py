@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Protocol
 from uuid import UUID
 
 from convostore.domain.codec import Codec
@@ -17,6 +18,13 @@ HOT_TTL = timedelta(minutes=30)
 
 MAX_AGE = timedelta(days=7)
 """How long after its last activity a sweep deletes a session, where sessions live in memory."""
+
+
+class GuardedWrite(Protocol):
+    """Writes sessions of one tenant behind the guards of their hot copies."""
+
+    async def __call__(self, *, invalidate_copies: bool) -> int:
+        """Write them; on request increment the generation of the tenant's copies; return the generation before."""
 
 
 def new_session(

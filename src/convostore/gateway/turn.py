@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from convostore.call.call import current_call
-from convostore.contracts.turn import TurnStore, check_which
+from convostore.contracts.turn import TurnStore, named_by
 from convostore.contracts.unit_of_work import Unit, Write
-from convostore.domain.declaration import Declaration
+from convostore.domain.declaration import Declaration, RecordType
 from convostore.domain.declarations import ENTITY, EPISODE, EVENT, RELATIONSHIP, TURN
 from convostore.domain.sessions import new_session, no_such_session
 from convostore.errors import NotFoundError, StoreError
@@ -29,7 +29,9 @@ ADDED: dict[str, Declaration[Any]] = {
 }
 """What is inserted, in the order in which it is."""
 
-OF_PROFILES, RECORDED = ("update_field", "add_asset"), {"save_turn": TURN, "save_event": EVENT}
+OF_PROFILES = ("update_field", "add_asset")
+
+RECORDED: dict[str, RecordType[Any]] = {"save_turn": TURN, "save_event": EVENT}
 
 
 class TurnParts(NamedTuple):
@@ -59,9 +61,12 @@ class BaseTurnStore(TurnStore):
 
     async def commit(self, tenant_id: UUID, unit: Unit, *, overwrite: bool = False) -> list[Model]:
         unit = unit.copied()
+        await self._apply(unit)
+        return [each.item for each in unit.writes]
+
+    async def _apply(self, unit: Unit) -> None:
         async with self._transaction(unit) as parts:
             await write(unit, parts)
-        return [each.item for each in unit.writes]
 
     async def load_turn(
         self,
@@ -76,16 +81,15 @@ class BaseTurnStore(TurnStore):
         rules: int = 5,
         episodes: int = 5,
     ) -> Turn:
-        check_which(session_id, agent_id, channel, user_channel_id)
-        sessions, created = self._parts.sessions, False
-        if session_id is not None:
-            session = await sessions.get(session_id, tenant_id=tenant_id)
+        which, created = named_by(session_id, agent_id, channel, user_channel_id), False
+        if isinstance(which, UUID):
+            session = await self._parts.sessions.get(which, tenant_id=tenant_id)
             if session is None:
                 raise no_such_session()
             config = await self._config(tenant_id, session.agent_id)
         else:
-            config = await self._config(tenant_id, agent_id)
-            opened = new_session(current_call().write_id, tenant_id, agent_id, channel, user_channel_id)
+            config = await self._config(tenant_id, which[0])
+            opened = new_session(current_call().write_id, tenant_id, *which)
             session = await self._load_or_create(opened)
             created = session.session_id == opened.session_id
         profile = await self._profile(session)
@@ -123,7 +127,7 @@ class BaseTurnStore(TurnStore):
         self, session: Session, profile: CustomerProfile, query: str | None, embedding: Any, limit: int
     ) -> list[tuple[Episode, float]]:
         memory, where = self._parts.memory, (session.tenant_id, session.agent_id)
-        only = {"customer_profile_id": profile.id, "limit": limit}
+        only: dict[str, Any] = {"customer_profile_id": profile.id, "limit": limit}
         if query is not None:
             return await memory.search_episodes(query, embedding, *where, **only)
         return await memory.vector_search_episodes(embedding, *where, **only)
@@ -171,7 +175,7 @@ def refusals_of(each: Write) -> Iterator[None]:
     try:
         yield
     except StoreError as error:
-        error.item = each.method, each.index
+        error.item = each.method, each.place
         raise
 
 
@@ -181,10 +185,10 @@ async def _refused(
     """Return which of several insertions was refused: the last with the error's key, or the first without a parent."""
     for each in reversed(added):
         if declaration.key_of(each.item) == error._key:
-            return each.method, each.index
+            return each.method, each.place
     if isinstance(error, NotFoundError):
         for each in added:
             for column in declaration.parents:
                 if await memory._table(ENTITY).get(each.item.tenant_id, id=getattr(each.item, column)) is None:
-                    return each.method, each.index
+                    return each.method, each.place
     return None

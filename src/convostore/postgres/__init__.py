@@ -7,6 +7,7 @@ from convostore.postgres.migrations import migrate, schema_version
 from convostore.postgres.pool import create_pool
 from convostore.postgres.profile import PostgresProfileStore
 from convostore.postgres.session import PostgresSessionStore
+from convostore.postgres.turn import PostgresTurnStore
 
 __all__ = [
     "PostgresAuditStore",
@@ -14,6 +15,7 @@ __all__ = [
     "PostgresMemoryStore",
     "PostgresProfileStore",
     "PostgresSessionStore",
+    "PostgresTurnStore",
     "create_pool",
     "migrate",
     "schema_version",

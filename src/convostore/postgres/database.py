@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -40,21 +40,28 @@ class Database:
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
 
+    in_transaction = False
+    """Whether all statements belong to one transaction."""
+
+    def _lend(self) -> AbstractAsyncContextManager[Any]:
+        """Return a block that has a connection."""
+        return _Lent(self)
+
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
-        async with _Lent(self) as connection:
+        async with self._lend() as connection:
             rows: list[asyncpg.Record] = await connection.fetch(statement, *parameters)
             return rows
 
     async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None."""
-        async with _Lent(self) as connection:
+        async with self._lend() as connection:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
             return row
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
-        async with _Lent(self) as connection:
+        async with self._lend() as connection:
             until = self._deadline(connection)
             given = [until if parameter is DEADLINE else parameter for parameter in parameters]
             row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
@@ -62,25 +69,27 @@ class Database:
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
-        async with _Lent(self) as connection:
+        async with self._lend() as connection:
             return await connection.fetchval(statement, *parameters)
 
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
         """Run a statement for each of several argument lists, pipelined in one transaction; return the rows of all."""
-        async with _Lent(self) as connection:
+        async with self._lend() as connection:
             return await driver.fetch_pipelined(connection, statement, each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """Run statements on one connection in a transaction."""
-        async with _Lent(self) as connection:
+        """Run statements on one connection in a transaction, which commits before the running call's deadline."""
+        async with self._lend() as connection:
             await connection.execute("BEGIN")
             try:
                 yield connection
+                until = self._deadline(connection).isoformat()
+                # In one round trip: no pause of this process comes between the two.
+                await connection.execute(f"SELECT convostore.in_time('{until}'); COMMIT")
             except Exception:
                 await connection.execute("ROLLBACK")
                 raise
-            await connection.execute("COMMIT")
 
     async def _acquired(self) -> Any:
         """Return a connection that is ready for a statement. Whatever fails here, the statement was not sent."""

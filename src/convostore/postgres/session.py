@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
@@ -13,10 +13,10 @@ from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.scopes import check_scope_filter, created_window
-from convostore.domain.sessions import check_unbound, new_session, no_such_session
+from convostore.domain.sessions import GuardedWrite, check_unbound, new_session, no_such_session
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
-from convostore.postgres.database import DEADLINE
+from convostore.postgres.database import DEADLINE, Database
 from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionTable
@@ -181,6 +181,18 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         return False
+
+    def _on(self, database: Database) -> Self:
+        twin = super()._on(database)
+        twin._sessions = self._sessions.on(database)
+        return twin
+
+    async def _write(self, session: Session, *, overwrite: bool, fence: int | None) -> None:
+        await self._sessions.write(session, overwrite=overwrite, fence=fence, invalidate_copies=False)
+
+    async def _guarded(self, saves: Sequence[tuple[Session, bool]], write: GuardedWrite) -> None:
+        """Run a write of sessions, of which there are no hot copies. As `TieredSessionStore._guarded`."""
+        await write(invalidate_copies=False)
 
     # `SystemOfRecord`: called by the tiered store within its own calls.
 

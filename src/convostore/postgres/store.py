@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import asyncpg
 
@@ -56,8 +56,17 @@ class PostgresStore(Store):
         super().__init__(timeout=timeout, clock=clock, **options)
         self._database = Database(pool)
         self._tables: dict[str, PostgresTable[Any]] = {}
+        self._pooled: Self | None = None
+
+    def _on(self, database: Database) -> Self:
+        """Return the store on another database, a transaction, with the same tables."""
+        twin = self._twin()
+        twin._database, twin._pooled = database, self
+        return twin
 
     def _table(self, declaration: Declaration[M]) -> PostgresTable[M]:
+        if self._pooled is not None:
+            return self._pooled._table(declaration).on(self._database)
         if declaration.name not in self._tables:
             self._tables[declaration.name] = PostgresTable(declaration, self._database, self._clock)
         return cast("PostgresTable[M]", self._tables[declaration.name])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from datetime import datetime
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -55,6 +56,14 @@ class PostgresTable(Table[M]):
         self._clock = clock
         self.mapping = RowMapping(declaration)
         self._statements = self._make_statements(declaration, self.mapping)
+
+    def on(self, database: Database) -> Self:
+        """Return the table on another database, such as a transaction."""
+        if database is self._database:
+            return self
+        twin = copy(self)
+        twin._database = database
+        return twin
 
     def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:
         """Return the generator of the table's statements."""
@@ -135,7 +144,7 @@ class PostgresTable(Table[M]):
         )
         each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
         first, second = next(each), next(each, None)
-        if second is not None or not await self._insert_new(first):
+        if second is not None or self._database.in_transaction or not await self._insert_new(first):
             await self._add_missing(given, tenant_id, chain(filter(None, (first, second)), each))
         for item in items:
             take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))

@@ -5,10 +5,11 @@ The protocol, and the proof that no outdated copy is valid: docs/explanation/hot
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Self
+from typing import Self, TypeVar
 from uuid import UUID
 
 from convostore.call.call import current_call
@@ -19,7 +20,7 @@ from convostore.call.store import checked
 from convostore.call.validation import Deadline
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
-from convostore.domain.sessions import HOT_TTL, check_unbound, new_session
+from convostore.domain.sessions import HOT_TTL, GuardedWrite, check_unbound, new_session
 from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
@@ -29,6 +30,8 @@ from convostore.tiered.leases import Leases
 from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
+
+T = TypeVar("T")
 
 
 class TieredSessionStore(SessionStore):
@@ -99,25 +102,47 @@ class TieredSessionStore(SessionStore):
         return session
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
-        guard = Guard(session.session_id, session.tenant_id, current_call().write_id.hex)
-        generation = await self._generation_of(guard.tenant_id)
-        guarded = await self._hot.guard_write(guard, expected=ANY_REVISION if overwrite else session.revision)
+        generation = await self._generation_of(session.tenant_id)
+
+        async def write(*, invalidate_copies: bool) -> int:
+            await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=invalidate_copies)
+            return generation
+
+        await self._guarded([(session, overwrite)], write)
+        return session.session_id
+
+    async def _guarded(self, saves: Sequence[tuple[Session, bool]], write: GuardedWrite) -> None:
+        """Run a write of sessions of one tenant, and whether each overwrites, between placing and releasing guards.
+
+        A conflict that is not of the first of them says so by its `item`.
+        """
+        tenant_id, token = saves[0][0].tenant_id, current_call().write_id.hex
+        guards = [Guard(session.session_id, tenant_id, token) for session, _ in saves]
+        placed = await _all(
+            self._hot.guard_write(guard, expected=ANY_REVISION if overwrite else session.revision)
+            for guard, (session, overwrite) in zip(guards, saves, strict=True)
+        )
+        guarded = all(placed)
+        released = [each for each, is_placed in enumerate(placed) if is_placed]
         try:
-            await self._record.write(session, overwrite=overwrite, fence=fence, invalidate_copies=not guarded)
+            generation = await write(invalidate_copies=not guarded)
         except ConflictError as conflict:
-            if guarded:
-                await self._report(guard, conflict.current_revision or DELETED)
+            method, refused = conflict.item or ("save_session", 0)
+            for each in released:
+                if (method, refused) == ("save_session", each):
+                    await self._report(guards[each], conflict.current_revision or DELETED)
+                else:
+                    await self._hot.release(guards[each], 0)
             raise
         except StoreError as error:
-            await self._release_unless_unknown(guard, error)
+            for each in released:
+                await self._release_unless_unknown(guards[each], error)
             raise
         finally:
             if not guarded:
                 # This process reads its own unguarded write at once.
-                self._generations.forget(guard.tenant_id)
-        if guarded:
-            await self._report(guard, session.revision, session, generation)
-        return session.session_id
+                self._generations.forget(tenant_id)
+        await _all(self._report(guards[each], saves[each][0].revision, saves[each][0], generation) for each in released)
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         holder = tenant_id or await self._record.tenant_of(session_id)
@@ -297,6 +322,12 @@ class TieredSessionStore(SessionStore):
             raise
         finally:
             self._generations.forget(tenant_id)
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Wait for several calls at a time, and for a single one without a task."""
+    waiting = [*calls]
+    return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
 
 
 def _copied(found: tuple[Session, int] | None) -> tuple[Session, int] | None:

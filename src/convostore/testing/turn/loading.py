@@ -145,7 +145,7 @@ class TurnLoadContract(StoreContract):
         assert [rule for rule, _ in turn.rules] == [near, far]
         assert turn.rules == await store.config.vector_search_rules(question, tenant, agent.id, limit=5)
         assert [episode for episode, _ in turn.episodes] == episodes[:3]
-        only = {"customer_profile_id": profile.id, "limit": 3}
+        only: dict[str, Any] = {"customer_profile_id": profile.id, "limit": 3}
         assert turn.episodes == await store.memory.vector_search_episodes(question, tenant, agent.id, **only)
 
     async def test_words_and_an_embedding_search_by_both(self, store: TurnStore) -> None:
@@ -158,7 +158,7 @@ class TurnLoadContract(StoreContract):
         asked = ("green tea", [1.0, 0.0])
         turn = await store.load_turn(tenant, session_id=session.session_id, query=asked[0], query_embedding=asked[1])
         assert turn.rules == await store.config.search_rules(*asked, tenant, agent.id, limit=5)
-        only = {"customer_profile_id": profile.id, "limit": 5}
+        only: dict[str, Any] = {"customer_profile_id": profile.id, "limit": 5}
         assert turn.episodes == await store.memory.search_episodes(*asked, tenant, agent.id, **only)
         assert len(turn.rules) == len(turn.episodes) == 3
 

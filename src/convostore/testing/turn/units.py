@@ -152,21 +152,21 @@ class UnitOfWorkContract(StoreContract):
 
     async def test_arguments_are_copied_when_they_are_given(self, store: TurnStore) -> None:
         tenant = uuid4()
-        session, episode = await saved_session(store, tenant), make_episode(tenant, uuid4(), metadata={"list": [1]})
+        session, episode = await saved_session(store, tenant), make_episode(tenant, uuid4(), metadata={"a": 1})
         given = [episode]
         async with store.unit_of_work(tenant) as work:
             session.variables["a"] = 1
             work.save_session(session)
             work.add_episodes(given)
             session.variables["a"] = 2
-            episode.metadata["list"].append(2)
+            episode.metadata["a"] = 2
             given.append(make_episode(tenant, uuid4()))
         found = await store.sessions.get(session.session_id)
         assert found is not None
         assert (found.variables, session.variables, session.revision) == ({"a": 1}, {"a": 2}, 2)
         stored = await store.memory.get_episode(tenant, episode.id)
         assert stored is not None
-        assert stored.metadata == {"list": [1]}
+        assert stored.metadata == {"a": 1}
 
     async def test_fields_are_set_in_their_order(self, store: TurnStore) -> None:
         tenant = uuid4()

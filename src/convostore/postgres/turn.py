@@ -1,0 +1,72 @@
+"""Turns on PostgreSQL: what belongs to one is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts.unit_of_work import Unit
+from convostore.errors import ValidationError
+from convostore.gateway.turn import BaseTurnStore, TurnParts, write
+from convostore.models import Session
+from convostore.postgres.session import PostgresSessionStore
+from convostore.postgres.store import PostgresStore
+from convostore.postgres.transaction import in_transaction
+
+
+class PostgresTurnStore(BaseTurnStore):
+    """Turns over five stores on one pool.
+
+    Args:
+        sessions: in PostgreSQL, or in two tiers of which the persistent one is.
+        config: and the others, in PostgreSQL.
+    """
+
+    system = "postgresql"
+    connected = True
+
+    def __init__(
+        self,
+        sessions: SessionStore,
+        config: ConfigStore,
+        memory: MemoryStore,
+        audit: AuditStore,
+        profiles: ProfileStore,
+    ) -> None:
+        super().__init__(sessions, config, memory, audit, profiles)
+        record: Any = getattr(sessions, "_record", sessions)
+        stores = [record, *self._parts[1:]]
+        pools = {id(store._database.pool) if isinstance(store, PostgresStore) else None for store in stores}
+        if not isinstance(record, PostgresSessionStore) or len(pools) > 1:
+            raise ValidationError("turns are loaded and committed together by stores on one PostgreSQL pool only")
+        self._stores: list[Any] = stores
+        self._record: PostgresSessionStore = record
+        self._database = record._database
+
+    async def _load_or_create(self, session: Session) -> Session:
+        loaded, _ = await self._record.load_or_create(session)
+        return loaded
+
+    async def _apply(self, unit: Unit) -> None:
+        if saves := unit.of("save_session"):
+            sessions = [(each.item, each.options["overwrite"]) for each in saves]
+            await self._parts.sessions._guarded(sessions, partial(self._write, unit))
+        else:
+            await self._write(unit, invalidate_copies=False)
+
+    async def _write(self, unit: Unit, *, invalidate_copies: bool) -> int:
+        """Write a unit; on request increment the generation of hot copies; return the generation before."""
+        async with self._transaction(unit) as parts:
+            generation: int = await parts.sessions.generation(unit.tenant_id)
+            await write(unit, parts)
+            if invalidate_copies:
+                await parts.sessions.invalidate_copies(unit.tenant_id)
+        return generation
+
+    @asynccontextmanager
+    async def _transaction(self, unit: Unit) -> AsyncIterator[TurnParts]:
+        async with in_transaction(self._database) as database:
+            yield TurnParts(*(store._on(database) for store in self._stores))
