@@ -1,4 +1,4 @@
-"""`Stores.load_turn` and `Stores.unit_of_work`: one call each, on stores of one backend, bound and surrounded as all."""
+"""`Stores.load_turn` and `Stores.unit_of_work`: one call each, on stores of one backend, surrounded as all are."""
 
 from __future__ import annotations
 
