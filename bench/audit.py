@@ -16,7 +16,7 @@ from convostore.postgres import PostgresAuditStore
 from convostore.testing.factories import make_event, make_turn
 
 # A table as an application would have it: unique ids and turn numbers, an index by time; no hash chain, no policy.
-_PLAIN = """
+PLAIN = """
 CREATE SCHEMA IF NOT EXISTS bench;
 CREATE TABLE IF NOT EXISTS bench.turn (
     turn_id uuid, tenant_id uuid, agent_id uuid, session_id uuid, customer_profile_id uuid, turn_number bigint,
@@ -43,7 +43,7 @@ _BATCH = 500
 _numbers = count()
 
 
-def _row(turn: TurnRecord) -> tuple[Any, ...]:
+def row(turn: TurnRecord) -> tuple[Any, ...]:
     values = list(_VALUES(turn))
     values[_JSON] = [call.model_dump() for call in turn.tool_calls]
     return tuple(values)
@@ -71,7 +71,7 @@ def _turn(tenant: UUID, session: UUID) -> TurnRecord:
     )
 
 
-def _insert(table: str, model: type[Any]) -> str:
+def insert(table: str, model: type[Any]) -> str:
     numbers = ", ".join(f"${number}" for number in range(1, len(model.model_fields) + 1))
     return f"INSERT INTO {table} ({columns(model)}) VALUES ({numbers})"
 
@@ -96,11 +96,11 @@ async def save_alone(engines: Engines) -> Operation:
 
 async def _save(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
     store, pool = PostgresAuditStore(engines.pool), engines.bare_pool
-    await pool.execute(_PLAIN)
-    insert = _insert("bench.turn", TurnRecord)
+    await pool.execute(PLAIN)
+    into = insert("bench.turn", TurnRecord)
 
     async def bare(turn: TurnRecord) -> None:
-        await pool.execute(insert, *_row(turn))
+        await pool.execute(into, *row(turn))
 
     inputs = _turns(256)
     ways = Way(store.save_turn, inputs), Way(bare, inputs)
@@ -117,11 +117,11 @@ async def save_event(engines: Engines) -> Operation:
 
 async def _save_event(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
     store, pool = PostgresAuditStore(engines.pool), engines.bare_pool
-    await pool.execute(_PLAIN)
-    insert, values = _insert("bench.event", AuditEvent), attrgetter(*AuditEvent.model_fields)
+    await pool.execute(PLAIN)
+    into, values = insert("bench.event", AuditEvent), attrgetter(*AuditEvent.model_fields)
 
     async def bare(event: AuditEvent) -> None:
-        await pool.execute(insert, *values(event))
+        await pool.execute(into, *values(event))
 
     def inputs(tenants: int) -> list[AuditEvent]:
         owners = [TENANTS[n % tenants] for n in range(64)]
@@ -142,12 +142,12 @@ async def _save_event(engines: Engines, title: str, *, goal: float, concurrency:
 
 async def save_many(engines: Engines) -> Operation:
     store, pool = PostgresAuditStore(engines.pool), engines.bare_pool
-    await pool.execute(_PLAIN)
+    await pool.execute(PLAIN)
 
     async def bare(turns: list[TurnRecord]) -> None:
         async with pool.acquire() as connection:
             await connection.copy_records_to_table(
-                "turn", schema_name="bench", columns=list(_FIELDS), records=map(_row, turns)
+                "turn", schema_name="bench", columns=list(_FIELDS), records=map(row, turns)
             )
 
     def inputs(tenants: int) -> list[list[TurnRecord]]:

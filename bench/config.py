@@ -27,7 +27,7 @@ def _rule(tenant: UUID) -> Rule:
 
 
 async def agent_alone(engines: Engines) -> Operation:
-    return await _agent_get(engines, "agent get by id, alone", goal=1.2, concurrency=1)
+    return await _agent_get(engines, "agent get by id, alone", goal=1.0, concurrency=1)
 
 
 async def agent(engines: Engines) -> Operation:

@@ -188,11 +188,11 @@ def _there(found: T | None) -> T:
     return found
 
 
-async def made(stores: Stores, tenants: int, conversations: int) -> list[Conversation]:
-    """Save agents, one per tenant, and conversations, spread over the tenants."""
+async def made(stores: Stores, tenants: int, conversations: int, remembered: int = REMEMBERED) -> list[Conversation]:
+    """Save agents, one per tenant, and conversations, spread over the tenants, with so many episodes each."""
     vectors = Vectors()
     agents = [(tenant, await _agent(stores, tenant, vectors)) for tenant in (uuid4() for _ in range(tenants))]
-    return [await _conversation(stores, *agents[number % tenants], vectors) for number in range(conversations)]
+    return [await _conversation(stores, *agents[n % tenants], vectors, remembered) for n in range(conversations)]
 
 
 async def _agent(stores: Stores, tenant: UUID, vectors: Vectors) -> UUID:
@@ -220,7 +220,7 @@ def _scenario(tenant: UUID, agent: UUID, number: int) -> Scenario:
     )
 
 
-async def _conversation(stores: Stores, tenant: UUID, agent: UUID, vectors: Vectors) -> Conversation:
+async def _conversation(stores: Stores, tenant: UUID, agent: UUID, vectors: Vectors, remembered: int) -> Conversation:
     user = f"user {uuid4()}"
     profile = make_profile(
         tenant,
@@ -237,7 +237,7 @@ async def _conversation(stores: Stores, tenant: UUID, agent: UUID, vectors: Vect
     conversation = Conversation(tenant, agent, session.session_id, profile.id, user, vectors.floats())
     await stores.profiles.save_profile(profile)
     await stores.sessions.save(session)
-    await stores.memory.within(60).add_episodes(_episodes(conversation, REMEMBERED, vectors))
+    await stores.memory.within(60).add_episodes(_episodes(conversation, remembered, vectors))
     return conversation
 
 

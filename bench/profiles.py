@@ -13,7 +13,7 @@ from convostore.postgres import PostgresProfileStore
 from convostore.testing.factories import make_asset, make_field, make_identity, make_profile
 
 # By hand one would let PostgreSQL build the document that model_validate_json reads.
-_SELECT = """
+SELECT = """
 SELECT json_build_object(
     'id', p.id, 'tenant_id', p.tenant_id, 'customer_id', p.customer_id, 'consents', p.consents,
     'verification_level', p.verification_level, 'merged_into', p.merged_into,
@@ -36,10 +36,10 @@ WHERE p.tenant_id = $1 AND p.id = $2 AND p.deleted_at IS NULL
 """
 
 _FIELDS = tuple(ProfileField.model_fields)
-_VALUES = attrgetter(*_FIELDS)
+VALUES = attrgetter(*_FIELDS)
 
 # The old value stays as history here too.
-_UPDATE = f"""
+UPDATE = f"""
 WITH old AS (
     UPDATE convostore.profile_field SET status = 'superseded', superseded_by_id = $3, superseded_at = now()
     WHERE tenant_id = $1 AND profile_id = $2 AND name = $4 AND status = 'active'
@@ -65,7 +65,7 @@ def _profile(tenant: UUID) -> CustomerProfile:
 
 
 async def get_alone(engines: Engines) -> Operation:
-    return await _get(engines, "profile get by id, alone", goal=1.2, concurrency=1)
+    return await _get(engines, "profile get by id, alone", goal=1.0, concurrency=1)
 
 
 async def get(engines: Engines) -> Operation:
@@ -84,7 +84,7 @@ async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -
         return await store.get_profile(*key)
 
     async def bare(key: tuple[UUID, UUID]) -> CustomerProfile | None:
-        document = await pool.fetchval(_SELECT, *key)
+        document = await pool.fetchval(SELECT, *key)
         return CustomerProfile.model_validate_json(document) if document else None
 
     inputs = repeated(ids, 2)
@@ -107,7 +107,7 @@ async def update_field(engines: Engines) -> Operation:
 
     async def bare(change: tuple[UUID, UUID, ProfileField]) -> None:
         tenant, profile, field = change
-        await pool.execute(_UPDATE, tenant, profile, *_VALUES(field))
+        await pool.execute(UPDATE, tenant, profile, *VALUES(field))
 
     ways = Way(call, inputs), Way(bare, inputs)
     return Operation("profile update field, alone", 1.5, *ways, concurrency=1, server_goal=1.5)

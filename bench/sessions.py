@@ -1,18 +1,21 @@
-"""Sessions: reads and saves on Valkey, against redis-py."""
+"""Sessions: reads and saves on Valkey against redis-py, in two tiers against asyncpg and redis-py."""
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 from uuid import uuid4
 
-from bench.data import repeated, spread
+from bench.data import columns, repeated, spread
 from bench.engines import Engines
 from bench.harness import Operation, Way
 from convostore.models import Session
 from convostore.models.fields import now
+from convostore.postgres import PostgresSessionStore
 from convostore.redis import RedisSessionStore
 from convostore.redis.keys import channel_of, indexes_of, value_key
 from convostore.testing.factories import make_session, make_visit
+from convostore.tiered import TieredSessionStore
 
 
 def typical_session(tenant: Any) -> Session:
@@ -31,7 +34,7 @@ def typical_session(tenant: Any) -> Session:
 
 
 async def get_alone(engines: Engines) -> Operation:
-    return await _get(engines, "session get, alone", goal=1.3, concurrency=1)
+    return await _get(engines, "session get, alone", goal=1.1, concurrency=1)
 
 
 async def get(engines: Engines) -> Operation:
@@ -79,10 +82,41 @@ async def save(engines: Engines) -> Operation:
 
     return Operation(
         "session save, all indexes, 64 concurrent",
-        0.35,
+        0.4,
         Way(store.save, repeated(saved, 2)),
         Way(bare, repeated(written, 2)),
     )
 
 
-OPERATIONS = {"session-get-alone": get_alone, "session-get": get, "session-save": save}
+async def save_tiered(engines: Engines) -> Operation:
+    pool, client = engines.bare_pool, engines.bare_client
+    store = TieredSessionStore(engines.client, PostgresSessionStore(engines.pool))
+    saved, written = spread(typical_session), spread(typical_session)
+    fields = tuple(Session.model_fields)
+    values = attrgetter(*fields)
+    replaced = ", ".join(f'"{name}" = excluded."{name}"' for name in fields if name not in ("session_id", "created_at"))
+    upsert = (
+        f"INSERT INTO convostore.session ({columns(Session)}) "
+        f"VALUES ({', '.join(f'${number}' for number in range(1, len(fields) + 1))}) "
+        f"ON CONFLICT (tenant_id, session_id) DO UPDATE SET {replaced}"
+    )
+
+    async def bare(session: Session) -> None:
+        session.last_activity_at = now()
+        await pool.execute(upsert, *values(session))
+        await client.set(f"session:{session.session_id}", session.model_dump_json(), ex=1_800)
+
+    return Operation(
+        "session save, tiered, 64 concurrent",
+        0.7,
+        Way(store.save, repeated(saved, 2)),
+        Way(bare, repeated(written, 2)),
+    )
+
+
+OPERATIONS = {
+    "session-get-alone": get_alone,
+    "session-get": get,
+    "session-save": save,
+    "session-save-tiered": save_tiered,
+}

@@ -31,7 +31,7 @@ from rich.table import Table
 
 from bench.__main__ import positive
 from bench.by_hand import copied
-from bench.conversations import ByStores, Conversation, Given, Result, Way, given, made, turn
+from bench.conversations import REMEMBERED, ByStores, Conversation, Given, Result, Way, given, made, turn
 from bench.engines import Engines, open_engines
 from bench.harness import Disagreement, Sample, block, ratio, work
 from convostore import Stores
@@ -77,7 +77,7 @@ class Turns:
         self, conversations: Sequence[Conversation], stores: Way, by_hand: Way, servers: tuple[int, ...]
     ) -> None:
         self.ways = {"stores": stores, "by_hand": by_hand}
-        self._conversations = conversations
+        self.conversations = conversations
         self._servers = servers
 
     async def compare(self) -> None:
@@ -86,7 +86,7 @@ class Turns:
         Raises:
             Disagreement: they have read different things.
         """
-        for conversation in self._conversations[:4]:
+        for conversation in self.conversations[:4]:
             for _ in range(2):
                 one, other = [await turn(way, given(conversation, name)) for name, way in self.ways.items()]
                 if wrong := _difference(one, other):
@@ -98,7 +98,7 @@ class Turns:
 
     async def round_trips(self, name: str) -> list[int]:
         """Return how often a turn sends something, alone: the smallest of five, by id and by channel."""
-        conversation = self._conversations[0]
+        conversation = self.conversations[0]
         found: list[list[int]] = [[], []]
         for _ in range(10):
             one = given(conversation, name)
@@ -120,7 +120,7 @@ class Turns:
 
     def _work(self, name: str, times: int) -> tuple[Callable[[Given], Awaitable[Result]], list[Given]]:
         """Return how to run a turn, and what the turns are given: those of a conversation must not overlap."""
-        return partial(turn, self.ways[name]), [given(c, name) for _ in range(times) for c in self._conversations]
+        return partial(turn, self.ways[name]), [given(c, name) for _ in range(times) for c in self.conversations]
 
 
 def _difference(one: Result, other: Result) -> str | None:
@@ -182,16 +182,21 @@ def stores_on(engines: Engines) -> Stores:
     )
 
 
+async def prepared_for(
+    engines: Engines, stores: Stores, tenants: int, conversations: int = CONVERSATIONS, remembered: int = REMEMBERED
+) -> Turns:
+    """Store conversations, spread over tenants, with so many episodes each, for both ways."""
+    found = await made(stores, tenants, conversations, remembered)
+    by_hand = await copied(stores, engines.bare_pool, engines.bare_client, found)
+    return Turns(found, ByStores(stores), by_hand, engines.pids)
+
+
 async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], dict[str, list[int]]]:
     """Measure every case; return the figures and the round trips of a turn."""
     cases, trips = [], dict[str, list[int]]()
     async with open_engines() as engines:
         stores = stores_on(engines)
-        prepared = dict[int, Turns]()
-        for tenants in sorted({tenants for tenants, _ in CASES}):
-            conversations = await made(stores, tenants, CONVERSATIONS)
-            by_hand = await copied(stores, engines.bare_pool, engines.bare_client, conversations)
-            prepared[tenants] = Turns(conversations, ByStores(stores), by_hand, engines.pids)
+        prepared = {n: await prepared_for(engines, stores, n) for n in sorted({tenants for tenants, _ in CASES})}
         for tenants, concurrent in CASES:
             turns = prepared[tenants]
             await turns.compare()

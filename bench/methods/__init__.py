@@ -1,0 +1,1 @@
+"""Every method of the stores, and the same by hand."""
