@@ -49,5 +49,6 @@ async def test_every_command_shows_something_and_content_only_on_demand(engines:
     looked = run("look.sh")
     assert looked.count("┏") == SCRIPTS["look.sh"].count("\n") + 1 - 2
     assert "ann@example.com" not in looked
+    assert run("stats.sh").count("audit_record") == 2
     assert "│      1 │ verified │" in run("page.sh")
     assert "ann@example.com" in run("reveal.sh")

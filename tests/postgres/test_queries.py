@@ -76,7 +76,7 @@ SEARCH_FILTERS = [
 SEARCH_FILTERS += [("episode", tuple(EPISODES.filters)), ("rule", ("agent_id",)), ("rule", tuple(RULES.filters))]
 """What searches filter by: the agent alone, with any one more, with everything."""
 
-CATALOGUE = {("overview", "login"), ("spaces", "tables")}
+CATALOGUE = {("overview", "login"), ("overview", "sizes"), ("spaces", "tables")}
 """What reads no tenant's rows."""
 
 

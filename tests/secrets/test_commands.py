@@ -54,6 +54,7 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "audit verify": [str(TENANT)],
         "audit export": [str(TENANT), str(tmp_path / "export.jsonl")],
         "audit prune": ["1990-01", "--yes"],
+        "stats": [str(TENANT)],
         "inspect tenants": [],
         "inspect agents": [str(TENANT)],
         "inspect sessions": [str(TENANT), "--agent", str(TENANT)],

@@ -17,9 +17,10 @@ from convostore.cli import doctor as diagnosis
 from convostore.cli import memory as remembering
 from convostore.cli import migrate as migration
 from convostore.cli import replay as replaying
+from convostore.cli import stats as statistics
 from convostore.cli import sweep as sweeping
 from convostore.cli.inspect import inspect
-from convostore.cli.options import Home, PostgresUrl, RedisUrl, Tenant, given, run
+from convostore.cli.options import AsJson, Home, PostgresUrl, RedisUrl, Tenant, given, run
 
 REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
 """The default tenant of a replay."""
@@ -126,6 +127,18 @@ def sweep(
     run(sweeping.run(Console(), every, given(home, postgres_url, redis_url)))
 
 
+@app.command()
+def stats(
+    tenant: Annotated[UUID | None, typer.Argument(help="The tenant; without, the tables of all.")] = None,
+    *,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Show rows and bytes by table: a tenant's rows, counted, or all, as PostgreSQL's catalogue knows them."""
+    run(statistics.run(tenant, given(home, postgres_url), as_json=as_json))
+
+
 @memory.command()
 def reindex(
     *,
@@ -217,7 +230,7 @@ def audit_prune(
 @app.command()
 def doctor(
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     timeout: Annotated[float, typer.Option(help="Seconds that each check may take.", min=0.1)] = 10.0,
     home: Home = None,
     postgres_url: PostgresUrl = None,

@@ -13,6 +13,7 @@ from uuid import UUID
 import pydantic
 from rich.console import Console
 
+from convostore.cli.database import postgres_dsn
 from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import described
 from convostore.errors import ValidationError
@@ -63,12 +64,7 @@ async def run_prune(console: Console, before: datetime, given: dict[str, Any]) -
 async def _store(given: dict[str, Any], role: str = APPLICATION_ROLE) -> AsyncIterator[PostgresAuditStore]:
     settings = load_settings(given)
     async with AsyncExitStack() as stack:
-        if settings.postgres_url is not None:
-            dsn = settings.postgres_url.get_secret_value()
-        else:
-            from convostore.embedded import open_embedded
-
-            dsn = (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn
+        dsn = await postgres_dsn(settings, stack)
         await migrate(dsn)
         pool = await stack.enter_async_context(await create_pool(dsn, max_size=1, role=role, pooler=settings.pooler))
         yield PostgresAuditStore(pool, timeout=settings.timeout)

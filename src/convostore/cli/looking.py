@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from asyncpg import Pool
+
 from convostore.cli.output import MASKED
 from convostore.errors import StoreError, ValidationError
 from convostore.models import AuditEvent
@@ -26,7 +28,7 @@ from convostore.postgres.migrations import HEAD, VERSIONS
 from convostore.postgres.overview import Overview
 from convostore.postgres.pool import APPLICATION_ROLE, READER_ROLE
 from convostore.redis import create_client
-from convostore.settings import load_settings
+from convostore.settings import Settings, load_settings
 from convostore.stores import Stores, server_urls
 from convostore.tiered.copies import HotCopies
 
@@ -75,31 +77,20 @@ class Looking:
 
 @asynccontextmanager
 async def looking(given: dict[str, Any], *, reveal: bool = False) -> AsyncIterator[Looking]:
-    """Open the stores as the role `convostore_reader`. The schema is not migrated.
+    """Open the stores as the role `convostore_reader`.
 
     Args:
         given: settings.
         reveal: whether content is shown, which is recorded.
 
     Raises:
-        ValidationError: the schema is of another version than this release's, or the user of the URL may not read.
-        ConnectionError: a server cannot be reached.
+        StoreError: as `reading`.
     """
     settings = load_settings(given)
     async with AsyncExitStack() as stack:
         dsn, redis_url = await server_urls(settings, stack)
-        version = await schema_version(dsn)
-        if version != HEAD and version in VERSIONS:
-            raise ValidationError(
-                f"The schema is at {version}, this release works with {HEAD}; run: convostore migrate"
-            )
-        pool = await stack.enter_async_context(
-            await create_pool(dsn, max_size=4, role=READER_ROLE, pooler=settings.pooler)
-        )
+        pool = await stack.enter_async_context(reading(dsn, settings))
         client = await stack.enter_async_context(create_client(redis_url, max_connections=4))
-        overview = Overview(pool)
-        with _allowed(READER_ROLE, "postgres_url: its user may not look"):
-            await overview.login()
         timeout, language = settings.timeout, settings.language
         yield Looking(
             stores=Stores(
@@ -109,11 +100,28 @@ async def looking(given: dict[str, Any], *, reveal: bool = False) -> AsyncIterat
                 audit=PostgresAuditStore(pool, timeout=timeout),
                 profiles=PostgresProfileStore(pool, timeout=timeout),
             ),
-            overview=overview,
+            overview=Overview(pool),
             hot=HotCopies(client),
             revealed=reveal,
             _dsn=dsn,
         )
+
+
+@asynccontextmanager
+async def reading(dsn: str, settings: Settings) -> AsyncIterator[Pool[Any]]:
+    """Open a pool of connections as the role `convostore_reader`. The schema is not migrated.
+
+    Raises:
+        ValidationError: the schema is of another version than this release's, or the user of the URL may not read.
+        ConnectionError: the server cannot be reached.
+    """
+    version = await schema_version(dsn)
+    if version != HEAD and version in VERSIONS:
+        raise ValidationError(f"The schema is at {version}, this release works with {HEAD}; run: convostore migrate")
+    async with await create_pool(dsn, max_size=4, role=READER_ROLE, pooler=settings.pooler) as pool:
+        with _allowed(READER_ROLE, "postgres_url: its user may not look"):
+            await Overview(pool).login()
+        yield pool
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from uuid import UUID
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from convostore.cli.database import postgres_dsn
 from convostore.cli.embedders import loaded_embedder
 from convostore.operations.reembedding import reembed
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate
@@ -80,13 +81,7 @@ async def run_reindex_text(
 
 async def _postgres(given: dict[str, Any], stack: AsyncExitStack) -> str:
     """Return the DSN of a migrated database."""
-    settings = load_settings(given)
-    if settings.postgres_url is not None:
-        dsn = settings.postgres_url.get_secret_value()
-    else:
-        from convostore.embedded import open_embedded
-
-        dsn = (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn
+    dsn = await postgres_dsn(load_settings(given), stack)
     await migrate(dsn)
     return dsn
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import typer
 from rich.console import Console
 
-from convostore.embedded import open_embedded
+from convostore.cli.database import postgres_dsn
 from convostore.postgres import migrate, schema_version
 from convostore.postgres.migrations import HEAD, VERSIONS, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
@@ -64,9 +64,5 @@ async def prepare(console: Console, login: str, given: dict[str, Any], *, sql: b
 
 @asynccontextmanager
 async def _database(given: dict[str, Any]) -> AsyncIterator[str]:
-    settings = load_settings(given)
-    if settings.postgres_url is not None:
-        yield settings.postgres_url.get_secret_value()
-    else:
-        async with open_embedded(settings.home, valkey=False) as engines:
-            yield engines.postgres_dsn
+    async with AsyncExitStack() as stack:
+        yield await postgres_dsn(load_settings(given), stack)

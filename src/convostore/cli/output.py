@@ -24,6 +24,18 @@ class Masked(Enum):
 
 MASKED = Masked.MASKED
 
+
+class Bytes(int):
+    """A number of bytes; tables show it in KiB, MiB or more."""
+
+    def __str__(self) -> str:
+        size, units = float(self), iter(("B", "KiB", "MiB", "GiB", "TiB", "PiB"))
+        unit = next(units)
+        while size >= 1024:
+            size, unit = size / 1024, next(units)
+        return f"{size:.{0 if unit == 'B' else 1}f} {unit}"
+
+
 Row: TypeAlias = Mapping[str, Any]
 Sections: TypeAlias = Mapping[str, Any]
 """By name: a row, several rows, or the cursor of the next page."""
@@ -81,7 +93,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if isinstance(value, Bytes) else f"{value:,}"
     return escape(str(_value(value)) if isinstance(value, str | UUID | Enum) else json.dumps(value, ensure_ascii=False))
 
 

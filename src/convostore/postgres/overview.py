@@ -1,4 +1,4 @@
-"""What only an operator asks, across the stores: which tenants there are, and which sessions are locked."""
+"""What only an operator asks: which tenants there are, which sessions are locked, how much is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import asyncpg
 
 from convostore.postgres.database import Database
 from convostore.postgres.queries import queries
+from convostore.postgres.spaces import TABLE_PREFIX
 
 
 class Lock(NamedTuple):
@@ -23,6 +24,20 @@ class Lock(NamedTuple):
 
     fence: int
     until: datetime
+
+
+class Size(NamedTuple):
+    """The size of a table with its partitions.
+
+    Attributes:
+        rows: as the planner estimates them; None before the first ANALYZE.
+        data: bytes of rows.
+        indexes: bytes of indexes.
+    """
+
+    rows: int | None
+    data: int
+    indexes: int
 
 
 class Overview:
@@ -56,3 +71,18 @@ class Overview:
             *queries("overview").locks(tenant_id=tenant_id, session_ids=list(session_ids))
         )
         return {session: Lock(fence, until) for session, fence, until in rows}
+
+    async def rows(self, tenant_id: UUID) -> dict[str, int]:
+        """Return how many rows a tenant has in each table, counted, by table."""
+        (row,) = await self._database.fetch(*queries("overview").rows(tenant_id=tenant_id))
+        return dict(row.items())
+
+    async def sizes(self, tenant_id: UUID | None = None) -> dict[str, Size]:
+        """Return the sizes of tables, by table. Nothing is read but the catalogue.
+
+        Args:
+            tenant_id: leave out the tables of other tenants' large spaces, which all count as `large_space`.
+        """
+        prefix = TABLE_PREFIX if tenant_id is None else f"{TABLE_PREFIX}{tenant_id.hex}_"
+        rows = await self._database.fetch(*queries("overview").sizes(large_spaces=prefix))
+        return {table: Size(*size) for table, *size in rows}

@@ -5,7 +5,7 @@ a parameter, and what a declaration or `tenancy` says stands in double braces:
 
 - `{{columns of rule}}`, `{{order of rule}}` and `{{default filters of rule}}`, each on the alias `t`;
 - `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `each` in them;
-  likewise `{{each soft-deleted}}`;
+  likewise `{{each soft-deleted}}`, and `{{each declared}}` for all;
 - `{{profile}}` and `{{past items}}`: what is selected of a customer profile (see `profile_columns`);
 - `{{bind_tenant}}`, `{{bound}}` and `{{bound to holder}}`: what binds the statement to a tenant.
 """
@@ -37,7 +37,8 @@ _TOKEN = re.compile(
 )
 
 _EACH = re.compile(
-    r"^\{\{each (?:owned by (?P<owner>\w+)|soft-deleted)\}\}\n(?P<text>.*?)\n\{\{end\}\}", re.MULTILINE | re.DOTALL
+    r"^\{\{each (?:owned by (?P<owner>\w+)|(?P<all>declared)|soft-deleted)\}\}\n(?P<text>.*?)\n\{\{end\}\}",
+    re.MULTILINE | re.DOTALL,
 )
 _MACRO = re.compile(r"\{\{([^{}]+)\}\}")
 
@@ -93,7 +94,7 @@ def _repeated(found: re.Match[str]) -> str:
     each = (
         declaration.name
         for declaration in DECLARATIONS
-        if (declaration.owner and declaration.owner.name == owner if owner else declaration.soft_delete)
+        if (declaration.owner and declaration.owner.name == owner if owner else declaration.soft_delete or found["all"])
     )
     return ",\n".join(re.sub(r"\{\{each\}\}|(?<= of )each(?=\}\})", name, found["text"]) for name in each)
 
