@@ -68,8 +68,8 @@ def _shown(name: str, section: Any, console: Console) -> list[Any]:
     if not section:
         return [f"[dim]no {_title(name)}[/]"]
     table = Table(title=_title(name), title_justify="left")
-    for field, value in section[0].items():
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    for field in section[0]:
+        numeric = any(isinstance(row[field], int | float) and not isinstance(row[field], bool) for row in section)
         table.add_column(_title(field), justify="right" if numeric else "left", overflow="fold")
     for row in section:
         table.add_row(*map(_cell, row.values()))
