@@ -37,6 +37,7 @@ SAMPLE = 3
 KINDS = pytest.mark.parametrize("kind", ["config", "memory", "sessions", "profiles", "audit"])
 
 CALLED = {
+    "named_entities": "memory",
     "scored_episodes": "memory",
     "record_audit": "audit",
     "record_audit_item": "audit",
@@ -45,6 +46,7 @@ CALLED = {
 """The functions that stores call, and of which store."""
 
 HARMLESS = {
+    "named_entities 1": "the terms of an entity hold a hash of its tenant and agent, which are asked for",
     "scored_episodes 2": "more languages to read the query in, which no episode of the scope has",
     "scored_episodes 3": "more languages to read the query in, which no episode of the scope has",
     "scored_episodes 4": "the planner's estimate of how many episodes a scope has, asked for above 1,000 of them",

@@ -77,3 +77,30 @@ async def test_the_server_reads_names_in_ascii_as_the_client_does(admin: Any) ->
         key, *words = made.split(" ")
         expected = read_name(name)
         assert (key, {*words}) == (expected.key, {*expected.words, ""}), name
+
+
+MISSED = """
+SELECT e.name, a.key, a.words
+FROM convostore.entity AS e
+CROSS JOIN LATERAL (SELECT string_to_array(coalesce(e.words, convostore.name_words(e.name)), ' ') AS made) AS m
+CROSS JOIN LATERAL (
+    SELECT m.made[1] AS key, '{}'::text[] AS words
+    UNION ALL SELECT '?', ARRAY[left(w.w, length(w.w) / 2 + 1)] FROM unnest(m.made[2:]) AS w (w) WHERE w.w <> ''
+) AS a
+WHERE e.tenant_id = $1 AND e.id NOT IN (SELECT convostore.named_entities($1, $2, a.key, a.words))
+"""
+"""Names that are not found by what they are looked for, the whole or the beginnings of words."""
+
+
+async def test_any_name_is_found_by_all_of_its_terms(admin: Any) -> None:
+    tenant, agent = uuid4(), uuid4()
+    for name in [*NASTY, "\N{GRINNING FACE}" * 500, "x" * 500]:
+        await admin.execute(BEFORE, tenant, agent, name[:500])
+    async with admin.transaction():
+        await admin.execute("SELECT convostore.bind($1)", tenant)
+        assert await admin.fetch(MISSED, tenant, agent) == []
+        for key, name in await admin.fetch("SELECT id, name FROM convostore.entity WHERE tenant_id = $1", tenant):
+            await admin.execute(
+                "UPDATE convostore.entity SET search_text = $2 WHERE id = $1", key, str(read_name(name))
+            )
+        assert await admin.fetch(MISSED, tenant, agent) == []

@@ -177,14 +177,26 @@ async def test_names_are_looked_for_among_the_agents_entities_alone(filled: Fill
     name = read_name("entity 7")
     only = EntityFilter(filled.agent, None, customer, None, None)
     searched = {"tenant_id": filled.tenant, **only._asdict(), **names(name), "limit": 5, "offset": 0, "min_score": 0.0}
-    for query in (
-        queries("memory").named_entities(**searched, words=[*name.asked]),
-        queries("memory").nearest_entities(**searched, embedding=[1.0, 0.0]),
-    ):
-        plan = await filled.plan(*query)
+    for embedding in (None, [1.0, 0.0]):
+        plan = await filled.plan(*queries("memory").find_entities(**searched, embedding=embedding))
         scans = [node for node in plan if node.get("Relation Name") == "entity" and node["Actual Loops"]]
         assert {scan["Node Type"] for scan in scans} <= {"Index Scan", "Bitmap Heap Scan"}
         assert sum(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans) <= MINE
+
+
+async def test_of_an_agents_entities_those_are_read_whose_names_match(filled: Filled) -> None:
+    read = (
+        "SELECT seq_scan, idx_scan, idx_tup_fetch FROM pg_stat_xact_user_tables "
+        "WHERE schemaname = 'convostore' AND relname = 'entity'"
+    )
+    async with filled.connection.transaction():
+        await filled.connection.execute("SELECT convostore.bind($1)", filled.tenant)
+        before = await filled.connection.fetchrow(read)
+        function = "SELECT count(*) FROM convostore.named_entities($1, $2, '29', '{29}')"
+        found = await filled.connection.fetchval(function, filled.tenant, filled.agent)
+        after = await filled.connection.fetchrow(read)
+    # 29, and 290 to 299.
+    assert (found, [b - a for a, b in zip(before, after, strict=True)]) == (11, [0, 1, 11])
 
 
 async def test_the_text_search_function_scans_indexes_alone(filled: Filled) -> None:

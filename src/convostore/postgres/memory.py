@@ -123,32 +123,36 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     async def _entities_by_name(
         self, tenant_id: UUID, only: EntityFilter, name: Name, min_score: float, limit: int, offset: int
     ) -> list[tuple[Entity, float]]:
-        query = queries("memory").named_entities(
+        return await self._found_entities(tenant_id, only, name, None, min_score, limit, offset)
+
+    async def _entities_by_meaning(
+        self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
+    ) -> list[tuple[Entity, float]]:
+        asked = (meaning.embedding, meaning.min_score, limit, offset)
+        found = await self._found_entities(tenant_id, only, name, *asked)
+        count_search("exact")
+        return found
+
+    async def _found_entities(
+        self,
+        tenant_id: UUID,
+        only: EntityFilter,
+        name: Name | None,
+        embedding: list[float] | None,
+        min_score: float,
+        limit: int,
+        offset: int,
+    ) -> list[tuple[Entity, float]]:
+        query = queries("memory").find_entities(
             tenant_id=tenant_id,
             **only._asdict(),
             **names(name),
-            words=[*name.asked],
+            embedding=embedding,
             min_score=min_score,
             limit=limit,
             offset=offset,
         )
         return self._table(ENTITY).mapping.scored(await self._database.fetch(*query), tenant_id)
-
-    async def _entities_by_meaning(
-        self, tenant_id: UUID, only: EntityFilter, name: Name | None, meaning: Meaning, limit: int, offset: int
-    ) -> list[tuple[Entity, float]]:
-        query = queries("memory").nearest_entities(
-            tenant_id=tenant_id,
-            **only._asdict(),
-            **names(name),
-            embedding=meaning.embedding,
-            min_score=meaning.min_score,
-            limit=limit,
-            offset=offset,
-        )
-        rows = await self._database.fetch(*query)
-        count_search("exact")
-        return self._table(ENTITY).mapping.scored(rows, tenant_id)
 
     async def traverse_from_entities(
         self,
@@ -224,7 +228,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
 
 
 def names(asked: Name | None) -> dict[str, Any]:
-    """Return what the stored form of a name is compared with: the name as one word, and patterns of its words."""
+    """Return what stored names are compared with: the name as one word, its words, and patterns of these."""
     if asked is None:
-        return {"key": None, "patterns": None}
-    return {"key": asked.key, "patterns": [f"% {word}%" for word in asked.asked]}
+        return {"key": None, "words": None, "patterns": None}
+    return {"key": asked.key, "words": [*asked.asked], "patterns": [f"% {word}%" for word in asked.asked]}

@@ -1,4 +1,4 @@
--- Memory: text search, entities by vector, graph traversal, and deletes of several tables.
+-- Memory: text search, entities by name and vector, graph traversal, and deletes of several tables.
 
 -- name: text_search_episodes
 -- An agent's episodes that match a query, by BM25.
@@ -15,62 +15,50 @@ WHERE {{bind_tenant}}
 ORDER BY m.score DESC, t.id
 LIMIT :limit::bigint OFFSET :offset::bigint
 
--- name: named_entities
--- An agent's entities by name, with scores, as `domain.text.names` compares and scores them.
+-- name: find_entities
+-- An agent's entities by name, as `domain.text.names` compares and scores them, or nearest to a vector, with scores.
 SELECT {{columns of entity}}, t.score
 FROM (
-    SELECT t.*, CASE WHEN starts_with(n.name, :key || ' ') THEN 1 ELSE (
-        SELECT (CASE WHEN w.whole > 0 THEN 500000 ELSE 0 END + 400000 * (w.whole + w.begun)
-            / (2 * greatest(cardinality(:words), length(n.name) - length(replace(n.name, ' ', '')) - 1, 1))
-            ) / 1000000.0::double precision
-        FROM (
-            SELECT count(*) FILTER (WHERE strpos(n.name, ' ' || w.word || ' ') > 0) AS whole,
-                   count(*) FILTER (WHERE strpos(n.name, ' ' || w.word) > 0) AS begun
-            FROM unnest(:words::text[]) AS w (word)
-        ) AS w
-    ) END AS score
+    SELECT t.*, CASE
+        WHEN :embedding::vector IS NOT NULL THEN convostore.similarity(t.embedding, :embedding)
+        WHEN starts_with(n.name, :key || ' ') THEN 1
+        ELSE (
+            SELECT (CASE WHEN w.whole > 0 THEN 500000 ELSE 0 END + 400000 * (w.whole + w.begun)
+                / (2 * greatest(cardinality(:words), length(n.name) - length(replace(n.name, ' ', '')) - 1, 1))
+                ) / 1000000.0::double precision
+            FROM (
+                SELECT count(*) FILTER (WHERE strpos(n.name, ' ' || w.word || ' ') > 0) AS whole,
+                       count(*) FILTER (WHERE strpos(n.name, ' ' || w.word) > 0) AS begun
+                FROM unnest(:words::text[]) AS w (word)
+            ) AS w
+        ) END AS score
     FROM (
         SELECT t.* FROM convostore.entity AS t
         WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-          AND :customer_profile_id::uuid IS NULL
+          AND t.customer_profile_id = :customer_profile_id
+        UNION ALL
+        -- OFFSET 0 forces index lookups: the planner cannot estimate the function and would hash all of the agent's.
+        SELECT t.*
+        FROM convostore.named_entities(:tenant_id, :agent_id, :key, :words) AS m (id)
+        CROSS JOIN LATERAL (
+            SELECT t.* FROM convostore.entity AS t
+            WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.id = m.id OFFSET 0
+        ) AS t
+        WHERE {{bind_tenant}} AND :customer_profile_id::uuid IS NULL AND :key IS NOT NULL
         UNION ALL
         SELECT t.* FROM convostore.entity AS t
         WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-          AND t.customer_profile_id = :customer_profile_id
+          AND :customer_profile_id::uuid IS NULL AND :key IS NULL
     ) AS t
     CROSS JOIN LATERAL (SELECT coalesce(t.words, convostore.name_words(t.name)) AS name) AS n
-    WHERE (starts_with(n.name, :key || ' ') OR n.name LIKE ANY (:patterns::text[]))
+    WHERE (:key::text IS NULL OR starts_with(n.name, :key || ' ') OR n.name LIKE ANY (:patterns::text[]))
+      AND (:embedding IS NULL OR t.embedding IS NOT NULL)
       AND (:entity_type::text IS NULL OR t.entity_type = :entity_type)
       AND (:embedding_model::text IS NULL OR t.embedding_model = :embedding_model)
       AND (:as_of::timestamptz IS NULL OR (t.valid_from <= :as_of AND (t.valid_to IS NULL OR t.valid_to > :as_of)))
 ) AS t
 WHERE t.score >= :min_score::double precision
-ORDER BY t.score DESC, {{order of entity}}
-LIMIT :limit OFFSET :offset
-
--- name: nearest_entities
--- An agent's entities nearest to a vector, with scores; vectors of other dimensions are skipped.
-SELECT {{columns of entity}}, t.score
-FROM (
-    SELECT t.*, convostore.similarity(t.embedding, :embedding) AS score
-    FROM (
-        SELECT t.* FROM convostore.entity AS t
-        WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-          AND :customer_profile_id::uuid IS NULL
-        UNION ALL
-        SELECT t.* FROM convostore.entity AS t
-        WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-          AND t.customer_profile_id = :customer_profile_id
-    ) AS t
-    CROSS JOIN LATERAL (SELECT coalesce(t.words, convostore.name_words(t.name)) AS name) AS n
-    WHERE t.embedding IS NOT NULL
-      AND (:key::text IS NULL OR starts_with(n.name, :key || ' ') OR n.name LIKE ANY (:patterns::text[]))
-      AND (:entity_type::text IS NULL OR t.entity_type = :entity_type)
-      AND (:embedding_model::text IS NULL OR t.embedding_model = :embedding_model)
-      AND (:as_of::timestamptz IS NULL OR (t.valid_from <= :as_of AND (t.valid_to IS NULL OR t.valid_to > :as_of)))
-) AS t
-WHERE t.score >= :min_score::double precision
-ORDER BY t.score DESC, t.id
+ORDER BY t.score DESC, CASE WHEN :embedding IS NULL THEN t.recorded_at END DESC, t.id
 LIMIT :limit OFFSET :offset
 
 -- name: traverse
