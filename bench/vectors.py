@@ -135,9 +135,9 @@ async def fill(connection: Any, tenancy: Tenancy) -> None:
     big = tenancy.id("big")
     if await connection.fetchval("SELECT EXISTS (SELECT FROM convostore.episode WHERE tenant_id = $1)", big):
         return
-    prototype = dict(make_episode(big, big, embedding=[1.0], embedding_model="m", content="x" * 120)) | {
-        "metadata": "{}"
-    }
+    prototype = dict(
+        make_episode(big, big, embedding=[1.0], embedding_model="m", content="x" * 120, language="simple")
+    ) | {"metadata": "{}"}
     made = zip(tenancy.owners(), vectors(tenancy.episodes, tenancy.dimensions), strict=True)
     dice = Random(2)
 

@@ -12,17 +12,17 @@ from pydantic import Field
 
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
-from convostore.call.store import Store
-from convostore.call.validation import Limit, Offset, Score, VersionNumber
-from convostore.models.config import Agent, AgentConfig, Rule, Scenario, Template, ToolActivation, Variable
-from convostore.models.enums import MigrationPlanStatus, Scope
-from convostore.models.fields import Identifier, Key, Text, UtcDatetime, Vector
-from convostore.models.migration import MigrationPlan
+from convostore.call.validation import Limit, Offset
+from convostore.contracts.rules import Rules
+from convostore.contracts.scenarios import Scenarios
+from convostore.models.config import Agent, AgentConfig, Template, ToolActivation, Variable
+from convostore.models.enums import Scope
+from convostore.models.fields import Identifier, Key, UtcDatetime
 
 _MANY = Field(max_length=1_000)
 
 
-class ConfigStore(Store):
+class ConfigStore(Rules, Scenarios):
     """Agents and what belongs to them, with revisions and soft delete.
 
     **Saving** is an upsert and a compare-and-set on `revision`: 0 for a new object, else the revision it was read with.
@@ -123,193 +123,6 @@ class ConfigStore(Store):
             agent_id: the agent.
             embeddings: False leaves out the embeddings of rules, scenarios and transitions: they are None.
         """
-
-    @abstractmethod
-    async def get_rule(self, tenant_id: UUID, rule_id: UUID) -> Rule | None:
-        """Return a rule, or None."""
-
-    @abstractmethod
-    async def get_rules(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        scope: Scope | None = None,
-        scope_id: UUID | None = None,
-        enabled_only: bool = True,
-        limit: Limit | None = None,
-        offset: Offset = 0,
-        after: Rule | None = None,
-    ) -> list[Rule]:
-        """Return an agent's rules, ordered by priority, highest first, then name; empty if there are none.
-
-        Args:
-            tenant_id: the tenant.
-            agent_id: the agent.
-            scope: only those of this scope.
-            scope_id: only those of this scenario or step.
-            enabled_only: leave out disabled ones.
-            limit: the maximum number of results, 1 to 1,000; None means all.
-            offset: the number of results to skip, 0 to 10,000.
-            after: the cursor of keyset pagination: only items behind this one, stored or not.
-        """
-
-    def iter_rules(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        scope: Scope | None = None,
-        scope_id: UUID | None = None,
-        enabled_only: bool = True,
-    ) -> AsyncIterator[Rule]:
-        """Yield all of an agent's rules in the order of `get_rules`, with its filters."""
-        return paginate(
-            partial(self.get_rules, tenant_id, agent_id, scope=scope, scope_id=scope_id, enabled_only=enabled_only)
-        )
-
-    @abstractmethod
-    @idempotent
-    async def save_rule(self, rule: Rule, *, overwrite: bool = False) -> UUID:
-        """Upsert a rule, a compare-and-set on its revision, and return its id."""
-
-    @abstractmethod
-    @idempotent
-    async def save_rules(self, rules: Annotated[list[Rule], _MANY], *, overwrite: bool = False) -> list[UUID]:
-        """Upsert rules of one tenant, all or none, and return their ids in the order given."""
-
-    @abstractmethod
-    @non_idempotent
-    async def delete_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
-        """Delete a rule softly; return whether it existed."""
-
-    @abstractmethod
-    @non_idempotent
-    async def restore_rule(self, tenant_id: UUID, rule_id: UUID) -> bool:
-        """Restore a deleted rule; return whether there was one."""
-
-    @abstractmethod
-    async def vector_search_rules(
-        self,
-        query_embedding: Vector,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        limit: Limit = 10,
-        offset: Offset = 0,
-        min_score: Score = 0.0,
-        enabled_only: bool = True,
-        embedding_model: Identifier | None = None,
-    ) -> list[tuple[Rule, float]]:
-        """Return an agent's rules nearest to a vector with their scores, best first, equal scores by id.
-
-        The score is the cosine similarity, -1 to 1, to six decimals. Only rules whose embedding has as many
-        dimensions as the query are compared; the others, and those without an embedding, are left out.
-
-        Args:
-            query_embedding: 1 to 4,000 finite numbers, not all zero.
-            tenant_id: the tenant.
-            agent_id: the agent.
-            limit: the maximum number of results, 1 to 1,000.
-            offset: the number of results to skip, 0 to 10,000.
-            min_score: the lowest score to return, -1 to 1, inclusive.
-            enabled_only: leave out disabled rules.
-            embedding_model: only rules whose `embedding_model` is this.
-        """
-
-    @abstractmethod
-    async def search_rules(
-        self,
-        query: Text,
-        query_embedding: Vector,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        limit: Limit = 10,
-        enabled_only: bool = True,
-    ) -> list[tuple[Rule, float]]:
-        """Return an agent's rules by words and meaning with their scores, best first, equal scores by id.
-
-        A rule is found if its `condition_text` matches the query as a text does in `search_episodes`, read in the
-        store's language, or if its embedding has as many dimensions. The score is the mean of BM25 and the cosine
-        similarity, each spread from 0 for the lowest to 1 for the highest of what is found; one that a rule lacks is
-        0. All rules of the agent are compared and counted, the disabled ones only if they are asked for.
-
-        Args:
-            query: the words; those beyond 10,000 characters or 64 terms are ignored.
-            query_embedding: 1 to 4,000 finite numbers, not all zero.
-            tenant_id: the tenant.
-            agent_id: the agent.
-            limit: the maximum number of results, 1 to 1,000.
-            enabled_only: leave out disabled rules.
-        """
-
-    @abstractmethod
-    async def get_scenario(self, tenant_id: UUID, scenario_id: UUID) -> Scenario | None:
-        """Return a scenario, or None."""
-
-    @abstractmethod
-    async def get_scenarios(
-        self,
-        tenant_id: UUID,
-        agent_id: UUID,
-        *,
-        enabled_only: bool = True,
-        limit: Limit | None = None,
-        offset: Offset = 0,
-        after: Scenario | None = None,
-    ) -> list[Scenario]:
-        """Return an agent's scenarios, ordered by name; empty if there are none.
-
-        Args:
-            tenant_id: the tenant.
-            agent_id: the agent.
-            enabled_only: leave out disabled ones.
-            limit: the maximum number of results, 1 to 1,000; None means all.
-            offset: the number of results to skip, 0 to 10,000.
-            after: the cursor of keyset pagination: only items behind this one, stored or not.
-        """
-
-    def iter_scenarios(self, tenant_id: UUID, agent_id: UUID, *, enabled_only: bool = True) -> AsyncIterator[Scenario]:
-        """Yield all of an agent's scenarios in the order of `get_scenarios`, with its filter."""
-        return paginate(partial(self.get_scenarios, tenant_id, agent_id, enabled_only=enabled_only))
-
-    @abstractmethod
-    @idempotent
-    async def save_scenario(self, scenario: Scenario, *, overwrite: bool = False) -> UUID:
-        """Upsert a scenario, a compare-and-set on its revision, and return its id."""
-
-    @abstractmethod
-    @idempotent
-    async def save_scenarios(
-        self, scenarios: Annotated[list[Scenario], _MANY], *, overwrite: bool = False
-    ) -> list[UUID]:
-        """Upsert scenarios of one tenant, all or none, and return their ids in the order given."""
-
-    @abstractmethod
-    @non_idempotent
-    async def delete_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
-        """Delete a scenario softly; return whether it existed."""
-
-    @abstractmethod
-    @non_idempotent
-    async def restore_scenario(self, tenant_id: UUID, scenario_id: UUID) -> bool:
-        """Restore a deleted scenario; return whether there was one."""
-
-    @abstractmethod
-    @idempotent
-    async def archive_scenario_version(self, tenant_id: UUID, scenario: Scenario) -> None:
-        """Archive a version of a scenario, immutably. Archiving the same content again is a no-op.
-
-        Raises:
-            ConflictError: this version is archived with other content.
-        """
-
-    @abstractmethod
-    async def get_archived_scenario(
-        self, tenant_id: UUID, scenario_id: UUID, version: VersionNumber
-    ) -> Scenario | None:
-        """Return an archived version of a scenario as it was archived, or None."""
 
     @abstractmethod
     async def get_template(self, tenant_id: UUID, template_id: UUID) -> Template | None:
@@ -470,66 +283,6 @@ class ConfigStore(Store):
     @non_idempotent
     async def restore_tool_activation(self, tenant_id: UUID, agent_id: UUID, tool_id: Identifier) -> bool:
         """Restore a deleted tool activation; return whether there was one."""
-
-    @abstractmethod
-    async def get_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> MigrationPlan | None:
-        """Return a migration plan, or None."""
-
-    @abstractmethod
-    @idempotent
-    async def save_migration_plan(self, plan: MigrationPlan, *, overwrite: bool = False) -> UUID:
-        """Upsert a migration plan, a compare-and-set on its revision, and return its id."""
-
-    @abstractmethod
-    @idempotent
-    async def save_migration_plans(
-        self, plans: Annotated[list[MigrationPlan], _MANY], *, overwrite: bool = False
-    ) -> list[UUID]:
-        """Upsert migration plans of one tenant, all or none, and return their ids in the order given."""
-
-    @abstractmethod
-    @non_idempotent
-    async def delete_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
-        """Delete a migration plan softly; return whether it existed."""
-
-    @abstractmethod
-    @non_idempotent
-    async def restore_migration_plan(self, tenant_id: UUID, plan_id: UUID) -> bool:
-        """Restore a deleted migration plan; return whether there was one."""
-
-    @abstractmethod
-    async def get_migration_plan_for_versions(
-        self, tenant_id: UUID, scenario_id: UUID, from_version: VersionNumber, to_version: VersionNumber
-    ) -> MigrationPlan | None:
-        """Return the plan in force between two versions (pending, approved or deployed), else the newest, or None."""
-
-    @abstractmethod
-    async def list_migration_plans(
-        self,
-        tenant_id: UUID,
-        *,
-        scenario_id: UUID | None = None,
-        status: MigrationPlanStatus | None = None,
-        limit: Limit = 50,
-        offset: Offset = 0,
-        after: MigrationPlan | None = None,
-    ) -> list[MigrationPlan]:
-        """Return a tenant's migration plans, newest first; empty if there are none.
-
-        Args:
-            tenant_id: the tenant.
-            scenario_id: only plans for this scenario.
-            status: only plans with this status.
-            limit: the maximum number of results, 1 to 1,000.
-            offset: the number of results to skip, 0 to 10,000.
-            after: the cursor of keyset pagination: only items behind this one, stored or not.
-        """
-
-    def iter_migration_plans(
-        self, tenant_id: UUID, *, scenario_id: UUID | None = None, status: MigrationPlanStatus | None = None
-    ) -> AsyncIterator[MigrationPlan]:
-        """Yield all of a tenant's migration plans, newest first, with the filters of `list_migration_plans`."""
-        return paginate(partial(self.list_migration_plans, tenant_id, scenario_id=scenario_id, status=status))
 
     @abstractmethod
     @non_idempotent
