@@ -123,14 +123,15 @@ def value_of(kind: str) -> str:
     return f"ARRAY[{VALUES[kind[:-2]]}]::{kind}" if kind.endswith("[]") else VALUES[kind]
 
 
-async def multiply(admin: Any, tenants: list[UUID]) -> None:
-    """Give all that some tenants have to each of many others."""
+async def multiply(admin: Any, tenants: list[UUID], others: range = range(1, TENANTS + 1)) -> None:
+    """Give all that some tenants have to each of many others, by their numbers."""
+    numbers = f"generate_series({others.start}, {others.stop - 1})"
     for table, columns in await admin.fetch(TABLES):
         assert columns[0] == "tenant_id"
         values = (OTHERWISE.get((table, column), f"t.{column}") for column in columns[1:])
         await admin.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT tenant.id, {', '.join(values)} FROM "
-            f"(SELECT md5(n::text)::uuid AS id FROM generate_series(1, {TENANTS}) AS n) AS tenant, "
+            f"(SELECT md5(n::text)::uuid AS id FROM {numbers} AS n) AS tenant, "
             f"{table} AS t WHERE t.tenant_id = ANY ($1) ON CONFLICT DO NOTHING",
             tenants,
         )
