@@ -55,6 +55,8 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "audit export": [str(TENANT), str(tmp_path / "export.jsonl")],
         "audit prune": ["1990-01", "--yes"],
         "stats": [str(TENANT)],
+        "config export": [str(TENANT), str(TENANT), str(tmp_path)],
+        "config import": [str(TENANT), str(tmp_path)],
         "inspect tenants": [],
         "inspect agents": [str(TENANT)],
         "inspect sessions": [str(TENANT), "--agent", str(TENANT)],
@@ -131,6 +133,7 @@ async def test_a_command_prints_no_secret(
     assert list(watch.leaks) == []
     if setup == "right":
         assert sorted(name for name, code in codes.items() if code) == [
+            *("config export", "config import"),
             *("inspect profile", "inspect session", "inspect timeline"),  # there is none with this id
             *("memory reindex", "migrate roles"),
         ]

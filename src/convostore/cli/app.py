@@ -19,6 +19,7 @@ from convostore.cli import migrate as migration
 from convostore.cli import replay as replaying
 from convostore.cli import stats as statistics
 from convostore.cli import sweep as sweeping
+from convostore.cli.config import config
 from convostore.cli.inspect import inspect
 from convostore.cli.options import AsJson, Home, PostgresUrl, RedisUrl, Tenant, given, run
 
@@ -39,6 +40,7 @@ migrations = typer.Typer(name="migrate")
 app.add_typer(migrations)
 audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop old bodies.", no_args_is_help=True)
 app.add_typer(audit)
+app.add_typer(config)
 app.add_typer(inspect)
 
 

@@ -32,6 +32,13 @@ def run(command: Coroutine[Any, Any, bool]) -> None:
     except StoreError as error:
         typer.echo(f"convostore: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ValidationError) else 1) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        typer.echo(
+            f"convostore: {error.filename}: {error.strerror}" if error.filename else f"convostore: {error}", err=True
+        )
+        raise typer.Exit(2) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if succeeded else 1)

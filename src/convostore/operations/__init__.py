@@ -1,1 +1,1 @@
-"""Use cases over the contracts: sweeping, re-embedding, maintenance of the audit trail."""
+"""Use cases over the contracts: sweeping, re-embedding, configurations in files, what an operator looks at."""
