@@ -20,6 +20,7 @@ from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
 from convostore.postgres.tenancy import BIND_TENANT
 from convostore.postgres.text_reindexing import KINDS, read, stale, write
+from tests.postgres.composing import composed_statements
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_audit_plans import SHAPES
@@ -58,9 +59,18 @@ STATEMENTS: dict[str, list[str]] = {
 }
 
 WRITERS = {
-    *("audit.py", "hybrid.py", "large_spaces.py", "profile_columns.py", "reindexing.py", "session_table.py"),
+    *(
+        "audit.py",
+        "composition.py",
+        "hybrid.py",
+        "large_spaces.py",
+        "profile_columns.py",
+        "reindexing.py",
+        "session_table.py",
+    ),
     "statements.py",
     "text_reindexing.py",
+    "units.py",
     "vector_statements.py",
 }
 """Besides `store.py`, which asks for the version of the schema."""
@@ -183,9 +193,10 @@ async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(serve
                 empty = {name for (name,) in await admin.fetch(EMPTY, TENANTS)}
             async with pool.acquire() as connection:
                 await prepare(connection)
+                statements = STATEMENTS | await composed_statements(pool)
                 for mode in ("force_generic_plan", "force_custom_plan"):
                     await connection.execute(f"SET plan_cache_mode = {mode}")
-                    for name, texts in STATEMENTS.items():
+                    for name, texts in statements.items():
                         plans = [await plan(connection, text) for text in texts]
                         found[f"{name}, {mode}"] = [fault for top in plans for fault in faults(top, empty, prefixed)]
                     noticed = [[*faults(await plan(connection, text), empty, prefixed)] for text in READ_OTHERWISE]

@@ -157,6 +157,14 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
             await self._create_months(moment)
             await self._record_again(query, moment)
 
+    def _recording(self, tenant_id: UUID, records: Sequence[tuple[RecordType[Any], Model]]) -> tuple[Any, ...]:
+        """Return the statement that records turns and events of several chains, with its arguments."""
+        rows = [{"kind": kind.name, **_row(kind, item)} for kind, item in records]
+        query: tuple[Any, ...] = queries("audit").record_each(
+            tenant_id=tenant_id, recorded_at=self._clock(), **{name: [row[name] for row in rows] for name in rows[0]}
+        )
+        return query
+
     async def _record_again(self, query: tuple[Any, ...], moment: datetime) -> None:
         try:
             await self._database.fetchval(*query)

@@ -138,14 +138,18 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         return MERGE.from_document(row["document"], f"into {profile_id}") if row else None
 
     async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
-        query = queries("profile").set_new_field(
+        return await self._database.fetchval(*self._setting(tenant_id, profile_id, [field])) is not None
+
+    def _setting(self, tenant_id: UUID, profile_id: UUID, fields: Iterable[ProfileField]) -> tuple[Any, ...]:
+        """Return the statement that sets fields of different names whose ids are new, with its arguments."""
+        query: tuple[Any, ...] = queries("profile").set_new_fields(
             tenant_id=tenant_id,
             profile_id=profile_id,
+            fields=_listed(map(_FIELD.to_document, fields)),
             changed_at=self._clock(),
             write_id=current_call().write_id,
-            **dict(zip(_FIELD.columns, _FIELD.to_row(field), strict=True)),
         )
-        return await self._database.fetchval(*query) is not None
+        return query
 
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
         expected = [

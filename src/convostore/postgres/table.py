@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from itertools import chain
@@ -133,7 +133,33 @@ class PostgresTable(Table[M]):
         given = deduplicated(items, self._declaration, defaults)
         if not given:
             return
-        tenant_id, write_id = tenant_of(items[0]), tuple[UUID, ...]()
+        each = self._adding(given, defaults)
+        first, second = next(each), next(each, None)
+        if second is not None or self._database.in_transaction or not await self._insert_new(first):
+            await self._add_missing(given, tenant_of(items[0]), chain(filter(None, (first, second)), each))
+        for item in items:
+            take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
+
+    def adding(self, items: Sequence[M], **defaults: Any) -> tuple[list[M], tuple[Any, ...]] | None:
+        """Return items as they are inserted if all are new, and the statement with its arguments.
+
+        None if they are too many for one statement.
+
+        Raises:
+            ConflictError: two items have one key and other content.
+        """
+        fresh = [item.model_copy() for item in items]
+        given = deduplicated(fresh, self._declaration, defaults)
+        arguments, *further = self._adding(given, defaults)
+        if further:
+            return None
+        for item in fresh:
+            take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
+        return fresh, (self._statements.insert_new(), *arguments)
+
+    def _adding(self, given: Mapping[tuple[Any, ...], M], defaults: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """Set what is new of items, and yield the arguments of their insertion, in batches."""
+        write_id = tuple[UUID, ...]()
         if self._declaration.revisioned:
             write_id = (current_call().write_id,)
             for item in given.values():
@@ -142,12 +168,7 @@ class PostgresTable(Table[M]):
         batches = _batches(
             map(self.mapping.parameters, (with_defaults(given[key], defaults) for key in _sorted(given)))
         )
-        each = ((tenant_id, *self.mapping.lists(rows), *write_id) for rows in batches)
-        first, second = next(each), next(each, None)
-        if second is not None or self._database.in_transaction or not await self._insert_new(first):
-            await self._add_missing(given, tenant_id, chain(filter(None, (first, second)), each))
-        for item in items:
-            take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
+        return ((tenant_of(next(iter(given.values()))), *self.mapping.lists(rows), *write_id) for rows in batches)
 
     async def _insert_new(self, batch: tuple[Any, ...]) -> bool:
         """Insert a batch in one statement and return True, or insert nothing and return False if a row exists."""
@@ -181,32 +202,35 @@ class PostgresTable(Table[M]):
 
     async def _save(self, item: M, statements: Statements, *further: Any, overwrite: bool) -> None:
         """Save by these statements, with their further arguments."""
-        tenant_id, write_id = tenant_of(item), current_call().write_id
-        expected: int = item.__dict__["revision"]
         managed = managed_values(item, revision=0, created_at=None, now=self._clock())
-        fresh = item.model_copy(update=managed)
-        inserting = overwrite or expected == 0
-        if inserting:
-            values = (*self.mapping.parameters(fresh), write_id, overwrite)
-            statement = statements.save_new()
-        else:
-            columns = (*self._declaration.key, *statements.replaced)
-            values = (*self.mapping.parameters(fresh, columns), write_id, expected)
-            statement = statements.save_next()
+        saving = self.saving(item, managed, statements, overwrite=overwrite)
+        inserting = overwrite or item.__dict__["revision"] == 0
         refusal: StoreError = StoreError(f"{self._declaration.name}: is neither saved nor refused", code="unsaved")
         for _ in range(_SAVE_ATTEMPTS):
             try:
-                row = await self._database.fetchrow_in_time(statement, tenant_id, *values, *further)
+                row = await self._database.fetchrow_in_time(*saving, *further)
             except ConflictError as conflict:
                 if not inserting or not await self._check_refusal(item, *further, overwrite=overwrite):
                     raise
                 refusal = conflict
             else:
                 if row is not None:
-                    set_managed(item, **managed | {name: value for name, value in row.items() if name in managed})
+                    set_managed(item, **managed | stored_values(row, managed))
                     return
                 await self._check_refusal(item, *further, overwrite=overwrite)
         raise refusal
+
+    def saving(
+        self, item: M, managed: Mapping[str, Any], statements: Statements | None = None, *, overwrite: bool
+    ) -> tuple[Any, ...]:
+        """Return the statement of a save that sets these values, with its arguments but further ones."""
+        statements = statements or self._statements
+        fresh, tenant_id, write_id = item.model_copy(update=dict(managed)), tenant_of(item), current_call().write_id
+        expected: int = item.__dict__["revision"]
+        if overwrite or expected == 0:
+            return statements.save_new(), tenant_id, *self.mapping.parameters(fresh), write_id, overwrite
+        columns = (*self._declaration.key, *statements.replaced)
+        return statements.save_next(), tenant_id, *self.mapping.parameters(fresh, columns), write_id, expected
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
         check_distinct(items, self._declaration)
@@ -270,6 +294,11 @@ class PostgresTable(Table[M]):
 
     def _check_further(self, state: asyncpg.Record | None, *further: Any) -> None:
         """Raise the error for a save that its further arguments refused."""
+
+
+def stored_values(row: asyncpg.Record, managed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row that was saved has in place of values that were to be set."""
+    return {name: value for name, value in row.items() if name in managed}
 
 
 def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+TENANT = "(SELECT $1::uuid AS t OFFSET 0)"
+"""What is bound. In a part of a composed statement it waits for another part (see `composition`)."""
+
 
 def _binding(tenant: str) -> str:
-    return f"SELECT convostore.bind(v.t) AS bound FROM (SELECT {tenant}::uuid AS t OFFSET 0) AS v"
+    return "SELECT convostore.bind(v.t) AS bound FROM " + TENANT.replace("$1", tenant) + " AS v"
 
 
 BIND_TENANT = f"({_binding('$1')})"

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.contracts.unit_of_work import Unit
-from convostore.errors import ValidationError
+from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.gateway.turn import BaseTurnStore, TurnParts, write
 from convostore.models import Session
 from convostore.postgres.session import PostgresSessionStore
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.transaction import in_transaction
+from convostore.postgres.units import UnitStatement
 
 
 class PostgresTurnStore(BaseTurnStore):
@@ -59,11 +60,17 @@ class PostgresTurnStore(BaseTurnStore):
 
     async def _write(self, unit: Unit, *, invalidate_copies: bool) -> int:
         """Write a unit; on request increment the generation of hot copies; return the generation before."""
-        async with self._transaction(unit) as parts:
-            generation: int = await parts.sessions.generation(unit.tenant_id)
-            await write(unit, parts)
-            if invalidate_copies:
-                await parts.sessions.invalidate_copies(unit.tenant_id)
+        statement, generation = UnitStatement(unit, TurnParts(*self._stores)), None
+        if statement.is_possible:
+            # Where something of the unit is there already, or is refused, its own store knows what that means.
+            with suppress(ConflictError, NotFoundError, ValidationError):
+                generation = await statement.run(self._database, invalidate_copies=invalidate_copies)
+        if generation is None:
+            async with self._transaction(unit) as parts:
+                generation = await parts.sessions.generation(unit.tenant_id)
+                await write(unit, parts)
+                if invalidate_copies:
+                    await parts.sessions.invalidate_copies(unit.tenant_id)
         return generation
 
     @asynccontextmanager

@@ -14,6 +14,22 @@ SELECT convostore.record_audit(
     :event_type, :timestamp, :content)
 WHERE {{bind_tenant}}
 
+-- name: record_each
+-- The same for turns and events, by chain, and in a chain in their order.
+SELECT convostore.record_audit_item(
+    :tenant_id, r.kind, :recorded_at, r.record_id, r.session_id, r.turn_number, r.turn_id, r.customer_profile_id,
+    r.event_type, r."timestamp", r.content) AS appended
+FROM (
+    SELECT g.* FROM unnest(
+        :kind::text[], :record_id::uuid[], :session_id::uuid[], :turn_number::bigint[], :turn_id::uuid[],
+        :customer_profile_id::uuid[], :event_type::text[], :timestamp::timestamptz[], :content::bytea[]
+    ) WITH ORDINALITY AS g (
+        kind, record_id, session_id, turn_number, turn_id, customer_profile_id, event_type, "timestamp", content, place)
+    ORDER BY coalesce(g.session_id::text, '') COLLATE "C", g.place
+    OFFSET 0
+) AS r
+WHERE {{bind_tenant}}
+
 -- name: create_months
 -- Create the missing partitions for the month of a moment and some months ahead; return how many.
 SELECT convostore.create_audit_months(:moment, :months_ahead)

@@ -1,0 +1,93 @@
+"""The statements that are composed of others: what a turn loads and commits."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from convostore.call.call import Call, running
+from convostore.call.effects import Effect
+from convostore.contracts import UnitOfWork
+from convostore.contracts.unit_of_work import Unit
+from convostore.gateway.turn import TurnParts
+from convostore.models.fields import new_id
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    PostgresTurnStore,
+)
+from convostore.postgres.units import UnitStatement
+from convostore.testing.factories import (
+    make_entity,
+    make_episode,
+    make_event,
+    make_field,
+    make_relationship,
+    make_session,
+    make_turn,
+)
+
+
+class Sent(Exception):
+    """Instead of an answer."""
+
+
+class Recorder:
+    """Records a statement instead of running it."""
+
+    statement = ""
+
+    async def fetchrow_in_time(self, statement: str, *_: Any) -> Any:
+        """Record a statement."""
+        self.statement = statement
+        raise Sent
+
+
+def turns_on(pool: asyncpg.Pool[Any], **options: Any) -> PostgresTurnStore:
+    """Return a store of turns on a pool, over stores with these options."""
+    return PostgresTurnStore(
+        PostgresSessionStore(pool, **options),
+        PostgresConfigStore(pool, **options),
+        PostgresMemoryStore(pool, **options),
+        PostgresAuditStore(pool, **options),
+        PostgresProfileStore(pool, **options),
+    )
+
+
+def unit(tenant: UUID, *, revision: int) -> Unit:
+    """Return a unit that is one statement of all parts."""
+    work, agent = UnitOfWork(tenant), uuid4()
+    session, entity = make_session(tenant), make_entity(tenant, agent)
+    session.__dict__["revision"] = revision
+    work.save_session(session)
+    work.update_field(uuid4(), make_field())
+    work.add_entities([entity])
+    work.add_relationships([make_relationship(entity, entity)])
+    work.add_episodes([make_episode(tenant, agent)])
+    work.save_turn(make_turn(tenant))
+    work.save_event(make_event(tenant))
+    return Unit(tenant, work._writes)
+
+
+async def composed_statements(pool: asyncpg.Pool[Any]) -> dict[str, list[str]]:
+    """Return the composed statements, by what they do."""
+    store, found = turns_on(pool), list[str]()
+    for revision in (0, 1):
+        for invalidate_copies in (False, True):
+            recorder: Any = Recorder()
+            given = unit(uuid4(), revision=revision)
+            token = running.set(Call("turn", "commit", given.tenant_id, {}, new_id(), 0.0, Effect.IDEMPOTENT))
+            with contextlib.suppress(Sent):
+                await UnitStatement(given, TurnParts(*store._stores)).run(
+                    recorder,
+                    invalidate_copies=invalidate_copies,
+                )
+            running.reset(token)
+            found.append(recorder.statement)
+    return {"turn.commit": found}

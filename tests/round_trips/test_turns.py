@@ -1,0 +1,88 @@
+"""A turn costs one round trip to be loaded, and one and the two of the hot copy to be committed."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from convostore.contracts import TurnStore
+from convostore.models import Session
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    PostgresTurnStore,
+)
+from convostore.testing.factories import (
+    make_agent,
+    make_entity,
+    make_episode,
+    make_event,
+    make_field,
+    make_profile,
+    make_relationship,
+    make_rule,
+    make_session,
+    make_turn,
+)
+from convostore.tiered import TieredSessionStore
+from tests.round_trips.conftest import Counted
+
+VECTOR = [1.0, 2.0, 3.0]
+
+
+def turns(counted: Counted, *, tiered: bool) -> TurnStore:
+    """Return a store of turns on the counted servers."""
+    pool = counted.pool
+    persistent = PostgresSessionStore(pool)
+    return PostgresTurnStore(
+        TieredSessionStore(counted.client, persistent) if tiered else persistent,
+        PostgresConfigStore(pool),
+        PostgresMemoryStore(pool),
+        PostgresAuditStore(pool),
+        PostgresProfileStore(pool),
+    )
+
+
+async def commit(store: TurnStore, session: Session, profile: UUID, *more: tuple[str, Any]) -> None:
+    """Commit what a turn usually has, and more."""
+    tenant, agent = session.tenant_id, session.agent_id
+    async with store.unit_of_work(tenant) as work:
+        work.save_session(session)
+        work.update_field(profile, make_field())
+        work.update_field(profile, make_field("size"))
+        work.add_episodes([make_episode(tenant, agent, embedding=VECTOR) for _ in range(2)])
+        work.save_turn(make_turn(tenant, session_id=session.session_id, turn_number=session.revision))
+        work.save_event(make_event(tenant, session_id=session.session_id))
+        for method, *arguments in more:
+            getattr(work, method)(*arguments)
+
+
+async def prepared(store: TurnStore) -> tuple[Session, UUID]:
+    tenant = uuid4()
+    agent, profile = make_agent(tenant), make_profile(tenant)
+    session = make_session(tenant, agent_id=agent.id, customer_profile_id=profile.id)
+    await store.config.save_agent(agent)
+    await store.config.save_rule(make_rule(tenant, agent.id, embedding=VECTOR))
+    await store.profiles.save_profile(profile)
+    await store.sessions.save(session)
+    return session, profile.id
+
+
+@pytest.mark.parametrize(("tiered", "redis"), [(False, 0), (True, 2)], ids=["PostgreSQL", "two tiers"])
+async def test_a_unit_costs_one_round_trip_and_two_of_the_hot_copy(
+    counted: Counted, *, tiered: bool, redis: int
+) -> None:
+    store = turns(counted, tiered=tiered)
+    session, profile = await prepared(store)
+    await commit(store, session, profile)
+    assert await counted.round_trips(lambda: commit(store, session, profile)) == (1, redis)
+    a, b = (make_entity(session.tenant_id, session.agent_id) for _ in range(2))
+    graph = [("add_relationships", [make_relationship(a, b)]), ("add_entities", [a, b])]
+    await commit(store, session, profile, ("add_entities", [make_entity(a.tenant_id, a.agent_id)]))
+    more = await counted.round_trips(lambda: commit(store, session, profile, *graph))
+    assert more[1] == redis
