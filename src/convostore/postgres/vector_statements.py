@@ -187,15 +187,15 @@ class VectorStatements:
     def _of_index(self, given: Mapping[str, str], *, covered: bool) -> str:
         """Return the filters with the predicate of the covering index.
 
-        Of a customer the planner is to read nothing else, whatever the statistics say: see `convostore.uncovered`.
-        Without a customer the time is `(…) IS TRUE`, as the planner would otherwise cost a skip scan per customer.
+        The planner is to read nothing else, whatever the statistics say: see `convostore.uncovered`. Without a customer
+        the time is `(…) IS TRUE`, as the planner would otherwise cost a skip scan per customer.
         """
         predicate = f"t.dimensions {'<=' if covered else '>'} {COVERED_DIMENSIONS}"
         parts = [predicate, "t.dimensions = $7::smallint"]
         if "customer_profile_id" not in given:
             parts += [f"({self._conditions({name: given[name]})}) IS TRUE" for name in _TIME if name in given]
             given = {name: number for name, number in given.items() if name not in _TIME}
-        elif not _POINTED.intersection(given):
+        if not _POINTED.intersection(given):
             parts.append(f"({predicate} OR convostore.uncovered(t.dimensions))")
         return " AND ".join([*parts, self._conditions(given)])
 
