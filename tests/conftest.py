@@ -68,6 +68,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput["facts"] = json.dumps(config.stash[FACTS])
     elif path:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(config.stash[FACTS], indent=2, sort_keys=True) + "\n")
 
 
