@@ -54,6 +54,7 @@ class Settings(BaseSettings):
             server for a connection, `"transaction"` may give each transaction another one.
         language: the text search configuration of episodes that have no `language` of their own, and of rules and
             entities; `"simple"` neither stems words nor drops stop words.
+        coalesce: whether concurrent calls travel in common round trips.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     pool_size: Annotated[int, Field(ge=1, le=1_000)] = 10
     pooler: Literal["session", "transaction"] | None = None
     language: Language = "simple"
+    coalesce: bool = True
 
     @field_validator("postgres_url", "redis_url")
     @classmethod

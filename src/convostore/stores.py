@@ -193,6 +193,7 @@ async def open_stores(
     pool_size: int | None = None,
     pooler: Literal["session", "transaction"] | None = None,
     language: Language | None = None,
+    coalesce: bool | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
     """Open the five stores, with the schema migrated, and close them afterwards.
@@ -219,6 +220,7 @@ async def open_stores(
             `postgres_url` must be a member of the role `convostore_app` alone, and statements are not cached.
         language: the text search configuration of episodes that have no `language` of their own, and of rules and
             entities. Set it: the default, `"simple"`, neither stems words nor drops stop words.
+        coalesce: False sends each call by itself, for comparison; by default concurrent calls travel together.
         interceptors: wrap every call of the five stores, the first outermost.
 
     Raises:
@@ -240,6 +242,7 @@ async def open_stores(
         "pool_size": pool_size,
         "pooler": pooler,
         "language": language,
+        "coalesce": coalesce,
     }
     if ephemeral and home is not None:
         raise ValidationError("ephemeral: cannot be combined with home")
@@ -361,7 +364,9 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     opened.push_async_callback(_close, client.aclose)
     tiers = _tiers(settings)
     persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
-    sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout)
+    sessions = TieredSessionStore(
+        client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout, coalesce=settings.coalesce
+    )
     opened.push_async_callback(sessions.aclose)
     failure, hot = await asyncio.gather(persistent._failure_of(persistent._look), sessions._health())
     if failure:

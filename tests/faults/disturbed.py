@@ -151,7 +151,7 @@ class Disturbed:
         await world.settled()
 
         def left() -> set[asyncio.Task[Any]]:
-            return asyncio.all_tasks() - tasks - world.postgres.tasks - world.redis.tasks - world.own_tasks
+            return asyncio.all_tasks() - tasks - world.tasks
 
         await until(lambda: not left() and not world.in_use(), f"{what}: no task and no connection is left", PATIENCE)
 

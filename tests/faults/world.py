@@ -31,6 +31,8 @@ from convostore.postgres import (
 from convostore.redis import RedisSessionStore, create_client
 from convostore.redis.driver import Client
 from convostore.redis.keys import BUCKETS
+from convostore.redis.multiplexing import SharedConnection
+from convostore.redis.servers import SHARED
 from convostore.testing.faults import Proxy, proxy_to
 from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Cluster, Node
@@ -61,7 +63,7 @@ BUSY = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND state NOT L
 
 @dataclass
 class World:
-    """Stores on pools and a client of one connection each, through proxies, and ways around the proxies.
+    """Stores on pools of one connection and a client of two, one of them shared, through proxies, and ways around them.
 
     Attributes:
         engine: PostgreSQL.
@@ -163,8 +165,20 @@ class World:
                 pass
 
     def in_use(self) -> int:
-        """Return how many connections are not back in their pools."""
-        return len(self._connections(in_use=True)) + sum(each.get_size() - each.get_idle_size() for each in self.pools)
+        """Return how many connections are not back in their pools, and not shared by callers none of whom waits."""
+        in_pools = sum(each.get_size() - each.get_idle_size() for each in self.pools)
+        return len(self._connections(in_use=True)) + in_pools - len(self._idle)
+
+    @property
+    def tasks(self) -> set[asyncio.Task[Any]]:
+        """The tasks of the faults, of the proxies and of connections that are shared."""
+        shared = SHARED.get(self.client)
+        return self.own_tasks | self.postgres.tasks | self.redis.tasks | (shared.tasks if shared else set())
+
+    @property
+    def _idle(self) -> list[SharedConnection]:
+        shared = SHARED.get(self.client)
+        return [each for each in shared.open.values() if each.is_idle] if shared else []
 
 
 @asynccontextmanager
@@ -210,7 +224,7 @@ async def _server(valkey: Embedded | Node) -> AsyncIterator[tuple[Proxy, Client,
         target, url = valkey.port, f"redis://127.0.0.1:{valkey.port}/{DATABASE}"
     async with (
         proxy_to(target) as proxy,
-        create_client(f"redis://127.0.0.1:{proxy.port}/{DATABASE}", max_connections=1) as client,
+        create_client(f"redis://127.0.0.1:{proxy.port}/{DATABASE}", max_connections=2) as client,
         create_client(url) as observer,
     ):
         assert isinstance(observer, Redis)
@@ -222,7 +236,7 @@ async def _cluster(cluster: Cluster) -> AsyncIterator[tuple[Proxies, Client, lis
     async with AsyncExitStack() as stack:
         proxies = {node.port: await stack.enter_async_context(proxy_to(node.port)) for node in cluster.nodes}
         hosts = ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies.values())
-        client: Any = create_client(f"redis+cluster://{hosts}", max_connections=1)
+        client: Any = create_client(f"redis+cluster://{hosts}", max_connections=2)
         # The nodes tell their own addresses.
         client.nodes_manager.address_remap = lambda address: (address[0], proxies[address[1]].port)
         await stack.enter_async_context(client)

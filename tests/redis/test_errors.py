@@ -179,7 +179,7 @@ def test_the_drivers_errors_are_known_below_servers_only() -> None:
         if (isinstance(node, ast.ImportFrom) and node.module == "redis.exceptions")
         or (isinstance(node, ast.ImportFrom) and node.module == "redis" and node.names[0].name == "exceptions")
     }
-    assert imported == {"redis/connection.py", "redis/errors.py", "redis/servers.py"}
+    assert imported == {"redis/connection.py", "redis/errors.py", "redis/multiplexing.py", "redis/servers.py"}
 
 
 def test_nothing_but_the_adapter_touches_what_is_private_to_the_driver() -> None:

@@ -117,5 +117,7 @@ async def test_a_thousand_concurrent_calls_succeed_within_the_limits_of_default_
         async with watch:
             await asyncio.gather(*(call(random.choice(sessions)) for _ in range(1_000)))
         await watch.look()
-        assert watch.most == [POOL_SIZE * (kind != "postgres"), POOL_SIZE * (kind != "redis")]
+        # Concurrent calls of the hot tier share a connection; of a pool, lists and sweeps take the rest.
+        to_valkey = {"postgres": 0, "redis": POOL_SIZE, "tiered": 1}[kind]
+        assert watch.most == [to_valkey, POOL_SIZE * (kind != "redis")]
         assert all(await asyncio.gather(*(store.get(session.session_id) for session in sessions)))

@@ -10,9 +10,8 @@ between tiers only what follows it. Scripts never decode the JSON: Lua would tur
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import zstandard
@@ -32,8 +31,7 @@ _DAMAGE = (MemoryError, OverflowError, ValueError, zstandard.ZstdError)
 """What parsing a damaged header or decompressing a damaged payload raises."""
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What is known of a stored session without decoding its payload."""
 
     revision: int

@@ -27,8 +27,8 @@ WRONG_TYPE = frozenset({"WRONGTYPE"})
 class Commands:
     """Sends pipelines and runs scripts, on a client that it neither opens nor closes."""
 
-    def __init__(self, client: Client) -> None:
-        self._servers = servers_of(client)
+    def __init__(self, client: Client, *, coalesce: bool = True) -> None:
+        self._servers = servers_of(client, coalesce=coalesce)
         self._checking = asyncio.Lock()
         self._checked = False
 
@@ -63,8 +63,15 @@ class Commands:
         Raises:
             Unreadable: its key has another type.
         """
-        ((_, reply),) = await self.values([session_id])
-        return checked_value(session_id, reply)
+        key = keys.value_key(session_id)
+        await self._check()
+        try:
+            value: bytes | None = await self._servers.on(key, lambda connection: connection.execute("GET", key))
+        except StoreError as error:
+            if error.code not in WRONG_TYPE:
+                raise
+            return checked_value(session_id, error)
+        return value
 
     async def values(self, session_ids: Iterable[UUID]) -> list[tuple[UUID, Any]]:
         """Return sessions with the replies that are their values, in one round trip: see `checked_value`."""
@@ -113,13 +120,18 @@ class Commands:
     async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         if not commands:
             return []
-        if not self._checked:
-            async with self._checking:
-                if not self._checked:
-                    with nothing_applied():
-                        await refuse_eviction(self._servers)
-                    self._checked = True
+        await self._check()
         return await self._servers.send(commands)
+
+    async def _check(self) -> None:
+        """Check once that the servers evict no sessions."""
+        if self._checked:
+            return
+        async with self._checking:
+            if not self._checked:
+                with nothing_applied():
+                    await refuse_eviction(self._servers)
+                self._checked = True
 
 
 def checked_value(session_id: UUID, reply: Any) -> bytes | None:

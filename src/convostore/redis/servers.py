@@ -27,6 +27,7 @@ from convostore.redis import driver
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client, Node
 from convostore.redis.errors import CLOSED, translated, translating
+from convostore.redis.multiplexing import SharedConnections, Unsent
 
 T = TypeVar("T")
 
@@ -42,12 +43,26 @@ _REFRESH_EVERY = 0.1
 _REFRESH_TIMEOUT = 0.5
 """Seconds that a refresh of the topology may take."""
 
+_FEW = 2
+"""How many commands may share a connection: more are a list's or a sweep's, and their replies would hold up others."""
+
+_ATTEMPTS = 3
+"""How often a call takes another connection because the shared one was closed before it was sent."""
+
+SHARED: WeakKeyDictionary[Client, SharedConnections] = WeakKeyDictionary()
+"""The shared connections of each client, for all stores on it."""
+
 _limits: WeakKeyDictionary[RedisCluster, dict[str, asyncio.Semaphore]] = WeakKeyDictionary()
 """The free connections to each node of a cluster, shared by all stores on one client."""
 
 
 class Servers(ABC):
-    """The servers that hold the keys of a client. What its callers use raises store errors, never the driver's."""
+    """The servers that hold the keys of a client. What its callers use raises store errors, never the driver's.
+
+    Args:
+        client: the client.
+        coalesce: whether concurrent calls of few commands share a connection per node.
+    """
 
     in_order: bool
     """Whether one server holds all keys, and so runs a pipeline in order."""
@@ -55,6 +70,9 @@ class Servers(ABC):
     """How many calls can have a connection at a time; on a cluster that is up to the nodes."""
     identity_lasts: float
     """How long, in seconds, a checked server identity may be reused before INFO is asked again."""
+
+    def __init__(self, client: Client, *, coalesce: bool) -> None:
+        self._shared = SHARED.setdefault(client, SharedConnections()) if coalesce else None
 
     @abstractmethod
     async def locate(self, keys: Iterable[str]) -> list[Any]:
@@ -72,6 +90,10 @@ class Servers(ABC):
         """
 
     @abstractmethod
+    def _capacity_of(self, node: Any) -> int:
+        """Return how many connections to a node callers may hold at a time."""
+
+    @abstractmethod
     async def _redirected(self, error: AskError) -> tuple[Any, bool]:
         """Return the node that a redirection names, and whether to send ASKING there."""
 
@@ -81,8 +103,7 @@ class Servers(ABC):
         (node,), asking = await self.locate([key]), False
         for left in reversed(range(_REDIRECTIONS)):
             try:
-                async with self.connection(node, asking=asking) as connection:
-                    return await work(connection)
+                return await self._work(node, asking, work)
             except AskError as error:
                 if not left:
                     raise
@@ -104,7 +125,8 @@ class Servers(ABC):
         for at, node in enumerate(nodes):
             due.setdefault((node, False), []).append(at)
         for _ in range(_REDIRECTIONS):
-            pipelines = [self._exchanged(*route, [commands[at] for at in part]) for route, part in due.items()]
+            shared = len(commands) <= _FEW
+            pipelines = [self._exchanged(*route, [commands[at] for at in part], shared) for route, part in due.items()]
             exchanged = [await pipelines[0]] if len(pipelines) == 1 else await asyncio.gather(*pipelines)
             again: dict[tuple[Any, bool], list[int]] = {}
             for part, found in zip(due.values(), exchanged, strict=True):
@@ -148,12 +170,26 @@ class Servers(ABC):
                 raise found
         return cast("list[T]", done)
 
-    async def _exchanged(self, node: Any, asking: bool, commands: list[Command]) -> list[Any]:
+    async def _exchanged(self, node: Any, asking: bool, commands: list[Command], shared: bool) -> list[Any]:
         try:
-            async with self.connection(node, asking=asking) as connection:
-                return await connection.exchange(commands)
+            return await self._work(node, asking, lambda connection: connection.exchange(commands), shared=shared)
         except (RedisError, OSError) as error:
             return [error] * len(commands)
+
+    async def _work(
+        self, node: Any, asking: bool, work: Callable[[Connection], Awaitable[T]], *, shared: bool = True
+    ) -> T:
+        """Do work on the shared connection to a node, or on one of its own: the only one is never shared."""
+        if self._shared is None or asking or not shared or self._capacity_of(node) == 1:
+            async with self.connection(node, asking=asking) as connection:
+                return await work(connection)
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                return await work(await self._shared.to(node, self.connection))
+            except Unsent:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
 
 class OneServer(Servers):
@@ -163,9 +199,11 @@ class OneServer(Servers):
     # A demotion closes the connections: sentinels do, and a process that was restarted has none.
     identity_lasts = inf
 
-    def __init__(self, client: aio.Redis) -> None:
+    def __init__(self, client: aio.Redis, *, coalesce: bool) -> None:
+        super().__init__(client, coalesce=coalesce)
         self._client = client
-        self.connections = driver.connections_of(client)
+        self._capacity = driver.connections_of(client)
+        self.connections = sys.maxsize if coalesce and self._capacity > 1 else self._capacity
         watch_pool("redis", self, OneServer.client, driver.use_of)
 
     def client(self) -> aio.Redis:
@@ -177,6 +215,9 @@ class OneServer(Servers):
 
     async def primaries(self) -> list[Any]:
         return [None]
+
+    def _capacity_of(self, node: Any) -> int:
+        return self._capacity
 
     @asynccontextmanager
     async def connection(self, node: Any, *, asking: bool = False) -> AsyncIterator[Connection]:
@@ -205,7 +246,8 @@ class Cluster(Servers):
     # was found dead, which takes cluster-node-timeout (15 s by default).
     identity_lasts = 1.0
 
-    def __init__(self, client: RedisCluster) -> None:
+    def __init__(self, client: RedisCluster, *, coalesce: bool) -> None:
+        super().__init__(client, coalesce=coalesce)
         self._topology = driver.Topology(client)
         watch_pool("redis", self, Cluster.client, lambda client: driver.Topology(client).use())
         self._limits = _limits.setdefault(client, {})
@@ -228,6 +270,9 @@ class Cluster(Servers):
     async def primaries(self) -> list[Any]:
         await self._load()
         return list(self._topology.primaries())
+
+    def _capacity_of(self, node: Node) -> int:
+        return driver.capacity_of(node)
 
     @asynccontextmanager
     async def connection(self, node: Node, *, asking: bool = False) -> AsyncIterator[Connection]:
@@ -264,9 +309,11 @@ class Cluster(Servers):
         return self._topology.follow_ask(error), True
 
 
-def servers_of(client: Client) -> Servers:
-    """Return the servers that a client leads to."""
-    return Cluster(client) if isinstance(client, RedisCluster) else OneServer(client)
+def servers_of(client: Client, *, coalesce: bool = False) -> Servers:
+    """Return the servers that a client leads to; `coalesce` as in `Servers`."""
+    if isinstance(client, RedisCluster):
+        return Cluster(client, coalesce=coalesce)
+    return OneServer(client, coalesce=coalesce)
 
 
 def key_of(command: Command) -> str:

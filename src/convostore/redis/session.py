@@ -52,6 +52,7 @@ class RedisSessionStore(SessionStore):
         dictionaries: from `train_dictionary`, newest first: the first compresses demoted sessions, all decompress.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+        coalesce: whether concurrent calls share a connection per node, in common round trips.
 
     Raises:
         ValidationError: one is not a trained dictionary, or two have the same id.
@@ -69,9 +70,10 @@ class RedisSessionStore(SessionStore):
         dictionaries: Sequence[bytes] = (),
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
+        coalesce: bool = True,
     ) -> None:
         super().__init__(timeout=timeout, clock=clock)
-        self._commands = Commands(client)
+        self._commands = Commands(client, coalesce=coalesce)
         self._codec = Codec(dictionaries)
         self._hot_ttl = hot_ttl
         self._max_age = max_age
@@ -108,7 +110,7 @@ class RedisSessionStore(SessionStore):
         stored = Header.parsed(before)
         if verdict == b"saved":
             header = Header.parse(after)
-            if stored is not None and stored.pointer != header.pointer:
+            if stored is not None and stored.pointer != pointer:
                 await self._commands.repair_pointer(stored.pointer, session_id, stored.score)
             set_managed(
                 session,

@@ -103,6 +103,7 @@ class HotCopies:
         lease: how long a copy may be outdated by a write of unknown outcome.
         timeout: how long a call may take, in seconds; at most a tenth of what is left of the running call's deadline.
         breaker: whether to try a call.
+        coalesce: whether concurrent calls share a connection per node, in common round trips.
     """
 
     def __init__(
@@ -113,8 +114,9 @@ class HotCopies:
         lease: timedelta = HOT_LEASE,
         timeout: float = HOT_TIMEOUT,
         breaker: Breaker | None = None,
+        coalesce: bool = True,
     ) -> None:
-        self._servers = servers_of(client)
+        self._servers = servers_of(client, coalesce=coalesce)
         self._ttl = max(1, _milliseconds(ttl))
         self._lease = _milliseconds(lease)
         self._timeout = timeout

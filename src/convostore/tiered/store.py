@@ -47,6 +47,7 @@ class TieredSessionStore(SessionStore):
             its deadline.
         timeout: the deadline of a call, in seconds.
         monotonic: the monotonic clock, in seconds, of `hot_lease` and of the circuit breaker.
+        coalesce: whether concurrent calls of the hot tier share a connection per node, in common round trips.
     """
 
     system = "postgresql"
@@ -62,10 +63,13 @@ class TieredSessionStore(SessionStore):
         hot_timeout: float = HOT_TIMEOUT,
         timeout: float = DEFAULT_TIMEOUT,
         monotonic: Callable[[], float] = time.monotonic,
+        coalesce: bool = True,
     ) -> None:
         super().__init__(timeout=timeout)
         breaker = Breaker(clock=monotonic)
-        self._hot = HotCopies(hot, ttl=hot_ttl, lease=hot_lease, timeout=hot_timeout, breaker=breaker)
+        self._hot = HotCopies(
+            hot, ttl=hot_ttl, lease=hot_lease, timeout=hot_timeout, breaker=breaker, coalesce=coalesce
+        )
         self._record = persistent
         self._monotonic = monotonic
         self._generations: Leases[UUID] = Leases(hot_lease.total_seconds(), monotonic)
