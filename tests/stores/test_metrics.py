@@ -43,7 +43,7 @@ async def test_pools_tell_their_connections_once_for_all_stores(engines: Embedde
         await stores.config.get_agent(uuid4(), uuid4())
         await stores.sessions.get(uuid4())
         assert counted[MAX] == {("postgres",): 3, ("redis",): 3}
-        assert counted[COUNT] == {("postgres", "idle"): 1, ("redis", "idle"): 1}
+        assert counted[COUNT] == {("postgres", "idle"): 1, ("redis", "used"): 1}
 
 
 async def test_a_wait_for_a_connection_of_postgresql_counts(stores: Stores) -> None:
