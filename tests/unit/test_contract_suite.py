@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from convostore.call.store import Store
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
 from convostore.testing.base import StoreContract
 from convostore.testing.config.rows import CONFIG_ROWS
+from convostore.testing.isolation.contract import contract_of
 from tests.unit.calls import METHODS, STORES, Method
 
 SUITES: dict[type[Store], type[StoreContract]] = {
@@ -107,6 +109,11 @@ def test_every_mixin_belongs_to_a_suite() -> None:
         if isinstance(value, type) and issubclass(value, StoreContract) and value is not StoreContract
     }
     assert everything == {mixin for suite in SUITES.values() for mixin in mixins_of(suite)}
+
+
+@pytest.mark.parametrize(("contract", "store"), STORES.items(), ids=lambda each: each.__name__)
+def test_isolation_and_bad_input_are_tried_of_the_whole_contract(contract: type[Store], store: Any) -> None:
+    assert contract_of(store()) is contract
 
 
 @EVERY_SUITE

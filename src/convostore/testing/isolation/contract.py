@@ -17,8 +17,8 @@ from convostore.testing.isolation.worlds import KINDS, Ids, World, made
 
 
 def contract_of(store: Store) -> type[Store]:
-    """Return the contract that a store implements."""
-    return next(base for base in reversed(type(store).__mro__) if vars(base).get("kind") == store.kind)
+    """Return the contract that a store implements, as a whole: the parts that it is made of are of the same kind."""
+    return next(base for base in type(store).__mro__ if vars(base).get("kind") == store.kind)
 
 
 async def filled(store: Any, ids: Ids, *, twin: bool = False) -> World:
