@@ -24,7 +24,7 @@ def run(home: Path) -> Run:
 
     def completed(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "CONVOSTORE_HOME": str(home), "COLUMNS": "120", **variables}
-        command = [sys.executable, "-c", "from convostore.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-m", "convostore", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=90, check=False)
 
     return completed

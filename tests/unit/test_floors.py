@@ -62,8 +62,8 @@ IMPORTS = {name: imports(path) for name, path in MODULES.items()}
 
 
 def room(module: str) -> str:
-    """Return the folder, or the file beside the folders, that a module belongs to."""
-    return module.split(".")[1] if "." in module else ""
+    """Return the folder, or the file beside the folders, that a module belongs to; `__main__` is an entry of `cli`."""
+    return module.split(".")[1].replace("__main__", "cli") if "." in module else ""
 
 
 def test_every_folder_and_file_has_a_floor() -> None:

@@ -7,13 +7,17 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import pydantic
-from rich.console import Console
+import typer
 
 from convostore.cli.database import postgres_dsn
+from convostore.cli.files import STANDARD, check_writable, writing
+from convostore.cli.options import AsJson, Home, PostgresUrl, Tenant, Yes, confirm, given, reads, run
+from convostore.cli.output import report
+from convostore.cli.progress import Watching, counting
 from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import described
 from convostore.errors import ValidationError
@@ -22,41 +26,105 @@ from convostore.postgres import PostgresAuditStore, create_pool, migrate
 from convostore.postgres.pool import APPLICATION_ROLE, MAINTENANCE_ROLE
 from convostore.settings import load_settings
 
+audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop old bodies.", no_args_is_help=True)
 
-async def run_verify(
-    console: Console,
+OneSession = Annotated[UUID | None, typer.Option("--session", help="Only this session.", show_default=False)]
+_READS = reads("timeout", "pooler")
+
+
+@audit.command("verify", epilog=_READS)
+def audit_verify(
+    tenant: Tenant,
+    *,
+    session: OneSession = None,
+    anchors: Annotated[
+        Path | None, typer.Option(help="Anchors that earlier verifications wrote.", exists=True, dir_okay=False)
+    ] = None,
+    write_anchors: Annotated[
+        Path | None, typer.Option(help="Write the heads of the chains to this file, to be kept elsewhere; - to print.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Verify the hash chains and bodies of a tenant, or of one session; exit with 1 at the first that was changed."""
+    settings = given(home, postgres_url)
+    run(_verify(tenant, session, anchors, write_anchors, settings, as_json=as_json))
+
+
+@audit.command("export", epilog=_READS)
+def audit_export(
+    tenant: Tenant,
+    output: Annotated[Path, typer.Argument(help="The file to write; - for standard output.", dir_okay=False)],
+    *,
+    session: OneSession = None,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Write a tenant's records and bodies as JSON Lines, which verify_export.py verifies without convostore."""
+    run(_export(tenant, session, output, given(home, postgres_url), as_json=as_json))
+
+
+@audit.command("prune", epilog=_READS)
+def audit_prune(
+    before: Annotated[datetime, typer.Argument(help="A moment in UTC.", formats=["%Y-%m-%d", "%Y-%m"])],
+    *,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Drop the bodies of all tenants recorded in months that ended before a moment; their records stay."""
+    if not yes:
+        confirm(f"This deletes the bodies of all tenants recorded before {before:%Y-%m}. Continue?")
+    run(_prune(before, given(home, postgres_url), as_json=as_json))
+
+
+async def _verify(
     tenant: UUID,
     session: UUID | None,
     anchors: Path | None,
     write_anchors: Path | None,
     given: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> bool:
     """Verify a trail, print the result, and return whether it is intact."""
+    known = _anchors(anchors) if anchors else None
+    if write_anchors is not None:
+        check_writable(write_anchors)
     async with _store(given) as store:
-        result = await store.verify(tenant, session, _anchors(anchors) if anchors else None)
-        _show(console, result)
+        with counting("Verifying records") as watch:
+            result = await store.with_interceptors(Watching("list_records", watch)).verify(tenant, session, known)
         if result.ok and write_anchors is not None:
-            with write_anchors.open("w", encoding="utf-8") as file:
+            with writing(write_anchors) as file:
                 async for anchor in store.iter_anchors(tenant):
                     if session in (None, anchor.session_id):
                         file.write(f"{canonical(anchor)}\n")
+    _show(result, as_json=as_json, err=write_anchors == STANDARD)
     return result.ok
 
 
-async def run_export(tenant: UUID, session: UUID | None, output: Path, given: dict[str, Any]) -> bool:
+async def _export(tenant: UUID, session: UUID | None, output: Path, given: dict[str, Any], *, as_json: bool) -> bool:
     """Write a trail to a file."""
-    async with _store(given) as store:
-        with output.open("w", encoding="utf-8") as file:
+    written = -1  # the last line is no record
+    with writing(output) as file, counting("Exporting records") as watch:
+        async with _store(given) as store:
             async for line in store.export(tenant, session_id=session):
                 file.write(f"{line}\n")
+                watch(1)
+                written += 1
+    if output != STANDARD:
+        report(f"{written:,} records written to {output}.", as_json=as_json, records=written, file=str(output))
     return True
 
 
-async def run_prune(console: Console, before: datetime, given: dict[str, Any]) -> bool:
+async def _prune(before: datetime, given: dict[str, Any], *, as_json: bool) -> bool:
     """Drop bodies by the month, and print the months."""
     async with _store(given, MAINTENANCE_ROLE) as store:
         months = await store.drop_bodies(before=before.replace(tzinfo=UTC))
-    console.print(f"Dropped the bodies of {_listed(months)}.", highlight=False)
+    report(f"Dropped the bodies of {_listed(months)}.", as_json=as_json, months=[f"{month:%Y-%m}" for month in months])
     return True
 
 
@@ -77,15 +145,16 @@ def _anchors(path: Path) -> list[AuditAnchor]:
         raise ValidationError(f"{path.name}: must hold anchors, one JSON object per line") from error
 
 
-def _show(console: Console, result: AuditVerification) -> None:
-    if result.problem is not None:
-        console.print(f"[bold red]{described(plain(result.problem))}[/]", highlight=False)
+def _show(result: AuditVerification, *, as_json: bool, err: bool) -> None:
     found = f"{result.records:,} records in {result.chains:,} chains and {result.bodies:,} bodies"
-    console.print(f"{found} are as they were recorded.", highlight=False)
+    lines = [f"{found} are as they were recorded."]
+    if result.problem is not None:
+        lines.insert(0, typer.style(described(plain(result.problem)), fg="red", bold=True))
     if result.months_dropped:
-        console.print(f"Bodies were dropped in {_listed(result.months_dropped)}.", highlight=False)
+        lines.append(f"Bodies were dropped in {_listed(result.months_dropped)}.")
     if result.head is not None:
-        console.print(f"Head: {json.dumps(plain(result.head))}", highlight=False, soft_wrap=True)
+        lines.append(f"Head: {json.dumps(plain(result.head))}")
+    report("\n".join(lines), as_json=as_json, err=err, ok=result.ok, **result.model_dump(mode="json"))
 
 
 def _listed(months: Iterable[Any]) -> str:

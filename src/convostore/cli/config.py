@@ -12,7 +12,7 @@ import typer
 
 from convostore.cli.database import postgres_dsn
 from convostore.cli.looking import reading
-from convostore.cli.options import AsJson, Home, PostgresUrl, Tenant, given, run
+from convostore.cli.options import AsJson, Home, PostgresUrl, Tenant, given, reads, run
 from convostore.cli.output import show
 from convostore.cli.progress import counting
 from convostore.operations.agent_files import export_agent
@@ -25,7 +25,7 @@ config = typer.Typer(name="config", help="Export and import an agent's configura
 Delete = Annotated[bool, typer.Option("--delete", help="Delete what the other side does not have.")]
 
 
-@config.command("export")
+@config.command("export", epilog=reads("timeout", "pooler"))
 def config_export(
     tenant: Tenant,
     agent: Annotated[UUID, typer.Argument(help="The agent.")],
@@ -42,7 +42,7 @@ def config_export(
     run(_export(tenant, agent, directory, settings, embeddings=embeddings, delete=delete, as_json=as_json))
 
 
-@config.command("import")
+@config.command("import", epilog=reads("timeout", "pooler", "language"))
 def config_import(
     tenant: Tenant,
     directory: Annotated[Path, typer.Argument(help="As export wrote it.", exists=True, file_okay=False, readable=True)],

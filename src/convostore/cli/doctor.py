@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from convostore.call.translation import UNANSWERED
 from convostore.cli.checks import CHECKS
+from convostore.cli.progress import waiting
 from convostore.cli.targets import Check, DoubtfulError, Target
 from convostore.engines import postgres_engine, redis_engine
 from convostore.postgres.errors import translated
@@ -50,7 +51,7 @@ async def run(console: Console, given: dict[str, Any], *, as_json: bool = False,
     """
     settings = load_settings(given)
     async with AsyncExitStack() as stack:
-        with console.status("Starting or reaching the servers"):
+        with waiting("Starting or reaching the servers"):
             postgres_url, redis_url = await server_urls(settings, stack)
         engines = {
             "postgres": postgres_engine(postgres_url, embedded=settings.postgres_url is None, pooler=settings.pooler),

@@ -9,7 +9,7 @@ import typer
 
 from convostore.cli import customers, views
 from convostore.cli.looking import looking
-from convostore.cli.options import AsJson, Home, PostgresUrl, RedisUrl, Tenant, given, run
+from convostore.cli.options import AsJson, Home, PostgresUrl, RedisUrl, Tenant, given, reads, run
 from convostore.models import SessionStatus
 
 inspect = typer.Typer(
@@ -26,9 +26,10 @@ Profile = Annotated[
 Limit = Annotated[int, typer.Option(help="How many at most.", min=1, max=1_000)]
 After = Annotated[str | None, typer.Option(help="Go on behind this cursor.", show_default=False)]
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show content too; an audit event records who did.")]
+_READS = reads("timeout", "pooler", "language")
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def tenants(
     *,
     limit: Limit = 20,
@@ -43,7 +44,7 @@ def tenants(
     run(views.show_tenants(opened, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def agents(
     tenant: Tenant,
     *,
@@ -59,7 +60,7 @@ def agents(
     run(views.show_agents(opened, tenant, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def sessions(
     tenant: Tenant,
     *,
@@ -79,7 +80,7 @@ def sessions(
     run(views.show_sessions(opened, tenant, agent, customer, status, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def session(
     tenant: Tenant,
     session: Session,
@@ -95,7 +96,7 @@ def session(
     run(views.show_session(opened, tenant, session, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def turns(
     tenant: Tenant,
     session: Session,
@@ -113,7 +114,7 @@ def turns(
     run(views.show_turns(opened, tenant, session, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def timeline(
     tenant: Tenant,
     profile: Profile,
@@ -131,7 +132,7 @@ def timeline(
     run(customers.show_timeline(opened, tenant, profile, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def profiles(
     tenant: Tenant,
     *,
@@ -147,7 +148,7 @@ def profiles(
     run(customers.show_profiles(opened, tenant, limit, after, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def profile(
     tenant: Tenant,
     profile: Profile,
@@ -163,7 +164,7 @@ def profile(
     run(customers.show_profile(opened, tenant, profile, as_json=as_json))
 
 
-@inspect.command()
+@inspect.command(epilog=_READS)
 def memory(
     tenant: Tenant,
     agent: Agent,

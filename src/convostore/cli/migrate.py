@@ -4,61 +4,117 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from convostore.cli.database import postgres_dsn
-from convostore.postgres import migrate, schema_version
+from convostore.cli.options import AsJson, Home, PostgresUrl, Yes, confirm, given, run
+from convostore.cli.output import report
+from convostore.cli.progress import waiting
+from convostore.postgres import migrate as migrated
+from convostore.postgres import schema_version
 from convostore.postgres.migrations import HEAD, VERSIONS, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
 from convostore.settings import load_settings
 
+migrate = typer.Typer(name="migrate")
 
-async def run(console: Console, revision: str, given: dict[str, Any], *, dry_run: bool) -> bool:
+Sql = Annotated[bool, typer.Option("--sql", help="Print the statements instead; connects to nothing.")]
+
+
+@migrate.callback(invoke_without_command=True)
+def migrate_schema(
+    context: typer.Context,
+    *,
+    revision: Annotated[str, typer.Option("--revision", "--to", help='"head", "base" or a number.')] = "head",
+    start: Annotated[str, typer.Option("--from", help="With --sql: the revision that is there.")] = "base",
+    sql: Sql = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Migrate the schema to a revision; "base" removes the schema and all data in it."""
+    if context.invoked_subcommand:
+        return
+    if sql:
+        run(_print_sql(start, revision, as_json=as_json))
+    if revision == "base" and not (yes or dry_run):
+        confirm("This deletes the schema convostore and all data in it. Continue?")
+    run(_migrate(revision, given(home, postgres_url), dry_run=dry_run, as_json=as_json))
+
+
+@migrate.command("status")
+def migrate_status(*, as_json: AsJson = False, home: Home = None, postgres_url: PostgresUrl = None) -> None:
+    """Say which revision the schema has, and whether this release works with it."""
+    run(_status(given(home, postgres_url), as_json=as_json))
+
+
+@migrate.command("roles")
+def migrate_roles(
+    *,
+    login: Annotated[str, typer.Option(help="The user that migrates, and may run the application.")],
+    sql: Sql = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """As an administrator, make roles, extension and schema for a user without privileges on roles."""
+    run(_prepare(login, given(home, postgres_url), sql=sql, as_json=as_json))
+
+
+async def _migrate(revision: str, given: dict[str, Any], *, dry_run: bool, as_json: bool) -> bool:
     """Migrate, and print from which revision to which."""
     async with _database(given) as dsn:
         before, target = await schema_version(dsn), HEAD if revision == "head" else revision
         if dry_run:
-            steps = "nothing to do" if before == target or before not in VERSIONS else f"would migrate to {target}"
-            console.print(f"The schema is at revision {before}; {steps}.", highlight=False)
-            return True
-        await migrate(dsn, revision)
-        after = await schema_version(dsn)
-    done = "as before" if before == after else f"migrated from {before}"
-    console.print(f"The schema is at revision {after}, {done}.", highlight=False)
+            after = before if before not in VERSIONS else target
+            steps = "nothing to do" if before == after else f"would migrate to {after}"
+            said = f"The schema is at revision {before}; {steps}."
+        else:
+            with waiting(f"Migrating from {before} to {target}"):
+                await migrated(dsn, revision)
+            after = await schema_version(dsn)
+            done = "as before" if before == after else f"migrated from {before}"
+            said = f"The schema is at revision {after}, {done}."
+    report(said, as_json=as_json, before=before, after=after, dry_run=dry_run)
     return True
 
 
-async def status(console: Console, given: dict[str, Any]) -> bool:
+async def _status(given: dict[str, Any], *, as_json: bool) -> bool:
     """Print the revision of the schema and that of this release; return whether this release works with it."""
     async with _database(given) as dsn:
         version = await schema_version(dsn)
+    works = version == HEAD or version not in VERSIONS
     if version == HEAD:
         verdict = "that of this release"
     elif version in VERSIONS:
         verdict = f"this release works with {HEAD}; run: convostore migrate"
     else:
         verdict = f"of a newer release, which declares that this one ({HEAD}) works with it"
-    console.print(f"The schema is at revision {version}: {verdict}.", highlight=False)
-    return version == HEAD or version not in VERSIONS
+    said = f"The schema is at revision {version}: {verdict}."
+    report(said, as_json=as_json, revision=version, release=HEAD, works=works)
+    return works
 
 
-async def print_sql(start: str, target: str) -> bool:
+async def _print_sql(start: str, target: str, *, as_json: bool) -> bool:
     """Print the statements that lead from one revision to another."""
-    typer.echo(migration_sql(start, HEAD if target == "head" else target), nl=False)
+    text = migration_sql(start, HEAD if target == "head" else target)
+    report(text.removesuffix("\n"), as_json=as_json, sql=text)
     return True
 
 
-async def prepare(console: Console, login: str, given: dict[str, Any], *, sql: bool) -> bool:
+async def _prepare(login: str, given: dict[str, Any], *, sql: bool, as_json: bool) -> bool:
     """Run the statements of an administrator for a login, or print them."""
+    text = roles_sql(login)
     if sql:
-        typer.echo(roles_sql(login), nl=False)
+        report(text.removesuffix("\n"), as_json=as_json, sql=text)
         return True
     async with _database(given) as dsn:
         await prepare_roles(dsn, login)
-    console.print(f"{login} may migrate this database.", highlight=False)
+    report(f"{login} may migrate this database.", as_json=as_json, login=login)
     return True
 
 

@@ -12,11 +12,29 @@ import typer
 
 from convostore.errors import StoreError, ValidationError
 
-Home = Annotated[Path | None, typer.Option(help="Where embedded engines keep their data.", show_default=False)]
-PostgresUrl = Annotated[str | None, typer.Option(help="Use this PostgreSQL server instead.", show_default=False)]
-RedisUrl = Annotated[str | None, typer.Option(help="Use this Redis or Valkey server instead.", show_default=False)]
+Home = Annotated[
+    Path | None,
+    typer.Option(help="Where embedded engines keep their data.", envvar="CONVOSTORE_HOME", show_default=False),
+]
+PostgresUrl = Annotated[
+    str | None,
+    typer.Option(help="Use this PostgreSQL server instead.", envvar="CONVOSTORE_POSTGRES_URL", show_default=False),
+]
+RedisUrl = Annotated[
+    str | None,
+    typer.Option(help="Use this Redis or Valkey server instead.", envvar="CONVOSTORE_REDIS_URL", show_default=False),
+]
 Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+OF_STORES = ("timeout", "pool_size", "pooler", "language", "hot_ttl", "max_age")
+"""The settings of `open_stores` that have no options."""
+
+
+def reads(*settings: str) -> str:
+    """Return the last line of a command's help: the variables of further settings that it reads."""
+    return f"Further settings: {', '.join(f'CONVOSTORE_{name.upper()}' for name in settings)}."
 
 
 def given(home: Path | None, postgres_url: str | None, redis_url: str | None = None) -> dict[str, Any]:
@@ -25,20 +43,41 @@ def given(home: Path | None, postgres_url: str | None, redis_url: str | None = N
     return {name: value for name, value in settings.items() if value is not None}
 
 
+def confirm(question: str) -> None:
+    """Ask on standard error whether to go on; end with 1 unless the answer is yes."""
+    typer.echo(f"{question} [y/N]: ", nl=False, err=True)
+    try:
+        answer = input()
+    except EOFError:
+        answer = ""
+    except KeyboardInterrupt:
+        raise interrupted() from None
+    if answer.strip().lower() not in ("y", "yes"):
+        typer.echo("Nothing was done.", err=True)
+        raise typer.Exit(1)
+
+
 def run(command: Coroutine[Any, Any, bool]) -> None:
     """Run a command, print an error in one line, and exit with its code."""
     try:
         succeeded = asyncio.run(command)
     except StoreError as error:
-        typer.echo(f"convostore: {error}", err=True)
-        raise typer.Exit(2 if isinstance(error, ValidationError) else 1) from None
+        raise _failed(str(error), 2 if isinstance(error, ValidationError) else 1) from None
     except BrokenPipeError:
         raise
     except OSError as error:
-        typer.echo(
-            f"convostore: {error.filename}: {error.strerror}" if error.filename else f"convostore: {error}", err=True
-        )
-        raise typer.Exit(2) from None
+        raise _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2) from None
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise interrupted() from None
     raise typer.Exit(0 if succeeded else 1)
+
+
+def interrupted() -> typer.Exit:
+    """Return what ends an interrupted command, as shells know it."""
+    typer.echo(err=True)
+    return typer.Exit(130)
+
+
+def _failed(message: str, code: int) -> typer.Exit:
+    typer.echo(f"convostore: {message}", err=True)
+    return typer.Exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -40,8 +41,16 @@ Row: TypeAlias = Mapping[str, Any]
 Sections: TypeAlias = Mapping[str, Any]
 """By name: a row, several rows, or the cursor of the next page."""
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What content could command a terminal by."""
+
 _UNCUT = 10_000
 """Columns of a console that is no terminal, where nothing is to be wrapped."""
+
+
+def report(said: str, *, as_json: bool, err: bool = False, **facts: Any) -> None:
+    """Print what is said to people, or the facts behind it; on request on standard error."""
+    typer.echo(json.dumps(_plain(facts), ensure_ascii=False, indent=1) if as_json else said, err=err)
 
 
 def show(sections: Sections, *, as_json: bool) -> None:
@@ -94,7 +103,8 @@ def _cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, int):
         return str(value) if isinstance(value, Bytes) else f"{value:,}"
-    return escape(str(_value(value)) if isinstance(value, str | UUID | Enum) else json.dumps(value, ensure_ascii=False))
+    text = str(_value(value)) if isinstance(value, str | UUID | Enum) else json.dumps(value, ensure_ascii=False)
+    return escape(_CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text))
 
 
 def _plain(value: Any) -> Any:

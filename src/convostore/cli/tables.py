@@ -1,9 +1,10 @@
-"""Prints the report of a replay."""
+"""The report of a replay: as tables, and as data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from statistics import median, quantiles
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +27,27 @@ def show(console: Console, report: Report, measure: Measure) -> bool:
     if len(report.problems) > _PROBLEMS:
         console.print(f"  [red]and {len(report.problems) - _PROBLEMS} more[/]")
     return not report.problems
+
+
+def facts(report: Report, measure: Measure) -> dict[str, Any]:
+    """Return what `show` prints, as data."""
+    return {
+        "ok": not report.problems,
+        "written": [
+            {"store": store, "what": what, "written": written, "read_back": report.read[store, what]}
+            for (store, what), written in report.written.items()
+        ],
+        "operations": [
+            {"store": store, "operation": method, "calls": len(seconds), "median_ms": p50, "p99_ms": p99}
+            for (store, method), seconds in measure.durations.items()
+            for p50, p99 in [_milliseconds(seconds)]
+        ],
+        "checks": [
+            {"claim": claim, "held": outcomes[True], "failed": outcomes[False]}
+            for claim, outcomes in report.checks.items()
+        ],
+        "problems": report.problems,
+    }
 
 
 def _contents(report: Report) -> Table:
@@ -51,8 +73,14 @@ def _operations(durations: Mapping[tuple[str, str], list[float]]) -> Table:
     for (store, method), seconds in sorted(durations.items(), key=lambda entry: stores.index(entry[0][0])):
         if last is not None and store != last:
             table.add_section()
-        p99 = quantiles(seconds, n=100, method="inclusive")[98] if len(seconds) > 1 else seconds[0]
-        figures = (f"{len(seconds):,}", f"{median(seconds) * 1000:.2f}", f"{p99 * 1000:.2f}")
+        p50, p99 = _milliseconds(seconds)
+        figures = (f"{len(seconds):,}", f"{p50:.2f}", f"{p99:.2f}")
         table.add_row("" if store == last else store, method, *figures)
         last = store
     return table
+
+
+def _milliseconds(seconds: list[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile."""
+    p99 = quantiles(seconds, n=100, method="inclusive")[98] if len(seconds) > 1 else seconds[0]
+    return median(seconds) * 1000, p99 * 1000

@@ -1,0 +1,5 @@
+"""`python -m convostore`: the command line."""
+
+from convostore.cli import main
+
+main()
