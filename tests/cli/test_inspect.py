@@ -145,6 +145,15 @@ async def test_agents_and_sessions_say_where_they_stand(world: World, look: Look
     assert not await world.stores.sessions.demote_to_persistent(id_, tenant_id=world.tenant)
 
 
+async def test_a_page_for_people_ends_with_how_to_go_on(world: World, invoke: Invoke) -> None:
+    first = await invoke("inspect", "tenants", "--limit", 1)
+    more = first.stdout.splitlines()[-1].removeprefix("More: ").split()
+    assert (await invoke("inspect", "tenants", *more)).exit_code == 0
+    turns = ("inspect", "turns", world.tenant, world.session.session_id)
+    more = (await invoke(*turns, "--limit", 2)).stdout.splitlines()[-1].removeprefix("More: ").split()
+    assert "│      2 │" in (await invoke(*turns, *more)).stdout
+
+
 async def test_a_list_goes_on_behind_its_cursor(world: World, look: Look, invoke: Invoke) -> None:
     seen: list[int] = []
     after: list[str] = []

@@ -30,7 +30,7 @@ async def show_tenants(opened: Opened, limit: int, after: UUID | None, *, as_jso
         {"tenant": tenant, "agents": total, "latest_turn": last[0].timestamp if last else None}
         for tenant, (_, total), last in zip(found, agents, turns, strict=True)
     ]
-    show({"tenants": rows, "after": found[-1] if len(found) == limit else None}, as_json=as_json)
+    show({"tenants": rows, "after": str(found[-1]) if len(found) == limit else None}, as_json=as_json)
     return True
 
 
