@@ -1,20 +1,28 @@
 """Composes statements of one tenant into one: a round trip, a snapshot, a transaction.
 
-The parts stay what they are, with `$1` for the tenant and a binding of it in each query block. A part that `follows`
-another binds its tenant when that one is done, and so takes its locks after it. All have the same snapshot.
+The parts stay what they are, with `$1` for the tenant and a binding of it in each query block. An argument may be an
+expression over other parts. A part that `follows` another binds its tenant when that one is done, and so takes its
+locks after it. All have the same snapshot.
 """
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from convostore.postgres.tenancy import TENANT
 
 _PARAMETER = re.compile(r"\$(\d+)")
 _CTE = re.compile(r"(\w+) (?:\([^()]*\) )?AS (?:MATERIALIZED )?\(")
+_WRITING = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM) convostore\.")
+
+
+class Expression(str):
+    """SQL in the place of an argument."""
+
+    __slots__ = ()
 
 
 class Part(NamedTuple):
@@ -35,6 +43,10 @@ class Part(NamedTuple):
     follows: str | None = None
 
 
+_Shape: TypeAlias = tuple[tuple[str, str, tuple[str | None, ...], bool, str | None], ...]
+"""Of each part: name, statement, expressions among its arguments, whether its rows are counted, what it follows."""
+
+
 def composed(tenant_id: UUID, parts: list[Part], select: str, *arguments: Any) -> tuple[Any, ...]:
     """Return a statement of several, and its arguments, as the methods of `Database` take them.
 
@@ -43,52 +55,64 @@ def composed(tenant_id: UUID, parts: list[Part], select: str, *arguments: Any) -
     Args:
         tenant_id: the tenant of all of them.
         parts: the statements.
-        select: what is returned, `FROM` the parts; its parameters are `{0}`, `{1}` and so on.
+        select: what is returned, `FROM` the parts; its parameters are `{0}`, `{1}` and so on. A part's CTE of one row
+            that waits for it is `<name>_done`.
         arguments: its arguments.
     """
-    given = [tenant_id]
-    rows = []
-    for part in parts:
-        given += part.arguments
-        rows += [] if part.rows is None else [part.rows]
-    shape = tuple((part.name, part.sql, len(part.arguments), part.rows is None, part.follows) for part in parts)
-    return _statement(shape, select, len(arguments)), *given, *rows, *arguments
+    shape = tuple(
+        (
+            part.name,
+            part.sql,
+            tuple(each if isinstance(each, Expression) else None for each in part.arguments),
+            part.rows is not None,
+            part.follows,
+        )
+        for part in parts
+    )
+    given = [each for part in parts for each in part.arguments if not isinstance(each, Expression)]
+    rows = [part.rows for part in parts if part.rows is not None]
+    return _statement(shape, select, len(arguments)), tenant_id, *given, *rows, *arguments
 
 
 @cache
-def _statement(shape: tuple[tuple[str, str, int, bool, str | None], ...], select: str, more: int) -> str:
+def _statement(shape: _Shape, select: str, more: int) -> str:
     ctes: dict[str, str] = {}
     number = 1
-    counted = 1 + sum(arguments for _, _, arguments, _, _ in shape)
-    for name, sql, arguments, any_number, follows in shape:
-        text = _shifted(sql, number - 1)
+    counted = 1 + sum(expressions.count(None) for _, _, expressions, _, _ in shape)
+    awaited = {follows for *_, follows in shape}
+    for name, sql, expressions, is_counted, follows in shape:
+        places = ["$1"]
+        for expression in expressions:
+            number += expression is None
+            places.append(f"${number}" if expression is None else f"({expression})")
+        text = _placed(sql, places)
         if follows:
             text = text.replace(TENANT, TENANT.replace(" OFFSET", f" WHERE (TABLE {follows}_done) OFFSET"))
-        number += arguments
         before, last = _flattened(text)
         ctes |= before
-        ctes[name] = f"{name} AS MATERIALIZED ({last})" if last.startswith("SELECT") else f"{name} AS ({last})"
+        ctes[name] = f"{name} AS {'' if _WRITING.search(last) else 'MATERIALIZED '}({last})"
         enough = "true"
-        if not any_number:
+        if is_counted:
             counted += 1
             enough = (
                 f"CASE WHEN count(*) = ${counted}::bigint THEN true "
                 "ELSE convostore.refuse('unique_violation', 'composed') END"
             )
-        ctes[f"{name}_done"] = f"{name}_done AS MATERIALIZED (SELECT count(*) >= 0 AND {enough} AS done FROM {name})"
+        if is_counted or name in awaited or f"{name}_done" in select:
+            ctes[f"{name}_done"] = f"{name}_done AS MATERIALIZED (SELECT count(*) >= 0 AND {enough} FROM {name})"
     final = select.format(*(f"${number}" for number in range(counted + 1, counted + 1 + more)))
     return f"WITH {', '.join(ctes.values())} {final}"
 
 
-def _shifted(sql: str, by: int) -> str:
-    """Return a statement with other numbers of its parameters, apart from the tenant's."""
-    return _PARAMETER.sub(lambda found: found[0] if found[1] == "1" else f"${int(found[1]) + by}", sql)
+def _placed(sql: str, places: list[str]) -> str:
+    """Return a statement with other parameters, or expressions, in the places of its own."""
+    return _PARAMETER.sub(lambda found: places[int(found[1]) - 1], sql)
 
 
 def _flattened(sql: str) -> tuple[dict[str, str], str]:
-    """Return the CTEs of a statement by name, and what comes after them: only the outermost WITH may write."""
+    """Return the CTEs of a statement that writes, by name, and what comes after them: only the outermost may write."""
     ctes: dict[str, str] = {}
-    if not sql.startswith("WITH "):
+    if not (sql.startswith("WITH ") and _WRITING.search(sql)):
         return ctes, sql
     rest = sql.removeprefix("WITH ")
     while found := _CTE.match(rest):

@@ -94,23 +94,25 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         return found
 
     async def get_agent_config(self, tenant_id: UUID, agent_id: UUID, *, embeddings: bool = True) -> AgentConfig | None:
-        key = (tenant_id, agent_id)
-        kept = self._kept.get(key)
-        row = await self._database.fetchrow(
-            *queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id, known=kept and kept.state)
-        )
+        kept = self._kept.get((tenant_id, agent_id))
+        query = queries("config").get_agent_config(tenant_id=tenant_id, agent_id=agent_id, known=kept and kept.state)
+        row = await self._database.fetchrow(*query)
         if row is None:
-            self._kept.forget(key)
+            self._kept.forget((tenant_id, agent_id))
             return None
+        found = self._configuration(row, kept, tenant_id)
+        return found if embeddings else without_embeddings(found)
+
+    def _configuration(self, row: asyncpg.Record, kept: Configuration | None, tenant_id: UUID) -> AgentConfig:
+        """Return an agent's configuration from a row, and from what is kept if that has its state; keep it."""
         if kept is None or kept.state != row["state"]:
             kept = Configuration(row["state"], {part.plural: row[part.name] for part in AGENT_OWNED})
-            self._kept.put(key, kept)
+            self._kept.put((tenant_id, row["id"]), kept)
         parts: dict[str, Any] = {"agent": self._table(AGENT).mapping.model(row, tenant_id)}
         for part in AGENT_OWNED:
             mapping = self._table(part).mapping
             parts[part.plural] = list(mapping.models(map(mapping.copied, kept.rows[part.plural]), tenant_id))
-        found = _make_config((parts, None, set(parts)))
-        return found if embeddings else without_embeddings(found)
+        return _make_config((parts, None, set(parts)))
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         (counts,) = await self._database.fetch(*queries("config").purge_deleted(tenant_id=tenant_id, before=before))
@@ -141,17 +143,25 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         limit: int = 10,
         enabled_only: bool = True,
     ) -> list[tuple[Rule, float]]:
+        enabled = enabled_only or None
+        statement = self._searching(query, query_embedding, tenant_id, agent_id, limit=limit, enabled=enabled)
+        rows = await self._database.fetch(*statement)
+        count_search("exact")
+        return self._table(RULE).mapping.scored(rows, tenant_id)
+
+    def _searching(
+        self, query: str, embedding: list[float], tenant_id: UUID, agent_id: UUID, *, limit: int, enabled: bool | None
+    ) -> tuple[Any, ...]:
+        """Return the statement of a hybrid search, with its arguments."""
         asked = parse_query(query)
-        statement = queries("config").search_rules(
+        statement: tuple[Any, ...] = queries("config").search_rules(
             tenant_id=tenant_id,
             agent_id=agent_id,
             query=str(asked),
             terms=[*map(str, asked.terms)],
             language=self._language,
-            embedding=query_embedding,
-            enabled=enabled_only or None,
+            embedding=embedding,
+            enabled=enabled,
             limit=limit,
         )
-        rows = await self._database.fetch(*statement)
-        count_search("exact")
-        return self._table(RULE).mapping.scored(rows, tenant_id)
+        return statement

@@ -83,10 +83,10 @@ class RowMapping(Generic[M]):
         """Yield rows as models, without those that cannot be read; see `reader`."""
         return readable(self.reader(tenant_id), rows)
 
-    def scored(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> list[tuple[M, float]]:
-        """Return rows with a `score` as models and scores, without those that cannot be read; see `reader`."""
+    def scored(self, rows: Iterable[Any], tenant_id: UUID, score: str | int = "score") -> list[tuple[M, float]]:
+        """Return rows with a score as models and scores, without those that cannot be read; see `reader`."""
         read = self.reader(tenant_id)
-        return list(readable(lambda row: (read(row), row["score"]), rows))
+        return list(readable(lambda row: (read(row), row[score]), rows))
 
     def reader(self, tenant_id: UUID) -> Callable[[Any], M]:
         """Return what makes models of a tenant's rows. A row starts with the columns; further ones are ignored.

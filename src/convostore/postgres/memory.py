@@ -23,7 +23,7 @@ from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.vector_statements import EPISODES
-from convostore.postgres.vectors import VectorSearch, count_search
+from convostore.postgres.vectors import Search, VectorSearch, count_search
 
 
 class PostgresMemoryStore(PostgresStore, TableMemoryStore):
@@ -102,9 +102,6 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
     ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         filters = {"agent_id": agent_id, **only._asdict(), "embedding_model": meaning.embedding_model}
-        share = ranking.weights[0] / sum(ranking.weights)
-        asked = (str(words.query), [*map(str, words.query.terms)], words.language, share, ranking.half_life, ranking.at)
-        context = (ranking.context,) if ranking.context else ()
         search, rows = await self._nearest.run(
             tenant_id,
             meaning.embedding,
@@ -112,7 +109,7 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
             most,
             0,
             meaning.min_score,
-            lambda search: (fused(search, context=bool(context)), *search.arguments, *asked, limit, offset, *context),
+            lambda search: fusing(search, words, ranking, limit, offset),
         )
         parts = {row["id"]: {name: row[name] for name in PARTS} for row in rows}
         return [
@@ -225,6 +222,14 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         query = queries("memory").delete_by_customer(tenant_id=tenant_id, customer_profile_id=customer_profile_id)
         deleted: int = await self._database.fetchval(*query)
         return deleted
+
+
+def fusing(search: Search, words: Words, ranking: Ranking, limit: int, offset: int = 0) -> tuple[Any, ...]:
+    """Return the statement of a hybrid search with this vector search, with its arguments."""
+    share = ranking.weights[0] / sum(ranking.weights)
+    asked = (str(words.query), [*map(str, words.query.terms)], words.language, share, ranking.half_life, ranking.at)
+    context = (ranking.context,) if ranking.context else ()
+    return fused(search, context=bool(context)), *search.arguments, *asked, limit, offset, *context
 
 
 def names(asked: Name | None) -> dict[str, Any]:

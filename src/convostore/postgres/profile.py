@@ -194,7 +194,19 @@ def _ids(ids: Collection[UUID] | None) -> list[UUID] | None:
 
 
 def _profile(row: Any, tenant_id: UUID) -> CustomerProfile:
-    if row["tenant_id"] != tenant_id:
+    return profile_in(row, tenant_id)
+
+
+_TENANT = PROFILE.codec.columns.index("tenant_id")
+
+
+def profile_in(row: Any, tenant_id: UUID) -> CustomerProfile:
+    """Return the profile in a row without names.
+
+    Raises:
+        StoreError: it cannot be read, or is another tenant's.
+    """
+    if row[_TENANT] != tenant_id:
         raise StoreError("profile: a row of another tenant was read")
     return PROFILE.codec.from_row(row)
 

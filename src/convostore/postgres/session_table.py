@@ -105,14 +105,17 @@ class SessionTable(PostgresTable[Session]):
 
     async def load_or_create(self, session: Session) -> tuple[Session, int]:
         """See `SystemOfRecord.load_or_create`."""
-        tenant_id = tenant_of(session)
-        managed = managed_values(session, revision=0, created_at=None, now=self._clock())
-        values = (*self.mapping.parameters(session.model_copy(update=managed)), current_call().write_id, DEADLINE)
-        row = None
+        opening, row = self.opening(session), None
         while row is None:
             # What a concurrent call has created meanwhile is in the next snapshot.
-            row = await self._database.fetchrow_in_time(self._load_or_create, tenant_id, *values)
-        return self.mapping.model(row, tenant_id), row["generation"]
+            row = await self._database.fetchrow_in_time(*opening)
+        return self.mapping.model(row, tenant_of(session)), row["generation"]
+
+    def opening(self, session: Session) -> tuple[Any, ...]:
+        """Return the statement of `load_or_create`, with its arguments."""
+        managed = managed_values(session, revision=0, created_at=None, now=self._clock())
+        values = self.mapping.parameters(session.model_copy(update=managed))
+        return self._load_or_create, tenant_of(session), *values, current_call().write_id, DEADLINE
 
     def _make_statements(self, declaration: Declaration[Session], mapping: RowMapping[Session]) -> Statements:
         return SessionStatements(declaration, mapping)

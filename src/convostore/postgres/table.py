@@ -70,9 +70,13 @@ class PostgresTable(Table[M]):
         return Statements(declaration, mapping)
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
-        shape, values = split(where)
-        row = await self._database.fetchrow(self._statements.select(shape), tenant_id, *values, 1, 0)
+        row = await self._database.fetchrow(*self.getting(tenant_id, **where))
         return self.mapping.model(row, tenant_id) if row else None
+
+    def getting(self, tenant_id: UUID, **where: Any) -> tuple[Any, ...]:
+        """Return the statement of `get`, with its arguments."""
+        shape, values = split(where)
+        return self._statements.select(shape), tenant_id, *values, 1, 0
 
     async def find(
         self,

@@ -6,16 +6,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts.turn import named_by
 from convostore.contracts.unit_of_work import Unit
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.gateway.turn import BaseTurnStore, TurnParts, write
-from convostore.models import Session
+from convostore.models import Channel, Session, Turn
+from convostore.postgres.loading import Asked, LoadStatement
 from convostore.postgres.session import PostgresSessionStore
 from convostore.postgres.store import PostgresStore
 from convostore.postgres.transaction import in_transaction
 from convostore.postgres.units import UnitStatement
+
+_AGENTS = 10_000
+"""Of how many sessions the agent is remembered, whose configuration may be kept."""
 
 
 class PostgresTurnStore(BaseTurnStore):
@@ -46,6 +52,44 @@ class PostgresTurnStore(BaseTurnStore):
         self._stores: list[Any] = stores
         self._record: PostgresSessionStore = record
         self._database = record._database
+        self._agents: dict[UUID, UUID] = {}
+
+    async def load_turn(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        agent_id: UUID | None = None,
+        channel: Channel | None = None,
+        user_channel_id: str | None = None,
+        query: str | None = None,
+        query_embedding: list[float] | None = None,
+        rules: int = 5,
+        episodes: int = 5,
+    ) -> Turn:
+        which = named_by(session_id, agent_id, channel, user_channel_id)
+        statement = LoadStatement(TurnParts(*self._stores), tenant_id, Asked(query, query_embedding, rules, episodes))
+        if isinstance(which, UUID):
+            statement.by_id(which)
+            agent_id = self._agents.get(which)
+        else:
+            statement.by_identity(*which)
+        if (turn := await statement.run(self._database, agent_id)) is None:
+            return await super().load_turn(
+                tenant_id,
+                session_id=session_id,
+                agent_id=agent_id if session_id is None else None,
+                channel=channel,
+                user_channel_id=user_channel_id,
+                query=query,
+                query_embedding=query_embedding,
+                rules=rules,
+                episodes=episodes,
+            )
+        self._agents[turn.session.session_id] = turn.session.agent_id
+        if len(self._agents) > _AGENTS:
+            del self._agents[next(iter(self._agents))]
+        return turn
 
     async def _load_or_create(self, session: Session) -> Session:
         loaded, _ = await self._record.load_or_create(session)

@@ -13,6 +13,7 @@ from convostore.call.call import current_call
 from convostore.call.metrics import VECTOR_SEARCHES
 from convostore.errors import StoreError
 from convostore.models.base import Model
+from convostore.postgres.composition import Expression
 from convostore.postgres.database import Database
 from convostore.postgres.mapping import RowMapping
 from convostore.postgres.spaces import Sizes, Spaces, table_name
@@ -20,7 +21,7 @@ from convostore.postgres.vector_statements import COVERED_DIMENSIONS, Searched, 
 
 M = TypeVar("M", bound=Model)
 
-_NO_TABLE = "42P01"
+NO_TABLE = "42P01"
 
 APPROXIMATE_DEPTH = 250
 """The largest `offset` + `limit` of an approximate search; deeper pages are searched exactly."""
@@ -80,18 +81,18 @@ class VectorSearch(Generic[M]):
     ) -> tuple[Search, list[asyncpg.Record]]:
         """Run a search within a statement, which `within` returns with its arguments; return it and the rows."""
         asked = (tenant_id, query, filters, limit, offset, min_score)
-        search = await self._prepared(*asked)
+        search = await self.prepared(*asked)
         try:
             return search, await self._database.fetch(*within(search))
         except StoreError as error:
-            if error.code != _NO_TABLE or self._spaces is None:
+            if error.code != NO_TABLE or self._spaces is None:
                 raise
         # The table of its space was dropped after the catalogue had been read.
         self._spaces.forget()
-        search = await self._prepared(*asked)
+        search = await self.prepared(*asked)
         return search, await self._database.fetch(*within(search))
 
-    async def _prepared(
+    async def prepared(
         self,
         tenant_id: UUID,
         query: Sequence[float],
@@ -100,13 +101,14 @@ class VectorSearch(Generic[M]):
         offset: int,
         min_score: float,
     ) -> Search:
-        """Choose the statement of a search."""
+        """Choose the statement of a search; for filters that are expressions, the size of their set is not cached."""
         given = {name: value for name, value in filters.items() if value is not None}
         names, values, dimensions = tuple(given), tuple(given.values()), len(query)
         covered = dimensions <= COVERED_DIMENSIONS
         fixed = (tenant_id, query, limit, offset, min_score, margin(dimensions), dimensions)
         asked = (tenant_id, dimensions, names, values)
-        large = self._sizes.get(asked)
+        cached = not any(isinstance(value, Expression) for value in values)
+        large = self._sizes.get(asked) if cached else None
         table = table_name(tenant_id, dimensions)
         deep = limit + offset > APPROXIMATE_DEPTH
         if self._spaces is None or large is False or deep or not await self._spaces.has(table):
@@ -122,6 +124,12 @@ class VectorSearch(Generic[M]):
             self._sizes.put(search.counted, large=large)
         count_search("approximate" if large else "exact")
         return self._mapping.scored(rows, search.arguments[0])
+
+    def found_in_part(self, search: Search | None, rows: Sequence[Any], tenant_id: UUID) -> list[tuple[M, float]]:
+        """As `found`, from rows without names, of a part of a composed statement; None is always exact."""
+        large = search is not None and search.counted and rows and rows[0][-1]
+        count_search("approximate" if large else "exact")
+        return self._mapping.scored(rows, tenant_id, len(self._mapping.columns))
 
 
 def count_search(strategy: Literal["exact", "approximate"]) -> None:

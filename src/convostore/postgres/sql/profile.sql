@@ -43,6 +43,16 @@ JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = c.profile_id
 WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.channel_user_id = :channel_user_id
   AND c.living
 
+-- name: profile_by_id_or_identity
+-- The profile with this very id, also a deleted or merged one, or without an id the one that has a channel identity.
+WITH {{bound}}
+SELECT {{profile}}
+FROM convostore.profile AS p
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = coalesce(:profile_id::uuid, (
+    SELECT c.profile_id FROM convostore.channel_identity AS c
+    WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel::text
+      AND c.channel_user_id = :channel_user_id::text AND c.living))
+
 -- name: list_profiles
 -- A page of a tenant's profiles that are not deleted, newest first.
 WITH {{bound}},
