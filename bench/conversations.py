@@ -1,10 +1,10 @@
-"""A turn of a conversation in ten steps, what it works on, and how the stores do it."""
+"""A turn of a conversation in ten steps, what it works on, and how the stores do it, by single calls and as a whole."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from bench.data import Vectors
@@ -113,8 +113,10 @@ class Way(Protocol):
     async def save_session(self, session: Session) -> object: ...
 
 
-async def turn(way: Way, given: Given) -> Result:
+async def turn(way: Way | ByUnits, given: Given) -> Result:
     """Run a turn. The session is found by its id and by its channel in turns."""
+    if isinstance(way, ByUnits):
+        return await way.turn(given)
     conversation = given.conversation
     session = await way.session(conversation, by_channel=given.number % 2 == 1)
     profile = await way.profile(conversation)
@@ -180,6 +182,29 @@ class ByStores:
 
     async def save_session(self, session: Session) -> object:
         return await self._stores.sessions.save(session)
+
+
+class ByUnits:
+    """The turn as a whole: loaded by one call, and committed by another."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+
+    async def turn(self, given: Given) -> Result:
+        """Run a turn."""
+        c = given.conversation
+        which: dict[str, Any] = {"session_id": c.session_id}
+        if given.number % 2 == 1:
+            which = {"agent_id": c.agent_id, "channel": Channel.WEBCHAT, "user_channel_id": c.user_channel_id}
+        found = await self._stores.load_turn(c.tenant_id, **which, query_embedding=c.query, rules=FOUND, episodes=FOUND)
+        found.session.variables["turn"] = given.number
+        async with self._stores.unit_of_work(c.tenant_id) as work:
+            work.add_episodes(given.episodes)
+            work.update_field(c.profile_id, given.field)
+            work.save_turn(given.record)
+            work.save_event(given.event)
+            work.save_session(found.session)
+        return Result(found.session, _there(found.profile), found.config, found.rules, found.episodes)
 
 
 def _there(found: T | None) -> T:

@@ -1,4 +1,4 @@
-"""`python -m bench.turn`: a whole turn of ten steps by single calls of the stores, against the same by hand.
+"""`python -m bench.turn`: a whole turn of ten steps, by single calls of the stores or as a whole, against by hand.
 
 The first turns of both ways are compared before anything is timed. Blocks alternate and their order is reversed in
 every other round; the heap is frozen and collected before a block, not within. What the caller hands over is made
@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -31,7 +32,7 @@ from rich.table import Table
 
 from bench.__main__ import positive
 from bench.by_hand import copied
-from bench.conversations import REMEMBERED, ByStores, Conversation, Given, Result, Way, given, made, turn
+from bench.conversations import REMEMBERED, ByStores, ByUnits, Conversation, Given, Result, Way, given, made, turn
 from bench.engines import Engines, open_engines
 from bench.harness import Disagreement, Sample, block, ratio, work
 from convostore import Stores
@@ -48,7 +49,9 @@ from convostore.tiered import TieredSessionStore
 CONVERSATIONS = 64
 CASES = ((1, 1), (64, 16), (64, 64))
 """Tenants, and conversations at a time."""
-_WARM_UP = 2
+WAYS: dict[str, type[ByStores | ByUnits]] = {"single calls": ByStores, "units": ByUnits}
+"""Ways of the stores."""
+_WARM_UP = 6
 """Turns of each conversation before the first that is timed: statements are prepared, and may get generic plans."""
 _TIMEOUT = 60.0
 """Seconds that a call has: on a busy machine 64 conversations at a time may take longer than the default."""
@@ -58,8 +61,9 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured with so many tenants and conversations at a time, round by round."""
+    """What was measured of a way with so many tenants and conversations at a time, round by round."""
 
+    way: str
     tenants: int
     concurrent: int
     stores: list[Sample]
@@ -74,9 +78,9 @@ class Turns:
     """Turns of the same conversations in two ways."""
 
     def __init__(
-        self, conversations: Sequence[Conversation], stores: Way, by_hand: Way, servers: tuple[int, ...]
+        self, conversations: Sequence[Conversation], stores: Way | ByUnits, by_hand: Way, servers: tuple[int, ...]
     ) -> None:
-        self.ways = {"stores": stores, "by_hand": by_hand}
+        self.ways: dict[str, Way | ByUnits] = {"stores": stores, "by_hand": by_hand}
         self.conversations = conversations
         self._servers = servers
 
@@ -183,12 +187,17 @@ def stores_on(engines: Engines) -> Stores:
 
 
 async def prepared_for(
-    engines: Engines, stores: Stores, tenants: int, conversations: int = CONVERSATIONS, remembered: int = REMEMBERED
+    engines: Engines,
+    stores: Stores,
+    tenants: int,
+    conversations: int = CONVERSATIONS,
+    remembered: int = REMEMBERED,
+    way: type[ByStores | ByUnits] = ByStores,
 ) -> Turns:
-    """Store conversations, spread over tenants, with so many episodes each, for both ways."""
+    """Store conversations, spread over tenants, with so many episodes each, for a way of the stores and by hand."""
     found = await made(stores, tenants, conversations, remembered)
     by_hand = await copied(stores, engines.bare_pool, engines.bare_client, found)
-    return Turns(found, ByStores(stores), by_hand, engines.pids)
+    return Turns(found, way(stores), by_hand, engines.pids)
 
 
 async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], dict[str, list[int]]]:
@@ -196,9 +205,13 @@ async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], di
     cases, trips = [], dict[str, list[int]]()
     async with open_engines() as engines:
         stores = stores_on(engines)
-        prepared = {n: await prepared_for(engines, stores, n) for n in sorted({tenants for tenants, _ in CASES})}
-        for tenants, concurrent in CASES:
-            turns = prepared[tenants]
+        prepared = {
+            (name, n): await prepared_for(engines, stores, n, way=way)
+            for n in sorted({tenants for tenants, _ in CASES})
+            for name, way in WAYS.items()
+        }
+        for (tenants, concurrent), way in product(CASES, WAYS):
+            turns = prepared[way, tenants]
             await turns.compare()
             for name in turns.ways:
                 await turns.block(name, concurrent, _WARM_UP)
@@ -209,10 +222,11 @@ async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], di
                 for name in turns.ways if number % 2 == 0 else reversed(turns.ways):
                     costs[name].append(await turns.block(name, concurrent, times))
             gc.unfreeze()
-            cases.append(Case(tenants, concurrent, **costs))
-            trips = {name: await turns.round_trips(name) for name in turns.ways}
+            cases.append(Case(way, tenants, concurrent, **costs))
+            trips |= {way: await turns.round_trips("stores"), "by hand": await turns.round_trips("by_hand")}
         if profile:
-            (await prepared[64].profiled()).sort_stats("tottime").print_stats(10)
+            for way in WAYS:
+                (await prepared[way, 64].profiled()).sort_stats("tottime").print_stats(10)
         await stores.sessions.aclose()  # type: ignore[attr-defined]
     return cases, trips
 
@@ -220,15 +234,15 @@ async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], di
 def shown(cases: Sequence[Case], trips: dict[str, list[int]], rounds: int) -> Table:
     """Return the table of the figures."""
     table = Table(
-        title="A whole turn by single calls of the stores, and by hand",
+        title="A whole turn by the stores, and by hand",
         caption=f"Milliseconds per turn, medians of {rounds} rounds; ratios are medians of the rounds' ratios. "
-        f"Round trips, session by id / by channel: {' / '.join(map(str, trips['stores']))} by the stores, "
-        f"{' / '.join(map(str, trips['by_hand']))} by hand.",
+        "Round trips, session by id / by channel: "
+        + "; ".join(f"{way} {' / '.join(map(str, found))}" for way, found in trips.items()),
     )
-    for heading in ("tenants", "concurrent", *(f"{figure}{what}" for figure in _FIGURES for what in _COLUMNS)):
+    for heading in ("way", "tenants", "concurrent", *(f"{figure}{what}" for figure in _FIGURES for what in _COLUMNS)):
         table.add_column(heading, justify="right", no_wrap=True)
     for case in cases:
-        row = [str(case.tenants), str(case.concurrent)]
+        row = [case.way, str(case.tenants), str(case.concurrent)]
         for figure in _FIGURES:
             row += [f"{1e3 * median(getattr(c, figure) for c in side):.2f}" for side in (case.stores, case.by_hand)]
             row.append(f"{case.ratio(figure):.2f}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +15,7 @@ from convostore.call.effects import Effect
 from convostore.contracts import UnitOfWork
 from convostore.contracts.unit_of_work import Unit
 from convostore.gateway.turn import TurnParts
+from convostore.models import Channel
 from convostore.models.fields import new_id
 from convostore.postgres import (
     PostgresAuditStore,
@@ -22,6 +25,7 @@ from convostore.postgres import (
     PostgresSessionStore,
     PostgresTurnStore,
 )
+from convostore.postgres.loading import Asked, LoadStatement
 from convostore.postgres.units import UnitStatement
 from convostore.testing.factories import (
     make_entity,
@@ -77,17 +81,37 @@ def unit(tenant: UUID, *, revision: int) -> Unit:
 
 async def composed_statements(pool: asyncpg.Pool[Any]) -> dict[str, list[str]]:
     """Return the composed statements, by what they do."""
-    store, found = turns_on(pool), list[str]()
-    for revision in (0, 1):
-        for invalidate_copies in (False, True):
-            recorder: Any = Recorder()
-            given = unit(uuid4(), revision=revision)
-            token = running.set(Call("turn", "commit", given.tenant_id, {}, new_id(), 0.0, Effect.IDEMPOTENT))
-            with contextlib.suppress(Sent):
-                await UnitStatement(given, TurnParts(*store._stores)).run(
-                    recorder,
-                    invalidate_copies=invalidate_copies,
-                )
-            running.reset(token)
-            found.append(recorder.statement)
-    return {"turn.commit": found}
+    stores, tenant = TurnParts(*turns_on(pool)._stores), uuid4()
+    commits, loads = list[str](), list[str]()
+    with running_call(tenant):
+        for revision in (0, 1):
+            for invalidate_copies in (False, True):
+                statement = UnitStatement(unit(tenant, revision=revision), stores)
+                commits.append(await sent(partial(statement.run, invalidate_copies=invalidate_copies)))
+        for query in (None, "tea"):
+            for identity in (False, True):
+                load = LoadStatement(stores, tenant, Asked(query, [1.0, 2.0, 3.0], 5, 5))
+                if identity:
+                    load.by_identity(uuid4(), Channel.EMAIL, "ann@example.com")
+                else:
+                    load.by_id(uuid4())
+                loads.append(await sent(partial(load.run, agent_id=None)))
+    return {"turn.commit": commits, "turn.load_turn": loads}
+
+
+@contextmanager
+def running_call(tenant: UUID) -> Iterator[None]:
+    """Let a call run within the block."""
+    token = running.set(Call("turn", "commit", tenant, {}, new_id(), 0.0, Effect.IDEMPOTENT))
+    try:
+        yield
+    finally:
+        running.reset(token)
+
+
+async def sent(run: Callable[[Any], Awaitable[object]]) -> str:
+    """Return the statement that something sends first."""
+    recorder = Recorder()
+    with suppress(Sent):
+        await run(recorder)
+    return recorder.statement

@@ -21,8 +21,9 @@ from convostore.models import Episode
 from convostore.postgres import PostgresMemoryStore, create_pool, migrate, reindexing, spaces, vector_statements
 from convostore.postgres.large_spaces import Steps
 from convostore.postgres.reindexing import reindex
-from convostore.testing.factories import make_episode
+from convostore.testing.factories import make_agent, make_episode, make_profile, make_session
 from tests.cluster.nodes import eventually
+from tests.postgres.composing import turns_on
 from tests.postgres.databases import connected, fresh_database
 
 AGENT, CUSTOMER = UUID(int=2), UUID(int=3)
@@ -344,6 +345,26 @@ async def test_a_search_that_knows_a_table_from_before_it_was_dropped_is_exact(p
     await place.search_is_exact(store, dice)
     found = await store.search_episodes("tea", [1.0, 0.0, 0.0], place.tenant, AGENT)
     assert len(found) == 10
+
+
+@pytest.mark.parametrize("query", [None, "tea"])
+async def test_a_turn_is_loaded_by_the_table_of_a_large_space_and_without_it(place: Place, query: str | None) -> None:
+    dice, turns = Random(12), turns_on(place.pool, timeout=30)
+    profile = make_profile(place.tenant, id=CUSTOMER)
+    session = make_session(place.tenant, agent_id=AGENT, customer_profile_id=CUSTOMER)
+    await turns.profiles.save_profile(profile)
+    await turns.config.save_agent(make_agent(place.tenant, id=AGENT))
+    await turns.sessions.save(session)
+    await turns.memory.add_episodes([episode(place.tenant, dice) for _ in range(60)])
+    place.large_from(10)
+    await reindex(place.dsn)
+    asked: Any = {"session_id": session.session_id, "query": query, "query_embedding": [1.0, 0.0, 0.0]}
+    first = await turns.load_turn(place.tenant, **asked)
+    assert len(first.episodes) == 5
+    assert {found.customer_profile_id for found, _ in first.episodes} == {CUSTOMER}
+    place.large_from(10**6)
+    await reindex(place.dsn)
+    assert (await turns.load_turn(place.tenant, **asked)).episodes == first.episodes
 
 
 @pytest.mark.parametrize("ready", [False, None])

@@ -69,6 +69,7 @@ WRITERS = {
         "session_table.py",
     ),
     "statements.py",
+    "loading.py",
     "text_reindexing.py",
     "units.py",
     "vector_statements.py",
@@ -191,9 +192,9 @@ async def test_every_statement_reads_by_indexes_that_start_with_the_tenant(serve
                 await multiply(admin, tenants)
                 prefixed = {row["index"] for row in await admin.fetch(LEADING, []) if row["leading"] == "tenant_id"}
                 empty = {name for (name,) in await admin.fetch(EMPTY, TENANTS)}
+            statements = STATEMENTS | await composed_statements(pool)
             async with pool.acquire() as connection:
                 await prepare(connection)
-                statements = STATEMENTS | await composed_statements(pool)
                 for mode in ("force_generic_plan", "force_custom_plan"):
                     await connection.execute(f"SET plan_cache_mode = {mode}")
                     for name, texts in statements.items():

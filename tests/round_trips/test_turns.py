@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.contracts import TurnStore
+from convostore.errors import ConflictError
 from convostore.models import Session
 from convostore.postgres import (
     PostgresAuditStore,
@@ -84,5 +85,39 @@ async def test_a_unit_costs_one_round_trip_and_two_of_the_hot_copy(
     a, b = (make_entity(session.tenant_id, session.agent_id) for _ in range(2))
     graph = [("add_relationships", [make_relationship(a, b)]), ("add_entities", [a, b])]
     await commit(store, session, profile, ("add_entities", [make_entity(a.tenant_id, a.agent_id)]))
-    more = await counted.round_trips(lambda: commit(store, session, profile, *graph))
-    assert more[1] == redis
+    await commit(store, session, profile, *graph)
+    c, d = (make_entity(session.tenant_id, session.agent_id) for _ in range(2))
+    graph = [("add_relationships", [make_relationship(c, d)]), ("add_entities", [c, d])]
+    assert await counted.round_trips(lambda: commit(store, session, profile, *graph)) == (1, redis)
+
+
+@pytest.mark.parametrize("tiered", [False, True], ids=["PostgreSQL", "two tiers"])
+@pytest.mark.parametrize("query", [None, "tea"], ids=["vectors", "hybrid"])
+async def test_a_turn_is_loaded_in_one_round_trip(counted: Counted, *, tiered: bool, query: str | None) -> None:
+    store = turns(counted, tiered=tiered)
+    session, _ = await prepared(store)
+    identity: dict[str, Any] = {name: getattr(session, name) for name in ("agent_id", "channel", "user_channel_id")}
+    new = identity | {"user_channel_id": "new"}
+    for which in ({"session_id": session.session_id}, identity, new):
+
+        async def load(which: dict[str, Any] = which) -> None:
+            await store.load_turn(session.tenant_id, **which, query=query, query_embedding=VECTOR)
+
+        await load({**which, "user_channel_id": "first"} if which is new else which)
+        assert await counted.round_trips(load) == (1, 0)
+
+
+async def test_a_refused_unit_costs_a_transaction(counted: Counted) -> None:
+    store = turns(counted, tiered=False)
+    session, profile = await prepared(store)
+    stale = session.model_copy(deep=True)
+    await commit(store, session, profile)
+
+    async def refused() -> None:
+        with pytest.raises(ConflictError):
+            await commit(store, stale.model_copy(deep=True), profile)
+
+    await refused()
+    # The statement; BEGIN, the generation, the save and its refusal, each behind a savepoint; ROLLBACK.
+    trips, _ = await counted.round_trips(refused)
+    assert trips <= 12

@@ -143,6 +143,8 @@ class Validate:
 
 def _write_back(given: Mapping[str, Any], checked: Mapping[str, Any]) -> None:
     for name, value in given.items():
+        if isinstance(value, list) and not (value and isinstance(value[0], Model)):
+            continue  # a vector, which is not walked
         pairs = zip(value, checked[name], strict=True) if isinstance(value, list) else ((value, checked[name]),)
         for item, stored in pairs:
             if isinstance(item, Model):

@@ -23,6 +23,9 @@ READER_ROLE = "convostore_reader"
 CONNECT_TIMEOUT = 10.0
 """Seconds that a server has to answer a connection that no call waits for."""
 
+_LARGEST_STATEMENT = 64 << 10
+"""Bytes up to which a statement is cached; asyncpg's default of 15 KiB is less than what a composed one may have."""
+
 _LIVENESS = {
     # A client that has vanished without a farewell: TCP gives up after some 15 s instead of hours.
     "tcp_keepalives_idle": "5",
@@ -133,6 +136,7 @@ async def create_pool(
         connection_class=_CONNECTIONS[pooler],
         # More than asyncpg's default of 100: named queries, and one generated statement per set of filters.
         statement_cache_size=0 if pooler == "transaction" else 500,
+        max_cacheable_statement_size=_LARGEST_STATEMENT,
         server_settings=sent,
         init=_setting({name: state[name] for name in state if name not in sent}) if pooler == "session" else None,
     )
