@@ -51,7 +51,7 @@ CASES = ((1, 1), (64, 16), (64, 64))
 """Tenants, and conversations at a time."""
 WAYS: dict[str, type[ByStores | ByUnits]] = {"single calls": ByStores, "units": ByUnits}
 """Ways of the stores."""
-_WARM_UP = 6
+_WARM_UP = 2
 """Turns of each conversation before the first that is timed: statements are prepared, and may get generic plans."""
 _TIMEOUT = 60.0
 """Seconds that a call has: on a busy machine 64 conversations at a time may take longer than the default."""
@@ -80,7 +80,7 @@ class Turns:
     def __init__(
         self, conversations: Sequence[Conversation], stores: Way | ByUnits, by_hand: Way, servers: tuple[int, ...]
     ) -> None:
-        self.ways: dict[str, Way | ByUnits] = {"stores": stores, "by_hand": by_hand}
+        self.ways: dict[str, Any] = {"stores": stores, "by_hand": by_hand}
         self.conversations = conversations
         self._servers = servers
 
