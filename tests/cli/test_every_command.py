@@ -249,4 +249,6 @@ async def test_content_cannot_command_the_terminal(engines: Embedded, tenant: UU
         await PostgresConfigStore(pool).save_agent(agent)
     shown = (await invoke("inspect", "agents", tenant, **urls(engines))).stdout
     assert "a\\x1b]0;owned\\x07\\x9b2Jb [red]c" in shown
-    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+    printed = (await invoke("inspect", "agents", tenant, "--json", **urls(engines))).stdout
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown + printed)
+    assert agent.name in {row["name"] for row in json.loads(printed)["agents"]}

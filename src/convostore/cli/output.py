@@ -50,13 +50,13 @@ _UNCUT = 10_000
 
 def report(said: str, *, as_json: bool, err: bool = False, **facts: Any) -> None:
     """Print what is said to people, or the facts behind it; on request on standard error."""
-    typer.echo(json.dumps(_plain(facts), ensure_ascii=False, indent=1) if as_json else said, err=err)
+    typer.echo(_json(facts) if as_json else said, err=err)
 
 
 def show(sections: Sections, *, as_json: bool) -> None:
     """Print sections by their names: a row is shown field by field, several are a table."""
     if as_json:
-        typer.echo(json.dumps(_plain(sections), ensure_ascii=False, indent=1))
+        typer.echo(_json(sections))
         return
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -64,6 +64,11 @@ def show(sections: Sections, *, as_json: bool) -> None:
     for name, section in sections.items():
         for part in _shown(name, section, console):
             console.print(part)
+
+
+def _json(facts: Sections) -> str:
+    text = json.dumps(_plain(facts), ensure_ascii=False, indent=1)
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _shown(name: str, section: Any, console: Console) -> list[Any]:

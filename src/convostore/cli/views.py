@@ -19,17 +19,17 @@ from convostore.operations.standing import Standing, standings
 
 Opened: TypeAlias = AbstractAsyncContextManager[Looking]
 
+_AT_ONCE = 50
+"""Tenants that are asked about at once: each call waits for a connection within its deadline."""
+
 
 async def show_tenants(opened: Opened, limit: int, after: UUID | None, *, as_json: bool) -> bool:
     """Show which tenants there are."""
     async with opened as look:
         found = await look.overview.tenants(after=after, limit=limit)
-        agents = await asyncio.gather(*(look.stores.config.get_agents(tenant, limit=1) for tenant in found))
-        turns = await asyncio.gather(*(look.stores.audit.list_turns_by_tenant(tenant, limit=1) for tenant in found))
-    rows = [
-        {"tenant": tenant, "agents": total, "latest_turn": last[0].timestamp if last else None}
-        for tenant, (_, total), last in zip(found, agents, turns, strict=True)
-    ]
+        rows: list[Row] = []
+        for first in range(0, len(found), _AT_ONCE):
+            rows += await asyncio.gather(*(_tenant_row(look, tenant) for tenant in found[first : first + _AT_ONCE]))
     show({"tenants": rows, "after": str(found[-1]) if len(found) == limit else None}, as_json=as_json)
     return True
 
@@ -171,6 +171,12 @@ async def show_memory(
         ]
     show({"episodes": rows}, as_json=as_json)
     return True
+
+
+async def _tenant_row(look: Looking, tenant: UUID) -> Row:
+    _, agents = await look.stores.config.get_agents(tenant, limit=1)
+    turns = await look.stores.audit.list_turns_by_tenant(tenant, limit=1)
+    return {"tenant": tenant, "agents": agents, "latest_turn": turns[0].timestamp if turns else None}
 
 
 async def _embedded(embedder: str, query: str) -> list[float]:
