@@ -33,7 +33,9 @@ class ScriptedSessions(InMemorySessionStore):
         self.write_ids: list[UUID] = []
         self.seen: list[Any] = []
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+    ) -> Session | None:
         self.seen.append(tenant_id)
         await self._attempt()
         return None

@@ -174,7 +174,9 @@ async def test_a_store_that_calls_another_makes_one_call(caplog: pytest.LogCaptu
     inner = ScriptedSessions(*[DriverError("transient")] * 99)
 
     class Outer(ScriptedSessions):
-        async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+        async def get(
+            self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+        ) -> Session | None:
             return await inner.get(session_id, tenant_id=tenant_id)
 
     with pytest.raises(ConnectionError):

@@ -260,7 +260,7 @@ class Nesting(InMemorySessionStore):
         super().__init__(**options)
         self._inside = inside
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Any:
+    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0) -> Any:
         return await self._inside()
 
 

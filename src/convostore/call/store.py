@@ -90,6 +90,8 @@ class Store(ABC):
         self._lifetime = Lifetime(connected=self.connected)
         self._interceptors: tuple[Interceptor, ...] = ()
         self._interceptors_of_attempts: tuple[Interceptor, ...] = ()
+        # Around deadline and retries, with checked arguments.
+        self._interceptors_of_answers: tuple[Interceptor, ...] = ()
         self._surroundings: dict[Callable[..., Any], Proceed] = {}
 
     @property
@@ -231,6 +233,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
             store._lifetime,
             Validate(check),
             BindTenant(store._tenant),
+            *store._interceptors_of_answers,
             keep_deadline,
             retry,
             Translate(store._translate),

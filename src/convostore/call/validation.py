@@ -37,6 +37,9 @@ Score = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(ge=0.1, le=3_600)]
 """How long a lock lasts without renewal: 0.1 to 3,600 seconds."""
 
+Staleness = Annotated[float, Field(ge=0, le=3_600)]
+"""How old an answer may be: 0 to 3,600 seconds."""
+
 
 def _one_weighs(weights: tuple[float, float]) -> tuple[float, float]:
     if not any(weights):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 from uuid import UUID
 
+from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.locks import locked
 from convostore.call.paging import paginate
 from convostore.call.store import Store
-from convostore.call.validation import FencingToken, Limit, Offset, Seconds, VersionNumber
+from convostore.call.validation import FencingToken, Limit, Offset, Seconds, Staleness, VersionNumber
+from convostore.domain.recent import RecentSessions
 from convostore.models.enums import Channel, SessionStatus
-from convostore.models.fields import ChannelUserId, Identifier
+from convostore.models.fields import ChannelUserId, Identifier, now
 from convostore.models.migration import ScopeFilter
 from convostore.models.session import Session
 
@@ -38,13 +41,23 @@ class SessionStore(Store):
 
     kind = "session"
 
+    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+        super().__init__(timeout=timeout, clock=clock)
+        self._recent = RecentSessions()
+        self._interceptors_of_answers = (self._recent,)
+
     @abstractmethod
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: Staleness = 0.0
+    ) -> Session | None:
         """Return a session from whichever tier holds it, or None.
 
         Args:
             session_id: the session.
             tenant_id: hide the session if it belongs to another tenant than this.
+            max_staleness: how old, in seconds, what this store or a twin of it has read or written may be to be the
+                answer, 0 to 3,600. Its own saves and deletions are seen at once, those of other processes within this
+                time, and no answer goes back behind an earlier one. 0 asks the server.
         """
 
     @abstractmethod

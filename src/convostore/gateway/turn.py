@@ -61,7 +61,10 @@ class BaseTurnStore(TurnStore):
 
     async def commit(self, tenant_id: UUID, unit: Unit, *, overwrite: bool = False) -> list[Model]:
         unit = unit.copied()
-        await self._apply(unit)
+        try:
+            await self._apply(unit)
+        finally:
+            self._parts.sessions._recent.drop(*(each.item.session_id for each in unit.of("save_session")))
         return [each.item for each in unit.writes]
 
     async def _apply(self, unit: Unit) -> None:
@@ -91,6 +94,7 @@ class BaseTurnStore(TurnStore):
             config = await self._config(tenant_id, which[0])
             opened = new_session(current_call().write_id, tenant_id, *which)
             session = await self._load_or_create(opened)
+            self._parts.sessions._recent.outdate(session)
             created = session.session_id == opened.session_id
         profile = await self._profile(session)
         asked = query_embedding is not None

@@ -64,7 +64,9 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         self._demoted: set[UUID] = set()
         self._locks: dict[UUID, Lock] = {}
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+    ) -> Session | None:
         holder = self._holder(session_id, tenant_id)
         if holder is None:
             return None

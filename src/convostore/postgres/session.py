@@ -45,7 +45,9 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         self._max_age = max_age
         self._sessions = SessionTable(self._database, self._clock)
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+    ) -> Session | None:
         row = await self._database.fetchrow(*queries("session").get_session(session_id=session_id, tenant_id=tenant_id))
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 

@@ -79,7 +79,9 @@ class RedisSessionStore(SessionStore):
         self._max_age = max_age
         self._background = Background()
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+    ) -> Session | None:
         value = await self._commands.value(session_id)
         session = self._codec.decode(value, tenant_id, session_id) if value else None
         if session is not None and value is not None and codec.is_demoted(value):

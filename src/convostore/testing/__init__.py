@@ -53,6 +53,7 @@ from convostore.testing.session.identities import SessionIdentityContract
 from convostore.testing.session.lists import SessionListContract
 from convostore.testing.session.locks import SessionLockContract
 from convostore.testing.session.sessions import SessionSaveContract
+from convostore.testing.session.staleness import SessionStalenessContract
 from convostore.testing.session.steps import SessionStepContract
 from convostore.testing.turn.arguments import UnitArgumentContract
 from convostore.testing.turn.loading import TurnLoadContract
@@ -63,6 +64,7 @@ from convostore.testing.turn.units import UnitOfWorkContract
 
 class SessionStoreContract(
     SessionSaveContract,
+    SessionStalenessContract,
     SessionIdentityContract,
     SessionListContract,
     SessionStepContract,

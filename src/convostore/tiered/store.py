@@ -92,7 +92,9 @@ class TieredSessionStore(SessionStore):
         """Stop promotions that go on in the background."""
         await self._promotions.background.stop()
 
-    async def get(self, session_id: UUID, *, tenant_id: UUID | None = None) -> Session | None:
+    async def get(
+        self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
+    ) -> Session | None:
         copy = await self._hot.read(session_id, tenant_id)
         if copy is not None and await self._is_valid(copy):
             HOT_READS.add("hit")
