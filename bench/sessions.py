@@ -41,7 +41,12 @@ async def get(engines: Engines) -> Operation:
     return await _get(engines, "session get, 64 concurrent", goal=0.5, concurrency=64)
 
 
-async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -> Operation:
+async def get_recent(engines: Engines) -> Operation:
+    title = "session get, max_staleness, 64 concurrent"
+    return await _get(engines, title, goal=0.15, concurrency=64, max_staleness=3_600.0)
+
+
+async def _get(engines: Engines, title: str, *, goal: float, concurrency: int, max_staleness: float = 0.0) -> Operation:
     store, client = RedisSessionStore(engines.client), engines.bare_client
     sessions = spread(typical_session)
     ids: dict[int, list[Any]] = {}
@@ -55,9 +60,17 @@ async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -
         value = await client.get(f"session:{session_id}")
         return Session.model_validate_json(value) if value else None
 
+    async def call(session_id: Any) -> Session | None:
+        return await store.get(session_id, max_staleness=max_staleness)
+
     inputs = repeated(ids, 2)
     return Operation(
-        title, goal, Way(store.get, inputs), Way(bare, inputs), concurrency, agree=lambda a, b: bool(a and a == b)
+        title,
+        goal,
+        Way(call if max_staleness else store.get, inputs),
+        Way(bare, inputs),
+        concurrency,
+        agree=lambda a, b: bool(a and a == b),
     )
 
 
@@ -117,6 +130,7 @@ async def save_tiered(engines: Engines) -> Operation:
 OPERATIONS = {
     "session-get-alone": get_alone,
     "session-get": get,
+    "session-get-recent": get_recent,
     "session-save": save,
     "session-save-tiered": save_tiered,
 }

@@ -95,7 +95,7 @@ async def saved(store: InMemorySessionStore, **values: Any) -> Session:
 
 async def revision(store: InMemorySessionStore, session: Session, max_staleness: float = HOUR) -> int | None:
     found = await store.get(session.session_id, max_staleness=max_staleness)
-    return found and found.revision
+    return found.revision if found else None
 
 
 async def test_what_was_written_or_read_is_answered_without_asking(
