@@ -78,6 +78,7 @@ async def test_each_part_is_a_file_that_holds_what_its_author_decides(
     (rule, *_) = files_in(tmp_path, "rules")
     assert rule.name.startswith("grüße-greet.")
     document = json.loads(rule.read_text("utf-8"))
+    assert [*document][:2] == ["id", "name"]
     assert document["name"] == "Grüße / greet!"
     assert not {"tenant_id", "agent_id", "revision", "created_at", "embedding", "embedding_model"} & document.keys()
     assert json.loads((tmp_path / "agent.json").read_text("utf-8"))["metadata"] == agent.metadata

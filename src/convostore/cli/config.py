@@ -14,7 +14,7 @@ from convostore.cli.database import postgres_dsn
 from convostore.cli.looking import reading
 from convostore.cli.options import AsJson, Home, PostgresUrl, Tenant, given, reads, run
 from convostore.cli.output import show
-from convostore.cli.progress import counting
+from convostore.cli.progress import counting, waiting
 from convostore.operations.agent_files import export_agent
 from convostore.operations.agent_import import Change, import_agent
 from convostore.postgres import PostgresConfigStore, create_pool, migrate
@@ -72,7 +72,8 @@ async def _export(
     async with AsyncExitStack() as stack:
         pool = await stack.enter_async_context(reading(await postgres_dsn(settings, stack), settings))
         store = PostgresConfigStore(pool, timeout=settings.timeout)
-        files = await export_agent(store, tenant, agent, directory, embeddings=embeddings, delete=delete)
+        with waiting("Exporting"):
+            files = await export_agent(store, tenant, agent, directory, embeddings=embeddings, delete=delete)
     rows = [{"file": str(path), "what": what} for path, what in files.items()]
     counts = Counter(files.values())
     show({"files": rows, "counts": dict(counts)} if as_json else {"counts": dict(counts)}, as_json=as_json)

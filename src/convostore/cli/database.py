@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
+from convostore.cli.progress import waiting
 from convostore.embedded import open_embedded
 from convostore.settings import Settings
 
@@ -12,4 +13,5 @@ async def postgres_dsn(settings: Settings, stack: AsyncExitStack) -> str:
     """Return the URL that is set, or start the embedded server, which the stack stops."""
     if settings.postgres_url is not None:
         return settings.postgres_url.get_secret_value()
-    return (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn
+    with waiting("Starting PostgreSQL"):
+        return (await stack.enter_async_context(open_embedded(settings.home, valkey=False))).postgres_dsn

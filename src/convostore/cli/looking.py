@@ -13,6 +13,7 @@ from uuid import UUID
 from asyncpg import Pool
 
 from convostore.cli.output import MASKED
+from convostore.cli.progress import waiting
 from convostore.errors import StoreError, ValidationError
 from convostore.models import AuditEvent
 from convostore.postgres import (
@@ -88,7 +89,8 @@ async def looking(given: dict[str, Any], *, reveal: bool = False) -> AsyncIterat
     """
     settings = load_settings(given)
     async with AsyncExitStack() as stack:
-        dsn, redis_url = await server_urls(settings, stack)
+        with waiting("Starting or reaching the servers"):
+            dsn, redis_url = await server_urls(settings, stack)
         pool = await stack.enter_async_context(reading(dsn, settings))
         client = await stack.enter_async_context(create_client(redis_url, max_connections=4))
         timeout, language = settings.timeout, settings.language

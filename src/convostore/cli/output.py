@@ -63,7 +63,7 @@ def show(sections: Sections, *, as_json: bool) -> None:
         console.width = _UNCUT
     for name, section in sections.items():
         for part in _shown(name, section, console):
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, str))
 
 
 def _json(facts: Sections) -> str:

@@ -83,7 +83,9 @@ class Entry(NamedTuple):
             left_out.add("id")
         if not embeddings:
             left_out |= {"embedding_model"}
-        return dict(_changed(self.item.model_dump(mode="json", exclude=left_out), _packed if embeddings else None))
+        values = self.item.model_dump(mode="json", exclude=left_out)
+        named = {name: values[name] for name in ("id", *self.declaration.order, "name") if name in values}
+        return dict(_changed(named | values, _packed if embeddings else None))
 
 
 def written(document: Document) -> str:
