@@ -55,8 +55,8 @@ trust: setup
 audit: setup
 	scripts/audit
 
-bench: setup
-	$(BIN)/python -m bench $(ARGS)
+bench: setup .venv-peers/.setup-done
+	$(BIN)/python -m bench.everything $(ARGS)
 
 peers: .venv-peers/.setup-done
 	.venv-peers/bin/python -m bench.peers $(ARGS)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -107,7 +108,7 @@ async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> lis
 
 
 async def main() -> None:
-    arguments = _parser().parse_args()
+    arguments, found = _parser().parse_args(), dict[str, Any]()
     table = Table("text", title=f"{arguments.episodes:,} episodes; medians of {arguments.rounds} rounds")
     for heading in ("COPY s", "add_episodes s", "ratio", "CPU of COPY s", "CPU s", "of it client", "ratio"):
         table.add_column(heading, justify="right", no_wrap=True)
@@ -122,8 +123,11 @@ async def main() -> None:
                 cpu = [(copied.cpu, added.cpu) for copied, added in rounds]
                 client = f"{median(added.client for _, added in rounds):.2f}"
                 table.add_row(text, *_compared(wall), *_compared(cpu)[:2], client, _compared(cpu)[2])
+                found[text] = [{"copy": asdict(copied), "add_episodes": asdict(added)} for copied, added in rounds]
         await bare.close()
     Console(width=120).print(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def _compared(rounds: list[tuple[float, float]]) -> tuple[str, str, str]:
@@ -136,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.bulk", description=__doc__)
     parser.add_argument("--episodes", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round")
     return parser
 
 

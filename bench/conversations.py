@@ -1,4 +1,4 @@
-"""A turn of a conversation in ten steps, what it works on, and how the stores do it, by single calls and as a whole."""
+"""A turn of a conversation in ten steps, what it works on, and how the stores do it."""
 
 from __future__ import annotations
 
@@ -113,23 +113,27 @@ class Way(Protocol):
     async def save_session(self, session: Session) -> object: ...
 
 
-async def turn(way: Way | ByUnits, given: Given) -> Result:
-    """Run a turn. The session is found by its id and by its channel in turns."""
-    if isinstance(way, ByUnits):
-        return await way.turn(given)
+async def read(way: Way, given: Given) -> Result:
+    """Read what a turn begins with. The session is found by its id and by its channel in turns."""
     conversation = given.conversation
     session = await way.session(conversation, by_channel=given.number % 2 == 1)
     profile = await way.profile(conversation)
     config = await way.config(conversation)
     rules = await way.rules(conversation)
     episodes = await way.episodes(conversation)
+    return Result(session, profile, config, rules, episodes)
+
+
+async def turn(way: Way, given: Given) -> Result:
+    """Run a turn; return what it has read, with the session as it was saved."""
+    found = await read(way, given)
     await way.add_episodes(given.episodes)
-    await way.update_field(conversation, given.field)
+    await way.update_field(given.conversation, given.field)
     await way.save_turn(given.record)
     await way.save_event(given.event)
-    session.variables["turn"] = given.number
-    await way.save_session(session)
-    return Result(session, profile, config, rules, episodes)
+    found.session.variables["turn"] = given.number
+    await way.save_session(found.session)
+    return found
 
 
 class ByStores:
@@ -185,26 +189,34 @@ class ByStores:
 
 
 class ByUnits:
-    """The turn as a whole: loaded by one call, and committed by another."""
+    """The turn by `load_turn` and `unit_of_work`: what belongs together, loaded and committed together."""
 
     def __init__(self, stores: Stores) -> None:
         self._stores = stores
 
     async def turn(self, given: Given) -> Result:
-        """Run a turn."""
         c = given.conversation
-        which: dict[str, Any] = {"session_id": c.session_id}
-        if given.number % 2 == 1:
-            which = {"agent_id": c.agent_id, "channel": Channel.WEBCHAT, "user_channel_id": c.user_channel_id}
-        found = await self._stores.load_turn(c.tenant_id, **which, query_embedding=c.query, rules=FOUND, episodes=FOUND)
-        found.session.variables["turn"] = given.number
-        async with self._stores.unit_of_work(c.tenant_id) as work:
+        named: dict[str, Any] = (
+            {"agent_id": c.agent_id, "channel": Channel.WEBCHAT, "user_channel_id": c.user_channel_id}
+            if given.number % 2 == 1
+            else {"session_id": c.session_id}
+        )
+        loaded = await self._stores.load_turn(
+            c.tenant_id, **named, query_embedding=c.query, rules=FOUND, episodes=FOUND, timeout=_TIMEOUT
+        )
+        session = loaded.session
+        session.variables["turn"] = given.number
+        async with self._stores.unit_of_work(c.tenant_id, timeout=_TIMEOUT) as work:
             work.add_episodes(given.episodes)
             work.update_field(c.profile_id, given.field)
             work.save_turn(given.record)
             work.save_event(given.event)
-            work.save_session(found.session)
-        return Result(found.session, _there(found.profile), found.config, found.rules, found.episodes)
+            work.save_session(session)
+        return Result(session, _there(loaded.profile), loaded.config, loaded.rules, loaded.episodes)
+
+
+_TIMEOUT = 60.0
+"""Seconds that a call has: on a busy machine 64 conversations at a time may take longer than the default."""
 
 
 def _there(found: T | None) -> T:

@@ -82,11 +82,11 @@ async def run(rounds: int, times: tuple[int, ...]) -> list[Grown]:
 
 
 async def _samples(turns: Turns, rounds: int) -> dict[str, list[Sample]]:
-    samples: dict[str, list[Sample]] = {name: [] for name in turns.ways}
+    samples: dict[str, list[Sample]] = {name: [] for name in ("stores", "by_hand")}
     gc.collect()
     gc.freeze()
     for number in range(_WARM_UP + rounds):
-        for name in turns.ways if number % 2 == 0 else reversed(turns.ways):
+        for name in samples if number % 2 == 0 else reversed(samples):
             sample = await turns.block(name, CONVERSATIONS, 4)
             samples[name] += [sample] if number >= _WARM_UP else []
     gc.unfreeze()

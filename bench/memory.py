@@ -83,6 +83,7 @@ def _episode(tenant: UUID, vectors: Vectors) -> Episode:
         customer_profile_id=uuid4(),
         embedding=vectors.floats(),
         embedding_model=_MODEL,
+        language="simple",
         metadata={"channel": "web"},
     )
 
@@ -143,7 +144,10 @@ async def _fill(pool: Any) -> dict[int, list[Filter]]:
         SPREAD[0]: [(TENANTS[0], agent, uuid4()) for _ in range(quarter // _FILTERED)],
         SPREAD[1]: [(tenant, uuid4(), uuid4()) for tenant in TENANTS],
     }
-    vectors, prototype = Vectors(), dict(make_episode(TENANTS[0], agent, embedding=[1.0], embedding_model=_MODEL))
+    vectors, prototype = (
+        Vectors(),
+        dict(make_episode(TENANTS[0], agent, language="simple", embedding=[1.0], embedding_model=_MODEL)),
+    )
 
     def rows() -> Iterator[tuple[Any, ...]]:
         regulars, elsewhere = filters.values()

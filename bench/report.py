@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,12 +61,11 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
 
 
 def write(measured: Sequence[Measurement], path: Path) -> None:
-    """Write the seconds per call of every round, and the platform."""
-    machine = {"python": platform.python_version(), "system": platform.platform()}
+    """Write the seconds per call of every round."""
     operations = [
         {**asdict(item), "ratio": item.ratio, "server_ratio": item.server_ratio, "met": item.met} for item in measured
     ]
-    path.write_text(json.dumps({"machine": machine, "operations": operations}, indent=2) + "\n")
+    path.write_text(json.dumps(operations, indent=2) + "\n")
 
 
 def _micro(seconds: Sequence[float]) -> str:

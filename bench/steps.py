@@ -73,13 +73,12 @@ async def run(rounds: int) -> list[Step]:
     async with open_engines() as engines:
         stores = stores_on(engines)
         turns = await prepared_for(engines, stores, TENANTS)
-        await turns.compare()
         gc.collect()
         gc.freeze()
         for name, step in STEPS.items():
-            samples: dict[str, list[Sample]] = {way: [] for way in turns.ways}
+            samples: dict[str, list[Sample]] = {way: [] for way in turns.steps}
             for number in range(_WARM_UP + rounds):
-                for way in turns.ways if number % 2 == 0 else reversed(turns.ways):
+                for way in turns.steps if number % 2 == 0 else reversed(turns.steps):
                     sample = await _block(turns, way, step, engines.pids)
                     samples[way] += [sample] if number >= _WARM_UP else []
             steps.append(Step(name, **samples))
@@ -92,7 +91,7 @@ async def _block(
     turns: Turns, way: str, step: Callable[[Way, Given], Awaitable[Any]], servers: tuple[int, ...]
 ) -> Sample:
     inputs = [given(c, way) for _ in range(2) for c in turns.conversations]
-    return await block(partial(step, turns.ways[way]), inputs, CONCURRENT, servers)
+    return await block(partial(step, turns.steps[way]), inputs, CONCURRENT, servers)
 
 
 def shown(steps: list[Step]) -> Table:

@@ -1,6 +1,7 @@
-"""`python -m bench.turn`: a whole turn of ten steps, by single calls of the stores or as a whole, against by hand.
+"""`python -m bench.turn`: a whole turn of ten steps by single calls of the stores, by two calls, and by hand.
 
-The first turns of both ways are compared before anything is timed. Blocks alternate and their order is reversed in
+The two calls are `load_turn` and `unit_of_work`. The first turns of all ways are compared before anything is timed.
+Blocks alternate and their order is reversed in
 every other round; the heap is frozen and collected before a block, not within. What the caller hands over is made
 before.
 """
@@ -13,7 +14,6 @@ import cProfile
 import gc
 import json
 import math
-import platform
 import pstats
 import sys
 import time
@@ -21,7 +21,6 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import product
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -32,7 +31,8 @@ from rich.table import Table
 
 from bench.__main__ import positive
 from bench.by_hand import copied
-from bench.conversations import REMEMBERED, ByStores, ByUnits, Conversation, Given, Result, Way, given, made, turn
+from bench.conversations import REMEMBERED, ByStores, ByUnits, Conversation, Given, Result, Way, given, made, read, turn
+from bench.costliest import Function, costliest
 from bench.engines import Engines, open_engines
 from bench.harness import Disagreement, Sample, block, ratio, work
 from convostore import Stores
@@ -49,8 +49,6 @@ from convostore.tiered import TieredSessionStore
 CONVERSATIONS = 64
 CASES = ((1, 1), (64, 16), (64, 64))
 """Tenants, and conversations at a time."""
-WAYS: dict[str, type[ByStores | ByUnits]] = {"single calls": ByStores, "units": ByUnits}
-"""Ways of the stores."""
 _WARM_UP = 2
 """Turns of each conversation before the first that is timed: statements are prepared, and may get generic plans."""
 _TIMEOUT = 60.0
@@ -61,40 +59,67 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Case:
-    """What was measured of a way with so many tenants and conversations at a time, round by round."""
+    """What was measured with so many tenants and conversations at a time, round by round."""
 
-    way: str
     tenants: int
     concurrent: int
     stores: list[Sample]
+    units: list[Sample]
     by_hand: list[Sample]
 
-    def ratio(self, figure: str) -> float:
-        """Return what the stores take of a figure to what is taken by hand."""
-        return ratio(*([getattr(sample, figure) for sample in side] for side in (self.stores, self.by_hand)))
+    def ratio(self, figure: str, way: str = "stores") -> float:
+        """Return what a way takes of a figure to what is taken by hand."""
+        return ratio(*([getattr(sample, figure) for sample in side] for side in (getattr(self, way), self.by_hand)))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All figures: of every case, round trips with the session by id and by channel, the costliest functions."""
+
+    cases: list[Case]
+    round_trips: dict[str, list[int]]
+    costliest: list[Function]
 
 
 class Turns:
-    """Turns of the same conversations in two ways."""
+    """Turns of the same conversations in three ways.
+
+    Attributes:
+        steps: the ways that are single steps.
+    """
 
     def __init__(
-        self, conversations: Sequence[Conversation], stores: Way | ByUnits, by_hand: Way, servers: tuple[int, ...]
+        self, conversations: Sequence[Conversation], stores: Stores, by_hand: Way, servers: tuple[int, ...]
     ) -> None:
-        self.ways: dict[str, Any] = {"stores": stores, "by_hand": by_hand}
+        self.steps: dict[str, Way] = {"stores": ByStores(stores), "by_hand": by_hand}
+        self.ways: dict[str, Callable[[Given], Awaitable[Result]]] = {
+            "stores": partial(turn, self.steps["stores"]),
+            "units": ByUnits(stores).turn,
+            "by_hand": partial(turn, by_hand),
+        }
         self.conversations = conversations
         self._servers = servers
 
     async def compare(self) -> None:
-        """Run two turns of the first conversations in both ways: by id and by channel.
+        """Run turns of the first conversations in all ways: by id and by channel.
 
         Raises:
-            Disagreement: they have read different things.
+            Disagreement: two have read different things: single calls and by hand, or two calls and single ones.
         """
+        by_calls, by_units, by_hand = self.ways.values()
         for conversation in self.conversations[:4]:
             for _ in range(2):
-                one, other = [await turn(way, given(conversation, name)) for name, way in self.ways.items()]
-                if wrong := _difference(one, other):
+                pair = await by_calls(given(conversation, "stores")), await by_hand(given(conversation, "by_hand"))
+                if wrong := _difference(*pair):
                     raise Disagreement(f"a turn reads another {wrong} by hand")
+            for _ in range(2):
+                one = given(conversation, "stores")
+                expected = await read(self.steps["stores"], one)
+                expected.session.variables["turn"] = one.number
+                if wrong := _difference(expected, await by_units(one)):
+                    raise Disagreement(f"load_turn reads another {wrong}")
+                # So that both stores hold the same again.
+                await by_hand(given(conversation, "by_hand"))
 
     async def block(self, name: str, concurrent: int, times: int) -> Sample:
         """Run turns of every conversation in one way, so many at a time."""
@@ -105,13 +130,13 @@ class Turns:
         conversation = self.conversations[0]
         found: list[list[int]] = [[], []]
         for _ in range(10):
-            one = given(conversation, name)
+            one = given(conversation, _counter(name))
             with _writes() as written:
-                await turn(self.ways[name], one)
+                await self.ways[name](one)
             found[one.number % 2].append(len(written))
         return [min(each) for each in found]
 
-    async def profiled(self) -> pstats.Stats:
+    async def profiled(self) -> list[Function]:
         """Return where the time of this thread goes in turns by the stores, 16 at a time."""
         profile = cProfile.Profile(time.thread_time)
         call, inputs = self._work("stores", 2)
@@ -120,11 +145,16 @@ class Turns:
         with profile:
             await work(call, inputs, 16)
         gc.unfreeze()
-        return pstats.Stats(profile)
+        return costliest(pstats.Stats(profile), len(inputs))
 
     def _work(self, name: str, times: int) -> tuple[Callable[[Given], Awaitable[Result]], list[Given]]:
         """Return how to run a turn, and what the turns are given: those of a conversation must not overlap."""
-        return partial(turn, self.ways[name]), [given(c, name) for _ in range(times) for c in self.conversations]
+        return self.ways[name], [given(c, _counter(name)) for _ in range(times) for c in self.conversations]
+
+
+def _counter(way: str) -> str:
+    """Return who counts the turns of a way: those of the stores are turns of the same sessions."""
+    return "by_hand" if way == "by_hand" else "stores"
 
 
 def _difference(one: Result, other: Result) -> str | None:
@@ -187,32 +217,24 @@ def stores_on(engines: Engines) -> Stores:
 
 
 async def prepared_for(
-    engines: Engines,
-    stores: Stores,
-    tenants: int,
-    conversations: int = CONVERSATIONS,
-    remembered: int = REMEMBERED,
-    way: type[ByStores | ByUnits] = ByStores,
+    engines: Engines, stores: Stores, tenants: int, conversations: int = CONVERSATIONS, remembered: int = REMEMBERED
 ) -> Turns:
-    """Store conversations, spread over tenants, with so many episodes each, for a way of the stores and by hand."""
+    """Store conversations, spread over tenants, with so many episodes each, for all ways, and compare these."""
     found = await made(stores, tenants, conversations, remembered)
     by_hand = await copied(stores, engines.bare_pool, engines.bare_client, found)
-    return Turns(found, way(stores), by_hand, engines.pids)
+    turns = Turns(found, stores, by_hand, engines.pids)
+    await turns.compare()
+    return turns
 
 
-async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], dict[str, list[int]]]:
-    """Measure every case; return the figures and the round trips of a turn."""
+async def run(rounds: int, times: int) -> Measured:
+    """Measure every case."""
     cases, trips = [], dict[str, list[int]]()
     async with open_engines() as engines:
         stores = stores_on(engines)
-        prepared = {
-            (name, n): await prepared_for(engines, stores, n, way=way)
-            for n in sorted({tenants for tenants, _ in CASES})
-            for name, way in WAYS.items()
-        }
-        for (tenants, concurrent), way in product(CASES, WAYS):
-            turns = prepared[way, tenants]
-            await turns.compare()
+        prepared = {n: await prepared_for(engines, stores, n) for n in sorted({tenants for tenants, _ in CASES})}
+        for tenants, concurrent in CASES:
+            turns = prepared[tenants]
             for name in turns.ways:
                 await turns.block(name, concurrent, _WARM_UP)
             gc.collect()
@@ -222,54 +244,53 @@ async def run(rounds: int, times: int, *, profile: bool) -> tuple[list[Case], di
                 for name in turns.ways if number % 2 == 0 else reversed(turns.ways):
                     costs[name].append(await turns.block(name, concurrent, times))
             gc.unfreeze()
-            cases.append(Case(way, tenants, concurrent, **costs))
-            trips |= {way: await turns.round_trips("stores"), "by hand": await turns.round_trips("by_hand")}
-        if profile:
-            for way in WAYS:
-                (await prepared[way, 64].profiled()).sort_stats("tottime").print_stats(10)
+            cases.append(Case(tenants, concurrent, **costs))
+            trips = {name: await turns.round_trips(name) for name in turns.ways}
+        costly = await prepared[max(prepared)].profiled()
         await stores.sessions.aclose()  # type: ignore[attr-defined]
-    return cases, trips
+    return Measured(cases, trips, costly)
 
 
-def shown(cases: Sequence[Case], trips: dict[str, list[int]], rounds: int) -> Table:
-    """Return the table of the figures."""
+def shown(measured: Measured, rounds: int) -> tuple[Table, Table]:
+    """Return the tables of the figures and of the costliest functions."""
+    trips = (f"{_WAYS[way]} {' / '.join(map(str, each))}" for way, each in measured.round_trips.items())
     table = Table(
-        title="A whole turn by the stores, and by hand",
-        caption=f"Milliseconds per turn, medians of {rounds} rounds; ratios are medians of the rounds' ratios. "
-        "Round trips, session by id / by channel: "
-        + "; ".join(f"{way} {' / '.join(map(str, found))}" for way, found in trips.items()),
+        title="A whole turn",
+        caption=f"Milliseconds per turn, medians of {rounds} rounds; × by hand is the median of the rounds' ratios. "
+        f"Round trips, session by id / by channel: {', '.join(trips)}.",
     )
-    for heading in ("way", "tenants", "concurrent", *(f"{figure}{what}" for figure in _FIGURES for what in _COLUMNS)):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for case in cases:
-        row = [case.way, str(case.tenants), str(case.concurrent)]
-        for figure in _FIGURES:
-            row += [f"{1e3 * median(getattr(c, figure) for c in side):.2f}" for side in (case.stores, case.by_hand)]
-            row.append(f"{case.ratio(figure):.2f}")
-        table.add_row(*row)
-    return table
+    for heading in ("tenants", "at a time", "way", "client", "×", "server", "×", "wall", "×"):
+        table.add_column(heading, justify="left" if heading == "way" else "right", no_wrap=True)
+    for case in measured.cases:
+        for way, title in _WAYS.items():
+            row = [str(case.tenants), str(case.concurrent), title]
+            for figure in ("client", "server", "wall"):
+                row.append(f"{1e3 * median(getattr(sample, figure) for sample in getattr(case, way)):.2f}")
+                row.append(f"{case.ratio(figure, way):.2f}")
+            table.add_row(*row)
+    functions = Table("function", title="The costliest functions of a turn by single calls, by their own time")
+    functions.add_column("calls", justify="right")
+    functions.add_column("share", justify="right")
+    for each in measured.costliest:
+        functions.add_row(each.name, f"{each.calls:.0f}", f"{each.share:.1%}")
+    return table, functions
 
 
-_FIGURES = ("client", "server", "wall")
-_COLUMNS = ("", " by hand", " ratio")
+_WAYS = {"stores": "single calls", "units": "load_turn, unit_of_work", "by_hand": "by hand"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.turn", description=__doc__)
     parser.add_argument("--rounds", type=positive, default=7, help="blocks of each way per case (default: 7)")
     parser.add_argument("--times", type=positive, default=2, help="turns of each conversation per block (default: 2)")
-    parser.add_argument("--profile", action="store_true", help="also print the ten costliest functions of a turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round")
     arguments = parser.parse_args()
-    cases, trips = asyncio.run(run(arguments.rounds, arguments.times, profile=arguments.profile))
+    measured = asyncio.run(run(arguments.rounds, arguments.times))
     console = Console()
-    (console if console.is_terminal else Console(width=150)).print(shown(cases, trips, arguments.rounds))
+    for table in shown(measured, arguments.rounds):
+        (console if console.is_terminal else Console(width=150)).print(table)
     if arguments.json:
-        machine = {"python": platform.python_version(), "system": platform.platform()}
-        ratios = [{figure: case.ratio(figure) for figure in _FIGURES} for case in cases]
-        measured = [asdict(case) | {"ratios": ratio} for case, ratio in zip(cases, ratios, strict=True)]
-        written = {"machine": machine, "turns": measured, "round_trips": trips}
-        arguments.json.write_text(json.dumps(written, indent=2) + "\n")
+        arguments.json.write_text(json.dumps(asdict(measured), indent=2) + "\n")
 
 
 if __name__ == "__main__":

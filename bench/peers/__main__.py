@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import gc
 import json
-import platform
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
@@ -226,9 +225,7 @@ def main() -> None:
     for table in shown(measured, arguments.rounds):
         (console if console.is_terminal else Console(width=150)).print(table)
     if arguments.json:
-        machine = {"python": platform.python_version(), "system": platform.platform()}
-        written = {"machine": machine, "peers": [asdict(each) for each in measured]}
-        arguments.json.write_text(json.dumps(written, indent=2) + "\n")
+        arguments.json.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import ssl
+from array import array
 from collections.abc import Callable, Coroutine, Mapping
-from struct import pack, unpack_from
+from struct import pack
+from sys import byteorder
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -186,5 +188,7 @@ def encode_vector(value: list[float] | bytes) -> bytes:
 
 def decode_vector(value: bytes) -> list[float]:
     """Return a vector from what pgvector's `vector_send` writes."""
-    (dimensions,) = unpack_from(">H", value)
-    return list(unpack_from(f">{dimensions}f", value, 4))
+    numbers = array("f", value[4:])
+    if byteorder == "little":
+        numbers.byteswap()
+    return numbers.tolist()
