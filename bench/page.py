@@ -62,7 +62,8 @@ def _rounded(value: Any) -> Any:
 
 
 def _of(samples: Sequence[Figures], figure: str, unit: float) -> float:
-    return unit * median(sample[figure] for sample in samples)
+    middle: float = median(sample[figure] for sample in samples)
+    return unit * middle
 
 
 def _times(one: Sequence[Figures], other: Sequence[Figures], figure: str) -> float:
