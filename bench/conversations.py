@@ -1,4 +1,4 @@
-"""A turn of a conversation in ten steps, what it works on, and how the stores do it."""
+"""A turn of a conversation in ten steps, what it works on, and how the stores do it, by single calls and as a whole."""
 
 from __future__ import annotations
 
