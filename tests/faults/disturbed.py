@@ -12,9 +12,10 @@ from typing import Any
 
 from convostore.call.effects import Effect, effect_of
 from convostore.call.store import Store
+from convostore.contracts.unit_of_work import Unit
 from convostore.errors import ConflictError, ConnectionError, StoreError, ValidationError
 from convostore.models.base import Model
-from convostore.postgres import PostgresSessionStore
+from convostore.postgres import PostgresSessionStore, PostgresTurnStore
 from convostore.redis import RedisSessionStore
 from convostore.tiered import TieredSessionStore
 from tests.faults.expected import ALWAYS, EXPECTED, Kind, check
@@ -28,6 +29,7 @@ ANSWER_ALONE = {
     (TieredSessionStore, "get"),  # From a hot copy.
     (TieredSessionStore, "promote_to_hot"),  # If there is a hot copy already.
     (TieredSessionStore, "demote_to_persistent"),  # Drops the hot copy.
+    (PostgresTurnStore, "unit_of_work"),  # With nothing in it.
 }
 """The methods that may ask no PostgreSQL."""
 
@@ -60,7 +62,7 @@ class Disturbed:
         def call(*args: Any, **kwargs: Any) -> Any:
             if inspect.isasyncgenfunction(method) or name.startswith("iter_") or name == "export":
                 return self._iterated(name, args, kwargs)
-            if name == "lock":
+            if name in ("lock", "unit_of_work"):
                 return self._entered(name, args, kwargs)
             return self._checked(name, args, kwargs)
 
@@ -115,7 +117,8 @@ class Disturbed:
     @property
     def _does_without(self) -> bool:
         """Whether the store does without the server that the fault is of."""
-        return isinstance(self.store, TieredSessionStore) and self._fault.side == "redis"
+        sessions = getattr(self.store, "sessions", self.store)
+        return isinstance(sessions, TieredSessionStore) and self._fault.side == "redis"
 
     def _effect(self, name: str, kwargs: Any) -> Effect:
         if kwargs.get("overwrite"):
@@ -194,8 +197,9 @@ async def made(store: Any, name: str, args: Any, kwargs: Any) -> Any:
 
 
 def models(args: Any) -> list[Model]:
+    units = [write.item for each in args if isinstance(each, Unit) for write in each.writes]
     found = [item for each in args for item in (each if isinstance(each, list) else [each])]
-    return [item for item in found if isinstance(item, Model)]
+    return [item for item in (*found, *units) if isinstance(item, Model)]
 
 
 def _ended(effect: Effect, error: StoreError | None, *, changed: bool) -> str:

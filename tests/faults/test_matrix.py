@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[Section, tuple[Side, ...]]] = {
     "sessions on Redis": (calls.sessions, ("redis",)),
     "sessions on PostgreSQL": (calls.sessions, ("postgres",)),
     "sessions, tiered": (calls.sessions, ("postgres", "redis")),
+    "turns": (calls.turns, ("postgres", "redis")),
     "config": (calls.config, ("postgres",)),
     "memory": (calls.memory, ("postgres",)),
     "audit": (calls.audit, ("postgres",)),

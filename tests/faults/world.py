@@ -25,6 +25,7 @@ from convostore.postgres import (
     PostgresMemoryStore,
     PostgresProfileStore,
     PostgresSessionStore,
+    PostgresTurnStore,
     create_pool,
     migrate,
 )
@@ -136,6 +137,16 @@ class World:
                 return [TieredSessionStore(self.client, sessions, timeout=PATIENCE)]
             case "sessions on PostgreSQL":
                 return [sessions]
+            case "turns":
+                return [
+                    PostgresTurnStore(
+                        TieredSessionStore(self.client, sessions, timeout=PATIENCE),
+                        PostgresConfigStore(pool),
+                        PostgresMemoryStore(pool),
+                        PostgresAuditStore(pool),
+                        PostgresProfileStore(pool),
+                    )
+                ]
             case "config":
                 return [PostgresConfigStore(pool, timeout=PATIENCE)]
             case "memory":

@@ -10,13 +10,14 @@ from typing import NamedTuple
 import pytest
 
 from convostore.call.store import Store
-from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
     PostgresMemoryStore,
     PostgresProfileStore,
     PostgresSessionStore,
+    PostgresTurnStore,
 )
 from convostore.redis import RedisSessionStore
 from convostore.tiered import TieredSessionStore
@@ -60,6 +61,17 @@ def tiered_sessions(counted: Counted) -> TieredSessionStore:
     return TieredSessionStore(counted.client, postgres_sessions(counted), hot_lease=LEASE, timeout=TIMEOUT)
 
 
+def turns(counted: Counted) -> PostgresTurnStore:
+    pool = counted.pool
+    return PostgresTurnStore(
+        tiered_sessions(counted),
+        PostgresConfigStore(pool),
+        PostgresMemoryStore(pool),
+        PostgresAuditStore(pool),
+        PostgresProfileStore(pool),
+    )
+
+
 def audit_trails(counted: Counted) -> list[Store]:
     return [PostgresAuditStore(pool, timeout=TIMEOUT) for pool in (counted.pool, counted.maintenance)]
 
@@ -68,6 +80,7 @@ SECTIONS = {
     "SessionStore on Redis": Section(SessionStore, calls.sessions, lambda counted: [redis_sessions(counted)]),
     "SessionStore on PostgreSQL": Section(SessionStore, calls.sessions, lambda counted: [postgres_sessions(counted)]),
     "SessionStore, tiered": Section(SessionStore, calls.sessions, lambda counted: [tiered_sessions(counted)]),
+    "TurnStore, tiered": Section(TurnStore, calls.turns, lambda counted: [turns(counted)]),
     "ConfigStore on PostgreSQL": Section(
         ConfigStore, calls.config, lambda counted: [PostgresConfigStore(counted.pool, timeout=TIMEOUT)]
     ),

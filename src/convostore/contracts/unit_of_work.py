@@ -6,6 +6,7 @@ import functools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -51,17 +52,17 @@ class Write(NamedTuple):
     options: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
 class Unit:
-    """The writes of a unit of work, in the order in which they were given.
+    """The writes of a unit of work.
 
-    Args:
+    Attributes:
         tenant_id: the tenant of all of them.
-        writes: the writes.
+        writes: the writes, in the order in which they were given.
     """
 
-    def __init__(self, tenant_id: UUID, writes: Sequence[Write]) -> None:
-        self.tenant_id = tenant_id
-        self.writes = writes
+    tenant_id: UUID
+    writes: Sequence[Write] = field(repr=False)
 
     def of(self, *methods: str) -> list[Write]:
         """Return the writes that these methods were given."""

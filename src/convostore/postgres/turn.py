@@ -91,6 +91,9 @@ class PostgresTurnStore(BaseTurnStore):
             del self._agents[next(iter(self._agents))]
         return turn
 
+    async def _ping(self) -> None:
+        await self._database.fetchval("SELECT 1")
+
     async def _load_or_create(self, session: Session) -> Session:
         loaded, _ = await self._record.load_or_create(session)
         return loaded
