@@ -199,7 +199,7 @@ async def made(store: Any, name: str, args: Any, kwargs: Any) -> Any:
 def models(args: Any) -> list[Model]:
     units = [write.item for each in args if isinstance(each, Unit) for write in each.writes]
     found = [item for each in args for item in (each if isinstance(each, list) else [each])]
-    return [item for item in (*found, *units) if isinstance(item, Model)]
+    return [item for item in (*found, *units) if isinstance(item, Model) and "revision" in type(item).model_fields]
 
 
 def _ended(effect: Effect, error: StoreError | None, *, changed: bool) -> str:

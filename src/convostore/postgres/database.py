@@ -88,7 +88,10 @@ class Database:
                 # In one round trip: no pause of this process comes between the two.
                 await connection.execute(f"SELECT convostore.in_time('{until}'); COMMIT")
             except Exception:
-                await connection.execute("ROLLBACK")
+                try:
+                    await connection.execute("ROLLBACK")
+                except Exception:  # noqa: BLE001  (what came before says more)
+                    driver.abort(connection)
                 raise
 
     async def _acquired(self) -> Any:

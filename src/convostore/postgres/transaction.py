@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any
 
 from convostore.postgres import driver
@@ -48,7 +48,8 @@ class Transaction(Database):
             raise
         except Exception as failure:
             error = translated(failure, lost=driver.is_lost(connection))
-            if not driver.is_lost(connection):
+            # If that is refused, so is everything that follows.
+            with suppress(Exception):
                 await connection.execute("ROLLBACK TO SAVEPOINT step")
             if error is failure:
                 raise
