@@ -31,7 +31,7 @@ def parts(rounds: int) -> dict[str, list[str]]:
         "peers": [str(PEERS), "-m", "bench.peers", *often],
         "goals": [python, "-m", "bench", *often],
         "growth": [python, "-m", "bench.growth", *often],
-        "bulk": [python, "-m", "bench.bulk", "--episodes", "10000", *rare],
+        "bulk": [python, "-m", "bench.bulk", "--episodes", "10000", *often],
         "sizes": [python, "-m", "bench.sizes"],
         "methods": [python, "-m", "bench.methods", "--concurrent", "1", "64", *rare],
     }
