@@ -10,7 +10,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 from convostore import Stores
-from convostore.models import Channel, Episode, ProfileField, ProfileFieldSource, Session, TurnRecord
+from convostore.models import Channel, Episode, ProfileField, ProfileFieldSource, TurnRecord
 from convostore.replay import HashingEmbedder
 from examples.support.agents import Answering, Situation
 
@@ -58,79 +58,62 @@ class Turns:
             self._tenant_id, self._agent_id, *identity, customer_profile_id=customer.id
         )
         async with self._stores.sessions.lock(session.session_id) as fence:
-            session = await self._current(session.session_id, fence)
             turn_id = uuid5(session.session_id, message.id)
-            if turn := await self._stores.audit.get_turn(self._tenant_id, turn_id):
-                yield turn.agent_response
+            if answered := await self._stores.audit.get_turn(self._tenant_id, turn_id):
+                yield answered.agent_response
                 return
+            vector = EMBEDDER.embed(message.text)
+            turn = await self._stores.load_turn(
+                self._tenant_id, session_id=session.session_id, query=message.text, query_embedding=vector, episodes=3
+            )
+            situation = Situation(message.text, turn.profile or customer, turn.rules, turn.episodes)
             started, pieces = time.monotonic(), list[str]()
-            async for piece in self._agent.answer(await self._situation(message)):
+            async for piece in self._agent.answer(situation):
                 pieces.append(piece)
                 yield piece
-            turn = TurnRecord(
+            record = TurnRecord(
                 turn_id=turn_id,
                 tenant_id=self._tenant_id,
                 agent_id=self._agent_id,
                 session_id=session.session_id,
                 customer_profile_id=customer.id,
-                turn_number=session.turn_count,
+                turn_number=turn.session.turn_count,
                 user_message=message.text,
                 agent_response="".join(pieces),
                 latency_ms=(time.monotonic() - started) * 1000,
                 tokens_used=len(pieces),
                 timestamp=message.sent_at,
             )
-            # The record first: it says what was answered, and all else follows from it.
-            await self._stores.audit.save_turn(turn)
-            await self._settle(session, turn, fence)
+            turn.session.turn_count += 1
+            # All or nothing: a worker that dies leaves an unanswered message, not half a turn.
+            async with self._stores.unit_of_work(self._tenant_id) as work:
+                work.save_session(turn.session, fence=fence)
+                work.save_turn(record)
+                work.add_episodes([self._remembered(record, vector)])
+                if name := _NAME.search(message.text):
+                    work.update_field(customer.id, _field(record, "name", name[1]))
 
-    async def _current(self, session_id: UUID, fence: int) -> Session:
-        """Return the session as the last turn left it, and complete what a worker that died had left undone."""
-        session = await self._stores.sessions.get(session_id)
-        if session is None:
-            raise LookupError("the session was deleted meanwhile")
-        turns = await self._stores.audit.list_turns_by_session(self._tenant_id, session_id, offset=session.turn_count)
-        for turn in turns:
-            await self._settle(session, turn, fence)
-        return session
-
-    async def _situation(self, message: Message) -> Situation:
-        customer = await self._stores.profiles.get_or_create(self._tenant_id, message.channel, message.user)
-        vector = EMBEDDER.embed(message.text)
-        rules = await self._stores.config.vector_search_rules(vector, self._tenant_id, self._agent_id, limit=5)
-        memories = await self._stores.memory.search_episodes(
-            message.text, vector, self._tenant_id, self._agent_id, customer_profile_id=customer.id, limit=3
-        )
-        return Situation(message.text, customer, rules, memories)
-
-    async def _settle(self, session: Session, turn: TurnRecord, fence: int) -> None:
-        """Write what follows from a turn. Ids and times follow from the turn's: doing it twice changes nothing."""
-        episode = Episode(
-            id=uuid5(turn.turn_id, "episode"),
+    def _remembered(self, record: TurnRecord, vector: list[float]) -> Episode:
+        return Episode(
             tenant_id=self._tenant_id,
             agent_id=self._agent_id,
-            customer_profile_id=turn.customer_profile_id,
-            session_id=turn.session_id,
-            group_id=turn.session_id,
-            content=turn.user_message,
+            customer_profile_id=record.customer_profile_id,
+            session_id=record.session_id,
+            group_id=record.session_id,
+            content=record.user_message,
             language="english",
-            embedding=EMBEDDER.embed(turn.user_message),
+            embedding=vector,
             embedding_model=EMBEDDER.model,
-            occurred_at=turn.timestamp,
-            recorded_at=turn.timestamp,
+            occurred_at=record.timestamp,
         )
-        await self._stores.memory.add_episode(episode)
-        if turn.customer_profile_id and (name := _NAME.search(turn.user_message)):
-            field = ProfileField(
-                id=uuid5(turn.turn_id, "name"),
-                name="name",
-                value=name[1],
-                value_type="string",
-                source=ProfileFieldSource.USER_PROVIDED,
-                source_session_id=turn.session_id,
-                collected_at=turn.timestamp,
-                updated_at=turn.timestamp,
-            )
-            await self._stores.profiles.update_field(self._tenant_id, turn.customer_profile_id, field)
-        session.turn_count = turn.turn_number + 1
-        await self._stores.sessions.save(session, fence=fence)
+
+
+def _field(record: TurnRecord, name: str, value: str) -> ProfileField:
+    return ProfileField(
+        name=name,
+        value=value,
+        value_type="string",
+        source=ProfileFieldSource.USER_PROVIDED,
+        source_session_id=record.session_id,
+        collected_at=record.timestamp,
+    )

@@ -86,6 +86,7 @@ class PostgresTurnStore(BaseTurnStore):
                 rules=rules,
                 episodes=episodes,
             )
+        self._parts.sessions._recent.outdate(turn.session)
         self._agents[turn.session.session_id] = turn.session.agent_id
         if len(self._agents) > _AGENTS:
             del self._agents[next(iter(self._agents))]

@@ -13,6 +13,7 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import AuditEvent
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import (
+    make_agent,
     make_asset,
     make_entity,
     make_episode,
@@ -99,6 +100,18 @@ class UnitRepetitionContract(StoreContract):
         found = await store.sessions.get(session.session_id)
         assert found is not None
         assert found.revision == 2
+
+    async def test_a_read_that_accepts_staleness_sees_units_and_loads_of_its_own(self, store: TurnStore) -> None:
+        tenant = uuid4()
+        agent = make_agent(tenant)
+        session = await saved_session(store, tenant, agent_id=agent.id)
+        await store.config.save_agent(agent)
+        for _ in range(3):
+            assert await store.sessions.get(session.session_id, max_staleness=60) == session
+            await commit(store, tenant, methodcaller("save_session", session))
+        await store.for_tenant(tenant).sessions.save(session)
+        assert (await store.load_turn(tenant, session_id=session.session_id)).session == session
+        assert await store.sessions.get(session.session_id, max_staleness=60) == session
 
     async def test_of_concurrent_units_on_one_session_one_is_applied(self, store: TurnStore) -> None:
         tenant = uuid4()
