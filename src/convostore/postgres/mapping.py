@@ -40,7 +40,11 @@ class RowMapping(Generic[M]):
         self._computed = declaration.computed
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
         self.written = self.types | dict.fromkeys(declaration.computed, "text")
-        self._lists = [n for n, kind in enumerate(self.types.values()) if kind == "vector" or kind.endswith("[]")]
+        self._lists: dict[int, Callable[[Any], Any]] = {
+            number: _array_text if kind.endswith("[]") else encode_vector
+            for number, kind in enumerate(self.types.values())
+            if kind == "vector" or kind.endswith("[]")
+        }
 
     @cached_property
     def selected(self) -> str:
@@ -61,10 +65,8 @@ class RowMapping(Generic[M]):
     def lists(self, rows: list[list[Any]]) -> list[list[Any]]:
         """Return rows of arguments as one array per column, for `unnest`."""
         values = [list(column) for column in zip(*rows, strict=True)]
-        for number, column in enumerate(self.columns):
-            encode = _LISTED.get("[]" if self.types[column].endswith("[]") else self.types[column])
-            if encode is not None:
-                values[number] = [None if value is None else encode(value) for value in values[number]]
+        for number, encode in self._lists.items():
+            values[number] = [None if value is None else encode(value) for value in values[number]]
         return values
 
     def copied(self, row: Iterable[Any]) -> list[Any]:
@@ -103,10 +105,7 @@ class RowMapping(Generic[M]):
         return model
 
 
+# asyncpg would take an element that is a list for another dimension.
 def _array_text(values: list[Any]) -> str:
     escaped = (str(value).replace("\\", "\\\\").replace('"', '\\"') for value in values)
     return "{" + ",".join(f'"{value}"' for value in escaped) + "}"
-
-
-_LISTED: dict[str, Callable[[Any], Any]] = {"vector": encode_vector, "[]": _array_text}
-"""Encoders for elements that are lists themselves, which asyncpg would take for another dimension."""

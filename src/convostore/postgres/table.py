@@ -316,7 +316,7 @@ def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
     size = 0
     for row in rows:
         batch.append(row)
-        size += sum(len(value) for value in row if isinstance(value, str))
+        size += sum([len(value) for value in row if type(value) is str])
         if len(batch) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
             yield batch
             batch, size = [], 0
