@@ -36,6 +36,8 @@ CASES = [*sessions.CASES, *config.CASES, *memory.CASES, *audit.CASES, *profiles.
 CONCURRENT = (1, 16, 64, 256)
 _CALLS = 64
 """In a block, or as many as are made at a time."""
+_WARM_UP = 2
+"""Blocks before the first that is measured: from a connection's sixth call on, PostgreSQL may use a generic plan."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,15 @@ class Methods:
             one, *other = [await call(case.given(self._slots[0], 0)) for call in ways.values()]
             if other and case.compared(one) != case.compared(other[0]):
                 raise Disagreement(f"{case}: {one} and {other[0]}")
+        for _ in range(_WARM_UP):
+            for position, call in enumerate(ways.values()):
+                await self._block(case, call, position, max(concurrent))
         measured = []
         for at_a_time in concurrent:
             samples: dict[str, list[Sample]] = {name: [] for name in ("stores", "by_hand")}
-            for number in range(rounds + 1):
+            for number in range(rounds):
                 for position, name in list(enumerate(ways))[:: 1 if number % 2 == 0 else -1]:
-                    sample = await self._block(case, ways[name], position, at_a_time)
-                    # The first round prepares statements.
-                    samples[name] += [sample] if number else []
+                    samples[name].append(await self._block(case, ways[name], position, at_a_time))
             measured.append(Measured(case.store, case.method, tenants, at_a_time, **samples))
         return measured
 
