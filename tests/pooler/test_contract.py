@@ -1,4 +1,4 @@
-"""The contract suite of the profiles: ten connections share two sessions of the server by the transaction."""
+"""The contract suites of profiles and turns: ten connections share two sessions of the server by the transaction."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import asyncpg
 import pytest
 
-from convostore.contracts import ProfileStore
+from convostore.contracts import ProfileStore, TurnStore
 from convostore.postgres import PostgresProfileStore, create_pool
-from convostore.testing import ProfileStoreContract
+from convostore.testing import ProfileStoreContract, TurnStoreContract
 from tests.pooler.pgbouncer import Pooler
+from tests.postgres.composing import turns_on
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
@@ -26,3 +27,9 @@ class TestProfiles(ProfileStoreContract):
     @pytest.fixture
     def store(self, pool: Pool) -> ProfileStore:
         return PostgresProfileStore(pool)
+
+
+class TestTurns(TurnStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> TurnStore:
+        return turns_on(pool)
