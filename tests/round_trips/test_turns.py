@@ -107,6 +107,20 @@ async def test_a_turn_is_loaded_in_one_round_trip(counted: Counted, *, tiered: b
         assert await counted.round_trips(load) == (1, 0)
 
 
+async def test_a_large_unit_costs_round_trips_by_the_hundreds_of_its_items(counted: Counted) -> None:
+    store, tenant, agent = turns(counted, tiered=False), uuid4(), uuid4()
+
+    async def load() -> None:
+        async with store.within(60).unit_of_work(tenant) as work:
+            work.add_episodes([make_episode(tenant, agent) for _ in range(600)])
+            for number in range(200):
+                work.save_turn(make_turn(tenant, turn_number=number))
+
+    await load()
+    # BEGIN, the generation, the episodes, the records and COMMIT; three behind a savepoint.
+    assert await counted.round_trips(load) == (8, 0)
+
+
 async def test_a_refused_unit_costs_a_transaction(counted: Counted) -> None:
     store = turns(counted, tiered=False)
     session, profile = await prepared(store)

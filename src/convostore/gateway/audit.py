@@ -28,6 +28,13 @@ class BodyAuditStore(AuditStore):
             ConflictError: an id or a turn number exists with other content.
         """
 
+    async def _record_at_once(self, records: Sequence[tuple[RecordType[Any], Model]]) -> bool:
+        """Record turns and events of one tenant in their order, or record none and return False.
+
+        A backend for which each costs a round trip overrides this.
+        """
+        return False
+
     @abstractmethod
     async def _get(self, record_type: RecordType[M], tenant_id: UUID, record_id: UUID) -> M | None:
         """Return the item with an id, or None."""

@@ -163,7 +163,10 @@ async def write(unit: Unit, parts: TurnParts) -> None:
             except StoreError as error:
                 error.item = await _refused(error, added, declaration, parts.memory)
                 raise
-    for each in in_chains(unit.of(*RECORDED)):
+    records = in_chains(unit.of(*RECORDED))
+    if await parts.audit._record_at_once([(RECORDED[each.method], each.item) for each in records]):
+        return
+    for each in records:
         with refusals_of(each):
             await parts.audit._record(RECORDED[each.method], [each.item])
 

@@ -14,7 +14,7 @@ from convostore.domain.audit import MONTHS_AHEAD, check_retention, misfiled, mon
 from convostore.domain.declaration import RecordType, tenant_of
 from convostore.domain.declarations import RECORD_TYPES, TURN
 from convostore.domain.sessions import check_unbound
-from convostore.errors import StoreError, ValidationError
+from convostore.errors import ConflictError, StoreError, ValidationError
 from convostore.gateway.audit import BodyAuditStore
 from convostore.models import AuditBody, AuditHead, AuditRecord, TurnRecord
 from convostore.models.base import Model
@@ -156,6 +156,15 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
                 raise
             await self._create_months(moment)
             await self._record_again(query, moment)
+
+    async def _record_at_once(self, records: Sequence[tuple[RecordType[Any], Model]]) -> bool:
+        if len(records) <= 1:
+            return False
+        try:
+            await self._database.fetch(*self._recording(tenant_of(records[0][1]), records))
+        except (ConflictError, ValidationError):
+            return False
+        return True
 
     def _recording(self, tenant_id: UUID, records: Sequence[tuple[RecordType[Any], Model]]) -> tuple[Any, ...]:
         """Return the statement that records turns and events of several chains, with its arguments."""
