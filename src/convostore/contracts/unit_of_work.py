@@ -107,6 +107,7 @@ class UnitOfWork:
         self._given: list[Model] = []
         self._writes: list[Write] = []
         self._counts: Counter[str] = Counter()
+        self._saved: set[UUID] = set()
         self._ended = False
 
     @_collected
@@ -174,13 +175,13 @@ class UnitOfWork:
                 error = ValidationError("tenant_id: the unit of work is of another tenant")
                 error.item = (method, self._counts[method] + place)
                 raise error
-        if method == "save_session" and any(
-            write.method == method and write.item.session_id == items[0].__dict__["session_id"]
-            for write in self._writes
-        ):
-            raise ValidationError("session: it stands twice in the unit of work")
         if len(self._writes) + len(items) > MOST_ITEMS:
             raise ValidationError(f"a unit of work has at most {MOST_ITEMS:,} items")
+        if method == "save_session":
+            session_id: UUID = items[0].__dict__["session_id"]
+            if session_id in self._saved:
+                raise ValidationError("session: it stands twice in the unit of work")
+            self._saved.add(session_id)
 
     async def _commit(self, store: Committing) -> None:
         if not self._writes:

@@ -8,7 +8,7 @@ locks after it. All have the same snapshot.
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -17,6 +17,9 @@ from convostore.postgres.tenancy import TENANT
 _PARAMETER = re.compile(r"\$(\d+)")
 _CTE = re.compile(r"(\w+) (?:\([^()]*\) )?AS (?:MATERIALIZED )?\(")
 _WRITING = re.compile(r"\b(?:INSERT INTO|UPDATE|DELETE FROM) convostore\.")
+
+_STATEMENTS = 500
+"""How many composed statements are kept: as many as a connection keeps of all."""
 
 
 class Expression(str):
@@ -74,7 +77,7 @@ def composed(tenant_id: UUID, parts: list[Part], select: str, *arguments: Any) -
     return _statement(shape, select, len(arguments)), tenant_id, *given, *rows, *arguments
 
 
-@cache
+@lru_cache(_STATEMENTS)
 def _statement(shape: _Shape, select: str, more: int) -> str:
     ctes: dict[str, str] = {}
     number = 1
