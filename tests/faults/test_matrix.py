@@ -34,12 +34,13 @@ from tests.faults.world import Side, World, opened
 from tests.postgres.databases import connected
 from tests.processes import kill, private_directory
 from tests.round_trips import calls
+from tests.round_trips.turns import turns as call_turns
 
 SECTIONS: dict[str, tuple[Section, tuple[Side, ...]]] = {
     "sessions on Redis": (calls.sessions, ("redis",)),
     "sessions on PostgreSQL": (calls.sessions, ("postgres",)),
     "sessions, tiered": (calls.sessions, ("postgres", "redis")),
-    "turns": (calls.turns, ("postgres", "redis")),
+    "turns": (call_turns, ("postgres", "redis")),
     "config": (calls.config, ("postgres",)),
     "memory": (calls.memory, ("postgres",)),
     "audit": (calls.audit, ("postgres",)),

@@ -24,6 +24,7 @@ from convostore.tiered import TieredSessionStore
 from tests.round_trips import calls, table
 from tests.round_trips.conftest import Counted
 from tests.round_trips.metering import Cost, Measured, metered
+from tests.round_trips.turns import turns as call_turns
 
 NEVER = timedelta(days=3_650)
 """An age that no session reaches: a sweep looks and finds nothing."""
@@ -80,7 +81,7 @@ SECTIONS = {
     "SessionStore on Redis": Section(SessionStore, calls.sessions, lambda counted: [redis_sessions(counted)]),
     "SessionStore on PostgreSQL": Section(SessionStore, calls.sessions, lambda counted: [postgres_sessions(counted)]),
     "SessionStore, tiered": Section(SessionStore, calls.sessions, lambda counted: [tiered_sessions(counted)]),
-    "TurnStore, tiered": Section(TurnStore, calls.turns, lambda counted: [turns(counted)]),
+    "TurnStore, tiered": Section(TurnStore, call_turns, lambda counted: [turns(counted)]),
     "ConfigStore on PostgreSQL": Section(
         ConfigStore, calls.config, lambda counted: [PostgresConfigStore(counted.pool, timeout=TIMEOUT)]
     ),

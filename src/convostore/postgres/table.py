@@ -29,6 +29,7 @@ from convostore.domain.revisions import (
 from convostore.errors import ConflictError, StoreError
 from convostore.gateway.table import Table, Where
 from convostore.models.base import Model
+from convostore.postgres.batches import in_batches, in_order
 from convostore.postgres.database import Database
 from convostore.postgres.driver import fetch_pipelined
 from convostore.postgres.mapping import RowMapping
@@ -36,9 +37,6 @@ from convostore.postgres.pages import page
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
-
-_BATCH_ROWS = 200
-_BATCH_CHARACTERS = 8 << 20
 
 _SAVE_ATTEMPTS = 6
 """How often an upsert is tried when a concurrent insert of the same row causes a unique violation.
@@ -169,8 +167,8 @@ class PostgresTable(Table[M]):
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-        batches = _batches(
-            map(self.mapping.parameters, (with_defaults(given[key], defaults) for key in _sorted(given)))
+        batches = in_batches(
+            map(self.mapping.parameters, (with_defaults(given[key], defaults) for key in in_order(given)))
         )
         return ((tenant_of(next(iter(given.values()))), *self.mapping.lists(rows), *write_id) for rows in batches)
 
@@ -190,7 +188,7 @@ class PostgresTable(Table[M]):
         async with self._database.transaction() as connection:
             added = await fetch_pipelined(connection, self._statements.insert_all(), batches)
             missing.difference_update(map(tuple, added))
-            for keys in _batches(map(list, _sorted(missing))):
+            for keys in in_batches(map(list, in_order(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
                 for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
                     stored = self.mapping.model(row, tenant_id)
@@ -199,7 +197,7 @@ class PostgresTable(Table[M]):
                         take_over(given[key], stored)
                         missing.remove(key)
             if missing:
-                raise key_conflict(self._declaration, _sorted(missing)[0])
+                raise key_conflict(self._declaration, in_order(missing)[0])
 
     async def save(self, item: M, *, overwrite: bool) -> None:
         await self._save(item, self._statements, overwrite=overwrite)
@@ -303,22 +301,3 @@ class PostgresTable(Table[M]):
 def stored_values(row: asyncpg.Record, managed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row that was saved has in place of values that were to be set."""
     return {name: value for name, value in row.items() if name in managed}
-
-
-def _sorted(keys: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Return keys sorted; UUIDs compare faster as integers."""
-    return sorted(keys, key=lambda key: tuple(map(int, key)))
-
-
-def _batches(rows: Iterable[list[Any]]) -> Iterator[list[list[Any]]]:
-    """Yield rows in batches of bounded size."""
-    batch: list[list[Any]] = []
-    size = 0
-    for row in rows:
-        batch.append(row)
-        size += sum([len(value) for value in row if type(value) is str])
-        if len(batch) == _BATCH_ROWS or size > _BATCH_CHARACTERS:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
