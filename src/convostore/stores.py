@@ -363,10 +363,9 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
     client = redis.create_client(redis_url, max_connections=settings.pool_size)
     opened.push_async_callback(_close, client.aclose)
     tiers = _tiers(settings)
-    persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], timeout=settings.timeout)
-    sessions = TieredSessionStore(
-        client, persistent, hot_ttl=tiers["hot_ttl"], timeout=settings.timeout, coalesce=settings.coalesce
-    )
+    options: dict[str, Any] = {"timeout": settings.timeout, "coalesce": settings.coalesce}
+    persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], **options)
+    sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], **options)
     opened.push_async_callback(sessions.aclose)
     failure, hot = await asyncio.gather(persistent._failure_of(persistent._look), sessions._health())
     if failure:
@@ -379,10 +378,10 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
         await opened.enter_async_context(_beside(reindex_for_ever(postgres_url, settings.sweep_every)))
     return Stores(
         sessions=sessions,
-        config=postgres.PostgresConfigStore(pool, timeout=settings.timeout, language=settings.language),
-        memory=postgres.PostgresMemoryStore(pool, timeout=settings.timeout, language=settings.language),
-        audit=postgres.PostgresAuditStore(pool, timeout=settings.timeout),
-        profiles=postgres.PostgresProfileStore(pool, timeout=settings.timeout),
+        config=postgres.PostgresConfigStore(pool, language=settings.language, **options),
+        memory=postgres.PostgresMemoryStore(pool, language=settings.language, **options),
+        audit=postgres.PostgresAuditStore(pool, **options),
+        profiles=postgres.PostgresProfileStore(pool, **options),
         engines=engines,
         _opened=opened,
     )

@@ -11,10 +11,12 @@ from uuid import UUID
 
 import pytest
 
+from convostore.domain.declarations import DECLARATIONS
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.checking import prepare
+from convostore.postgres.gathering import gathered
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
@@ -35,6 +37,9 @@ from tests.postgres.test_queries import (
     searches,
 )
 
+GATHERED = [("profile", "profile_by_id"), ("session", "get_session"), ("session", "get_session_and_generation")]
+"""The named queries of which concurrent calls become one."""
+
 ROWS, TENANTS = 3, 600
 """How many rows a tenant has of each kind, and how many tenants there are."""
 
@@ -49,6 +54,8 @@ STATEMENTS: dict[str, list[str]] = {
         for entity, statement in GENERATED
         if (entity, statement) != ("scenario_archive", "delete")  # which nobody may
     },
+    **{f"gathered {each.name}": [gathered(text)] for each in DECLARATIONS for text in generated(each.name, "get")},
+    **{f"gathered {name}": [gathered(getattr(queries(file), name).sql)] for file, name in GATHERED},
     **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},
     **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
     **{

@@ -34,6 +34,7 @@ GENERATED = [
     (declaration.name, statement)
     for declaration in DECLARATIONS
     for statement in (
+        "get",
         "select",
         "select_after",
         "select_keys",
@@ -109,6 +110,8 @@ def generated(entity: str, statement: str) -> list[str]:
     if statement == "select_after":
         return [statements.select(shape, after=True) for shape in shapes(declaration)]
     make = getattr(statements, statement)
+    if statement == "get":
+        return [make(tuple((column, EQUAL) for column in declaration.key))]
     if statement in ("select", "count", "delete", "restore"):
         return [make(shape) for shape in shapes(declaration)]
     return [make()]

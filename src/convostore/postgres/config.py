@@ -38,8 +38,9 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
         language: Language = "simple",
+        coalesce: bool = True,
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock, language=language)
+        super().__init__(pool, timeout=timeout, clock=clock, coalesce=coalesce, language=language)
         self._nearest = VectorSearch(RULES, self._database)
         self._kept = KeptConfigurations()
 

@@ -18,6 +18,7 @@ from convostore.call.metrics import PoolUse, Waiting, watch_pool
 from convostore.postgres import driver
 from convostore.postgres.checking import patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
+from convostore.postgres.gathering import GatheredReads
 
 
 class _Marker(Enum):
@@ -32,16 +33,25 @@ _TOO_PATIENT = 60
 
 
 class Database:
-    """Runs statements on a pool that it does not own."""
+    """Runs statements on a pool that it does not own.
 
-    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+    Args:
+        pool: the pool.
+        coalesce: whether concurrent reads by one statement become one statement.
+    """
+
+    def __init__(self, pool: asyncpg.Pool[Any], *, coalesce: bool = True) -> None:
         self.pool = pool
+        self._gathered = {} if coalesce else None
         watch_pool("postgres", self, lambda database: database.pool, _use)
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
 
     in_transaction = False
     """Whether all statements belong to one transaction."""
+
+    _gathered: dict[str, GatheredReads] | None = None
+    """By statement, the reads that travel together."""
 
     def _lend(self) -> AbstractAsyncContextManager[Any]:
         """Return a block that has a connection."""
@@ -58,6 +68,16 @@ class Database:
         async with self._lend() as connection:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
             return row
+
+    async def fetchrow_together(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
+        """As `fetchrow` of a statement that reads at most one row, together with concurrent calls of it."""
+        if self._gathered is None:
+            return await self.fetchrow(statement, *parameters)
+        reads = self._gathered.get(statement)
+        if reads is None:
+            reads = self._gathered[statement] = GatheredReads(self, statement)
+        row: asyncpg.Record | None = await reads.read(*parameters)
+        return row
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""

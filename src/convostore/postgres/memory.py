@@ -36,8 +36,9 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
         language: Language = "simple",
+        coalesce: bool = True,
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock, language=language)
+        super().__init__(pool, timeout=timeout, clock=clock, coalesce=coalesce, language=language)
         self._nearest = VectorSearch(EPISODES, self._database)
 
     async def _by_meaning(

@@ -117,7 +117,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         if profile_id is not None and item_ids is not None and not item_ids:
             # To follow merges, which few ids need, costs as much again as to read a profile.
             query = queries("profile").profile_by_id(tenant_id=tenant_id, profile_id=profile_id)
-            row = await self._database.fetchrow(*query)
+            row = await self._database.fetchrow_together(*query)
             profile = _profile(row, tenant_id) if row else None
             if profile is None or profile.merged_into is None:
                 return LoadedProfile(profile, [], []) if profile else None

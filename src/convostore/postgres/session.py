@@ -31,6 +31,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         max_age: how long after its last activity a sweep deletes a session; None for never.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+        coalesce: whether concurrent reads of one kind become one statement.
     """
 
     def __init__(
@@ -40,15 +41,17 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         max_age: timedelta | None = None,
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
+        coalesce: bool = True,
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock)
+        super().__init__(pool, timeout=timeout, clock=clock, coalesce=coalesce)
         self._max_age = max_age
         self._sessions = SessionTable(self._database, self._clock)
 
     async def get(
         self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
     ) -> Session | None:
-        row = await self._database.fetchrow(*queries("session").get_session(session_id=session_id, tenant_id=tenant_id))
+        query = queries("session").get_session(session_id=session_id, tenant_id=tenant_id)
+        row = await self._database.fetchrow_together(*query)
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
@@ -201,7 +204,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         """Return a session and the generation of its tenant's hot copies, from one snapshot."""
         query = queries("session").get_session_and_generation(session_id=session_id, tenant_id=tenant_id)
-        row = await self._database.fetchrow(*query)
+        row = await self._database.fetchrow_together(*query)
         return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
 
     async def load_or_create(self, session: Session) -> tuple[Session, int]:

@@ -33,6 +33,7 @@ class Statements:
         self._table = f"convostore.{quoted(declaration.name)}"
         self._key = [quoted(column) for column in ("tenant_id", *declaration.key)]
         self.select = cache(self._select)
+        self.get = cache(self._get)
         self.select_keys = cache(self._select_keys)
         self.insert = cache(self._insert_only)
         self.insert_new = cache(self._insert_new)
@@ -61,6 +62,10 @@ class Statements:
             parts.append(f"({select} AND {beyond} {page} + {offset})")
             equal.append(f"t.{quoted(name)} = {last}")
         return f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS t {page} OFFSET {offset}"
+
+    def _get(self, shape: Shape) -> str:
+        """SELECT the row that a unique shape leads to; parameters: tenant, values of the shape."""
+        return f"SELECT {self._mapping.selected} FROM {self._table} AS t WHERE {self._conditions(shape)[0]} LIMIT 1"
 
     def _select_keys(self) -> str:
         """SELECT by keys; parameters: tenant, an array per key column."""

@@ -39,6 +39,7 @@ class PostgresStore(Store):
         pool: from `create_pool`, or any asyncpg pool whose connections run as the role `convostore_app`.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+        coalesce: whether concurrent reads of one kind become one statement.
         options: of what is written above tables.
     """
 
@@ -51,10 +52,11 @@ class PostgresStore(Store):
         *,
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
+        coalesce: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(timeout=timeout, clock=clock, **options)
-        self._database = Database(pool)
+        self._database = Database(pool, coalesce=coalesce)
         self._tables: dict[str, PostgresTable[Any]] = {}
         self._pooled: Self | None = None
 

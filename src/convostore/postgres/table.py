@@ -68,13 +68,13 @@ class PostgresTable(Table[M]):
         return Statements(declaration, mapping)
 
     async def get(self, tenant_id: UUID, **where: Any) -> M | None:
-        row = await self._database.fetchrow(*self.getting(tenant_id, **where))
+        row = await self._database.fetchrow_together(*self.getting(tenant_id, **where))
         return self.mapping.model(row, tenant_id) if row else None
 
     def getting(self, tenant_id: UUID, **where: Any) -> tuple[Any, ...]:
         """Return the statement of `get`, with its arguments."""
         shape, values = split(where)
-        return self._statements.select(shape), tenant_id, *values, 1, 0
+        return self._statements.get(shape), tenant_id, *values
 
     async def find(
         self,

@@ -5,7 +5,7 @@
 WITH {{bound}}
 SELECT {{profile}}
 FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id::uuid
 
 -- name: profiles_by_id
 -- The profiles with these ids, also deleted ones; of superseded items only those with these ids.

@@ -5,7 +5,7 @@
 WITH {{bound to holder}}
 SELECT {{columns of session}}
 FROM convostore.session AS t
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id::uuid
 
 -- name: get_session_and_generation
 -- The session with an id, as `get_session`, with the generation of its tenant's hot copies.
@@ -14,7 +14,7 @@ SELECT {{columns of session}}, coalesce((
     SELECT e.generation FROM convostore.copy_generation AS e
     WHERE (TABLE bound) AND e.tenant_id = (TABLE holder)), 0) AS generation
 FROM convostore.session AS t
-WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
+WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id::uuid
 
 -- name: tenant_of_session
 -- The tenant that holds the session with this id.
