@@ -88,9 +88,9 @@ async def value(task: asyncio.Task[Any]) -> Any:
 
 
 def test_the_gathered_statement_runs_the_single_one_for_each() -> None:
-    assert gathered("SELECT x FROM t WHERE b = $2::text AND a = $1::uuid AND $1 <> $2 LIMIT 1") == (
+    assert gathered("SELECT x FROM t WHERE b = $2::text AND a = $1::uuid AND $1 > $2 LIMIT 1") == (
         "SELECT one.*, k.n FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS k (p1, p2, n) "
-        "CROSS JOIN LATERAL (SELECT x FROM t WHERE b = k.p2::text AND a = k.p1::uuid AND k.p1 <> k.p2 LIMIT 1 OFFSET 0) "
+        "CROSS JOIN LATERAL (SELECT x FROM t WHERE b = k.p2::text AND a = k.p1::uuid AND k.p1 > k.p2 LIMIT 1 OFFSET 0) "
         "AS one"
     )
 
