@@ -23,6 +23,7 @@ from convostore.postgres import (
     PostgresMemoryStore,
     PostgresProfileStore,
     PostgresSessionStore,
+    PostgresTurnStore,
     create_pool,
     migrate,
 )
@@ -122,6 +123,15 @@ async def reads(
         await calls.memory(store(PostgresMemoryStore, pool))
         await calls.profiles(store(PostgresProfileStore, pool))
         await calls.audit(store(PostgresAuditStore, pool), store(PostgresAuditStore, maintenance))
+        kinds = (
+            PostgresSessionStore,
+            PostgresConfigStore,
+            PostgresMemoryStore,
+            PostgresAuditStore,
+            PostgresProfileStore,
+        )
+        turns = PostgresTurnStore(*(kind(pool, timeout=60) for kind in kinds))
+        await calls.turns(metered(turns, plans))  # type: ignore[arg-type]
         await _system_of_record(store(PostgresSessionStore, pool))
         plans.call = UNSCOPED[:2]
         await admin.fetch(UNSCOPED[2])
@@ -169,9 +179,10 @@ OTHER_ROWS = 10
 OTHER_PAGES = 50
 """Pages besides one per descent, as a tenfold index is at most a level higher: where there is room for a new row."""
 OTHERS = {
-    *("overview.locks", "overview.login", "overview.tenants"),
+    *("overview.locks", "overview.login", "overview.rows", "overview.sizes", "overview.tenants"),
+    *("audit.record_each", "profile.profile_by_id_or_identity"),
     *("session.delete_old_sessions", "session.old_sessions", "session.tenant_of_session"),
 }
-"""Named queries of operators and sweeps, which concern all tenants."""
+"""Named queries of operators and sweeps, which concern all tenants, and those that are sent as parts of others."""
 UNSCOPED = ("test", "without a tenant", "SELECT count(*) FROM convostore.rule WHERE name = 'none'")
 """A statement of which the test must notice that it grows."""
