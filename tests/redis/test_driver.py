@@ -15,7 +15,7 @@ from weakref import ref
 
 import pytest
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import DataError, RedisError, ResponseError
 
 from convostore.embedded import Embedded
 from convostore.redis import create_client, driver
@@ -56,6 +56,44 @@ async def test_replies_are_bytes_whatever_the_client_decodes(engines: Embedded, 
         replies = await driver.exchange(acquired, [("ECHO", "text"), ("EVAL", "return {'text', 1}", 0)])
         await driver.release(decoding, acquired)
     assert replies == [b"text", [b"text", 1]]
+
+
+async def test_commands_are_packed_as_the_driver_packs_them(connection: Any) -> None:
+    commands = [("SET", "key", "caf\u00e9", "EX", 5), ("ECHO", b"\x00\r\n"), ("ZADD", "k", -1_700_000_000_000_000, 0.5)]
+    assert driver.packed(commands) == b"".join(connection.pack_commands(commands))
+    with pytest.raises(DataError):
+        driver.packed([("GET", None)])
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_a_protocol_takes_a_connection_over_and_the_driver_still_closes_it(
+    engines: Embedded, protocol: int
+) -> None:
+    class Received(asyncio.Protocol):
+        previous: asyncio.BaseProtocol
+
+        def __init__(self) -> None:
+            self.replies: list[Any] = []
+
+        def data_received(self, data: bytes) -> None:
+            self.replies += reader.read(data)
+
+        def connection_lost(self, error: Exception | None) -> None:
+            self.previous.connection_lost(error)
+
+    async with create_client(f"{engines.redis_url}?protocol={protocol}", max_connections=1) as client:
+        acquired, received = await driver.acquire(client), Received()
+        reader = driver.ReplyReader(acquired)
+        transport, received.previous = driver.take_over(acquired, received)
+        transport.write(driver.packed([("ECHO", "text"), ("NONSENSE",), ("ECHO", "more")]))
+        await until(lambda: len(received.replies) == 3, "three replies arrive")
+        text, error, more = received.replies
+        assert (text, more) == (b"text", b"more")
+        assert isinstance(error, ResponseError)
+        async with asyncio.timeout(10):
+            await acquired.disconnect()  # Waits for `connection_lost`.
+        await driver.release(client, acquired)
+        assert await echoed(client, "again") == [b"again"]
 
 
 async def test_after_an_error_reply_the_next_reply_is_that_of_the_next_command(connection: Any) -> None:
