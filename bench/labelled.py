@@ -7,7 +7,8 @@ It is made, not collected, the same by every run of a seed:
   product, person and town of the session, which are drawn independently of the concepts.
 - *Vectors* stand for what an embedding model says of the concept, and know nothing of words: direction of the concept,
   which shares half of its variance with its family, and noise of the same length; of small talk noise alone; and a
-  component that all share.
+  component that all share. Real embeddings use a small part of their dimensions (those of all-MiniLM-L6-v2 about 44 of
+  384, by the participation ratio of their variances), so these lie in 64 of 384.
 - *Questions* are about one customer. By *words*: two particulars of a turn, and a vector of noise, as embeddings
   hardly tell names apart. By *meaning*: the concept in other words. By *both*: the concept in other words, and one
   particular. Relevant is every turn of the customer that has the concept and all particulars that are asked for.
@@ -46,7 +47,9 @@ _MENTIONED = 1 / 3
 """How likely a turn mentions each particular of its session."""
 _POOL = 8
 """How many products, people and towns a customer has to do with."""
-_DIMENSIONS = 64
+_DIMENSIONS = 384
+_USED = 64
+"""In how many dimensions the vectors of texts lie."""
 _COMMON = 0.3
 """The length of what all vectors share; concept and noise have length 1."""
 
@@ -102,8 +105,8 @@ def labelled(*, customers: int = 4, each: int = 20, language: Language = "simple
 def noisy(made: Labelled, leg: Literal["words", "vectors"], share: float, seed: int = 2) -> list[Question]:
     """Return the questions with noise in their words or vectors: 0.5 is half, 1 is all.
 
-    Words are replaced by words of the episodes, each with this probability. To vectors a random direction is added, of
-    the same length for 0.5; for 1 it replaces them.
+    Words are replaced by words of the episodes, each with this probability. To vectors a random direction of all
+    dimensions is added, of the same length for 0.5; for 1 it replaces them.
     """
     dice = Random(seed)
     vocabulary = sorted({word for episode in made.episodes for word in episode.content.split()})
@@ -113,7 +116,7 @@ def noisy(made: Labelled, leg: Literal["words", "vectors"], share: float, seed: 
         return replace(question, text=" ".join(text))
 
     def vectors(question: Question) -> Question:
-        parts = (1 - share, _unit(question.embedding)), (share, _direction(dice))
+        parts = (1 - share, _unit(question.embedding)), (share, _direction(dice, _DIMENSIONS))
         return replace(question, embedding=_sum(*parts))
 
     return [*map({"words": words, "vectors": vectors}[leg], made.questions)]
@@ -206,8 +209,8 @@ class _Maker:
         return _sum((_COMMON, self._common), (1, _direction(self._dice)), *meaning)
 
 
-def _direction(dice: Random) -> list[float]:
-    return _unit([dice.gauss(0, 1) for _ in range(_DIMENSIONS)])
+def _direction(dice: Random, dimensions: int = _USED) -> list[float]:
+    return [*_unit([dice.gauss(0, 1) for _ in range(dimensions)]), *([0.0] * (_DIMENSIONS - dimensions))]
 
 
 def _unit(vector: Sequence[float]) -> list[float]:

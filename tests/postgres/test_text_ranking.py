@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from convostore.domain.text import Match, document, parse_query, ranked
 from convostore.inmemory import InMemoryMemoryStore
 from convostore.models.fields import LANGUAGES
-from convostore.postgres import PostgresMemoryStore
-from convostore.testing.factories import at, make_episode
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore
+from convostore.testing.factories import at, make_episode, make_rule
 from tests.postgres.conftest import Pool
 
 WORDS = ("tea", "milk", "sugar", "lemon", "龙游", "straße", "🎉")
@@ -48,7 +48,7 @@ async def test_scores_are_those_of_the_reference(
     only = customer if customers else None
     scope = {each.id: document(each.content) for each in episodes if not only or each.customer_profile_id}
     asked = parse_query(query, match=match)
-    expected = ranked(asked, scope, scope.values())
+    expected = ranked(asked, scope, scope.values()).found
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT convostore.bind($1)", tenant)
         terms = [*map(str, asked.terms)]
@@ -107,3 +107,14 @@ async def test_a_group_of_a_large_agent_is_searched_exactly(large: Any) -> None:
     group = rare["rare"].group_id
     found = await store.text_search_episodes("blue", tenant, agent, group_id=group)
     assert {each.id for each in found} == {rare["pair"].id, rare["excluded"].id}
+
+
+async def test_stop_words_are_no_part_of_what_a_query_asks_for(pool: Pool) -> None:
+    tenant, agent = uuid4(), uuid4()
+    memory, config = PostgresMemoryStore(pool, timeout=60), PostgresConfigStore(pool, timeout=60, language="english")
+    await memory.add_episodes([make_episode(tenant, agent, content="teas", language="english")])
+    await config.save_rule(make_rule(tenant, agent, condition_text="teas"))
+    for query in ("tea", "what about the tea"):
+        (hit,) = await memory.explain_episodes(query, [1.0], tenant, agent)
+        ((_, score),) = await config.search_rules(query, [1.0], tenant, agent)
+        assert (hit.text_part, score) == (pytest.approx(0.5), 0.5)

@@ -152,7 +152,7 @@ def test_phrases_and_open_words_are_terms_with_frequencies_of_their_own() -> Non
 def test_rarer_terms_and_shorter_texts_come_first_and_ties_by_key() -> None:
     texts = {5: "tea", 4: "tea for two", 3: "coffee", 2: "tea", 1: "water", 0: "milk, tea and more coffee -"}
     documents = {key: document(text) for key, text in texts.items()}
-    found = ranked(parse_query("tea coffee"), documents, documents.values())
+    found = ranked(parse_query("tea coffee"), documents, documents.values()).found
     assert [key for key, _ in found] == [0, 3, 2, 5, 4]
     assert found[2][1] == found[3][1]
 
@@ -160,12 +160,12 @@ def test_rarer_terms_and_shorter_texts_come_first_and_ties_by_key() -> None:
 def test_statistics_are_those_of_the_whole_scope_whatever_is_asked_for() -> None:
     documents = {number: document("tea") for number in range(3)}
     scope = [*documents.values(), *[document("coffee and cake")] * 7]
-    some = ranked(parse_query("tea"), {1: documents[1]}, scope)
-    assert some == [pair for pair in ranked(parse_query("tea"), documents, scope) if pair[0] == 1]
+    some = ranked(parse_query("tea"), {1: documents[1]}, scope).found
+    assert some == [pair for pair in ranked(parse_query("tea"), documents, scope).found if pair[0] == 1]
 
 
 def test_what_only_excludes_scores_nothing() -> None:
     documents = {1: document("tea"), 2: document("")}
-    assert ranked(parse_query("-milk", match="all"), documents, documents.values()) == [(1, 0.0), (2, 0.0)]
-    assert ranked(parse_query("-milk"), documents, documents.values()) == []
-    assert ranked(parse_query("tea"), {}, []) == []
+    assert ranked(parse_query("-milk", match="all"), documents, documents.values()).found == [(1, 0.0), (2, 0.0)]
+    assert ranked(parse_query("-milk"), documents, documents.values()).found == []
+    assert ranked(parse_query("tea"), {}, []).found == []

@@ -138,9 +138,10 @@ class EpisodeSearch(Store):
         """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
 
         What `text_search_episodes` finds by any word and `vector_search_episodes` is fused by scores (Bruch, Gai and
-        Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023): the scores of each search
-        are spread from 0, the lowest, to 1, the highest, and their weighted mean is the score. What the text search did
-        not find has 0 there; similarity counts for all that either found. Of each search the first 100 count, or the
+        Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023). The score is the weighted
+        mean of two strengths to the power of 1.5: BM25 as a part of what all terms of the query weigh, 0 for what the
+        text search did not find, and the cosine similarity, spread from 0 for the lowest to itself for the highest, of
+        all that either found. Of each search the first 100 count, or the
         first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
         beside their own.
 

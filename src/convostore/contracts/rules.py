@@ -133,9 +133,8 @@ class Rules(Store):
         """Return an agent's rules by words and meaning with their scores, best first, equal scores by id.
 
         A rule is found if its `condition_text` matches the query as a text does in `search_episodes`, read in the
-        store's language, or if its embedding has as many dimensions. The score is the mean of BM25 and the cosine
-        similarity, each spread from 0 for the lowest to 1 for the highest of what is found; one that a rule lacks is
-        0. All rules of the agent are compared and counted, the disabled ones only if they are asked for.
+        store's language, or if its embedding has as many dimensions. The score is that of `search_episodes` with equal
+        weights. All rules of the agent are compared and counted, the disabled ones only if they are asked for.
 
         Args:
             query: the words; those beyond 10,000 characters or 64 terms are ignored.

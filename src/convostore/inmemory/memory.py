@@ -15,7 +15,7 @@ from convostore.domain.declaration import Declaration
 from convostore.domain.declarations import ENTITY, EPISODE, RELATIONSHIP
 from convostore.domain.fusion import CANDIDATES, fused, neighbours_in, with_context, with_recency
 from convostore.domain.revisions import set_managed
-from convostore.domain.text import Name, document, ranked, read_name
+from convostore.domain.text import Name, Ranked, document, ranked, read_name
 from convostore.errors import ConflictError
 from convostore.gateway.memory import EntityFilter, Filter, Meaning, Ranking, TableMemoryStore, Words
 from convostore.gateway.table import Where, valid_at
@@ -87,17 +87,17 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     async def _by_words(
         self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words, limit: int, offset: int
     ) -> list[Episode]:
-        found = self._scored(tenant_id, agent_id, only, words)[offset : offset + limit]
+        found = self._scored(tenant_id, agent_id, only, words).found[offset : offset + limit]
         stored = self._episodes(tenant_id, only.where(agent_id))
         return [copied(stored[key]) for key, _ in found]
 
-    def _scored(self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words) -> list[tuple[UUID, float]]:
+    def _scored(self, tenant_id: UUID, agent_id: UUID, only: Filter, words: Words) -> Ranked[UUID]:
         """Return the ids of the episodes that match a text query with their scores, best first, then by id."""
         scope = self._episodes(tenant_id, {**only.scope(agent_id), "language": words.language})
         documents = {key: document(episode.content) for key, episode in scope.items()}
         asked = self._episodes(tenant_id, only.where(agent_id)).keys() & scope.keys()
         found = ranked(words.query, {key: documents[key] for key in asked}, documents.values())
-        return [(key, score) for key, score in found if score or words.query.match == "all"]
+        return found._replace(found=[pair for pair in found.found if pair[1] or words.query.match == "all"])
 
     def _episodes(self, tenant_id: UUID, where: Where) -> dict[UUID, Episode]:
         return {row.item.id: row.item for row in self._table(EPISODE).living(tenant_id, where)}
@@ -115,11 +115,12 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         near = await self._by_meaning(tenant_id, agent_id, only, meaning, most, 0)
-        matching = self._scored(tenant_id, agent_id, only, words)[:most]
+        found, asked = self._scored(tenant_id, agent_id, only, words)
+        matching = found[:most]
         stored = self._episodes(tenant_id, only.where(agent_id))
         embedded = [self._embedded(stored[key], meaning.embedding_model) for key, _ in matching]
         similarities = {item.id: score for item, score in nearest(meaning.embedding, filter(None, embedded), -1.0)}
-        parts = fused(matching, [(item.id, score) for item, score in near], similarities, ranking.weights)
+        parts = fused(matching, [(item.id, score) for item, score in near], similarities, ranking.weights, asked=asked)
         if ranking.half_life:
             occurred_at = {key: stored[key].occurred_at for key in parts}
             parts = with_recency(parts, occurred_at, ranking.at, ranking.half_life)

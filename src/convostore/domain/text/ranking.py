@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from convostore.domain.scoring import SCORE_DECIMALS
 from convostore.domain.text.query import Document, Query, Term
@@ -37,6 +37,15 @@ class Statistics(NamedTuple):
     """The average length of a text."""
 
 
+class Ranked(NamedTuple, Generic[K]):
+    """What matches a query."""
+
+    found: list[tuple[K, float]]
+    """Keys and scores, best first."""
+    asked: float
+    """What all terms of the query weigh: the score of a text of average length that has every one."""
+
+
 def statistics(terms: Sequence[Term], scope: Iterable[Document]) -> Statistics:
     """Return the statistics of all texts of a scope, those that match nothing included."""
     number = lengths = 0
@@ -58,8 +67,8 @@ def bm25(document: Document, of_scope: Statistics) -> float:
     return round(weight * (K1 + 1) / (1 + K1 * (1 - B + B * len(document) / of_scope.length)), SCORE_DECIMALS)
 
 
-def ranked(query: Query, documents: Mapping[K, Document], scope: Iterable[Document]) -> list[tuple[K, float]]:
+def ranked(query: Query, documents: Mapping[K, Document], scope: Iterable[Document]) -> Ranked[K]:
     """Return the documents of a scope that match a query with their scores, best first, then by key."""
     of_scope = statistics(query.terms, scope)
     found = [(key, bm25(document, of_scope)) for key, document in documents.items() if query.matches(document)]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    return Ranked(sorted(found, key=lambda pair: (-pair[1], pair[0])), math.fsum(of_scope.weights.values()))

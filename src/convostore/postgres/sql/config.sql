@@ -137,23 +137,20 @@ scored AS MATERIALIZED (
     CROSS JOIN scope
     CROSS JOIN asked
 ),
-found AS MATERIALIZED (
-    SELECT id, vector, CASE WHEN EXISTS (SELECT FROM scored WHERE text IS NOT NULL) THEN coalesce(text, 0) END AS text
-    FROM scored
-    WHERE text IS NOT NULL OR vector IS NOT NULL
-),
 ends AS MATERIALIZED (
-    SELECT min(text) AS low_text, max(text) AS high_text, min(vector) AS low_vector, max(vector) AS high_vector FROM found
+    SELECT min(vector) AS low, max(vector) AS high,
+           greatest(max(text), (SELECT sum(weight) FROM term WHERE numnode(query) > 0)) AS strongest
+    FROM scored
 ),
 best AS (
-    SELECT found.id, round((
-        0.5 * coalesce(CASE WHEN high_text > low_text THEN (text - low_text) / (high_text - low_text)
-            WHEN text IS NOT NULL THEN 1 END, 0)
-        + 0.5 * coalesce(CASE WHEN high_vector > low_vector THEN (vector - low_vector) / (high_vector - low_vector)
-            WHEN vector IS NOT NULL THEN 1 END, 0))::numeric, 6)::double precision AS score
-    FROM found
+    SELECT scored.id, round((
+        0.5 * coalesce(power(text / strongest, 1.5), 0)
+        + 0.5 * coalesce(power(greatest(high, 0) * CASE WHEN high > low THEN (vector - low) / (high - low)
+            WHEN vector IS NOT NULL THEN 1 END, 1.5), 0))::numeric, 6)::double precision AS score
+    FROM scored
     CROSS JOIN ends
-    ORDER BY score DESC, found.id
+    WHERE text IS NOT NULL OR vector IS NOT NULL
+    ORDER BY score DESC, scored.id
     LIMIT :limit
 )
 SELECT {{columns of rule}}, best.score

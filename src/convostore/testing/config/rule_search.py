@@ -100,13 +100,15 @@ class RuleHybridSearchContract(StoreContract):
             {"condition_text": "juice", "embedding": [1.0]},
         )
         search = store.search_rules
-        found = await search("the TEA", [1.0, 0.0], tenant, agent)
+        found = await search("TEA", [1.0, 0.0], tenant, agent)
         # Words: 1 for the shorter text, less for the longer, 0 for none. Meaning: .853553, 1, 0, none without a vector.
-        assert found[:2] == [(both, 0.926777), (meaning, 0.5)]
+        assert found[:2] == [(both, 0.89429), (meaning, 0.5)]
         assert [rule for rule, _ in found] == [both, meaning, words, far]
         assert 0 < found[2][1] < 0.5
         assert found[3][1] == 0.0
         assert await search("tea", [1.0, 0.0], tenant, agent, limit=2) == found[:2]
+        # A word that no rule has makes the others a smaller part of the query.
+        assert await search("tea please", [1.0, 0.0], tenant, agent, limit=2) == [(meaning, 0.5), (both, 0.466568)]
 
     async def test_what_only_one_search_finds_is_found(self, store: ConfigStore) -> None:
         tenant, agent = uuid4(), uuid4()
@@ -119,7 +121,7 @@ class RuleHybridSearchContract(StoreContract):
         assert await search("", [1.0, 0.0], tenant, agent) == [(vector, 0.5)]
         assert await search("-tea", [1.0], tenant, agent) == []
         assert await search("tea or coffee", [1.0], tenant, agent) == [
-            (rule, 0.5) for rule in sorted((word, vector), key=lambda rule: rule.id)
+            (rule, 0.176777) for rule in sorted((word, vector), key=lambda rule: rule.id)
         ]
         assert await search('"tea coffee"', [1.0], tenant, agent) == []
 
@@ -139,7 +141,7 @@ class RuleHybridSearchContract(StoreContract):
         (best, _), (second, _), *_ = await store.search_rules("tea milk", [1.0], tenant, agent)
         assert (best, second) == (rare, often)
         found = await store.search_rules("tea milk", [1.0], tenant, agent, enabled_only=False, limit=100)
-        assert found[0] == (often, 0.5)
+        assert found[0][0] == often
         assert {rule.id for rule, _ in found[3:]} == {rule.id for rule in (rare, *disabled)}
         assert await store.search_rules("tea milk", [1.0], tenant, uuid4()) == []
 
@@ -183,5 +185,5 @@ class RuleHybridSearchContract(StoreContract):
             {"condition_text": "成语接龙" + (letters * 20)[:349_000]},
             {"condition_text": "tea " * 262_144},
         )
-        assert await store.search_rules("语接", [1.0], tenant, agent) == [(long, 0.5)]
-        assert await store.search_rules("tea", [1.0], tenant, agent) == [(plain, 0.5)]
+        for query, only in (("语接", long), ("tea", plain)):
+            assert [rule for rule, _ in await store.search_rules(query, [1.0], tenant, agent)] == [only]

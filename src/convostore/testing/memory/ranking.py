@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
@@ -88,7 +89,7 @@ class RankingContract(StoreContract):
 
     async def test_an_explanation_has_the_scores_and_ranks_of_both_searches(self, store: MemoryStore) -> None:
         word, meaning, neighbour = await conversation(
-            store, {"content": "tea"}, {"embedding": [0.6, 0.8]}, {}, embedding_model="m"
+            store, {"content": "tea"}, {"embedding": [0.64, math.sqrt(1 - 0.64**2)]}, {}, embedding_model="m"
         )
         _, explain = searches(store, word)
         first, second, third = sorted(await explain(context=1), key=lambda hit: hit.episode.recorded_at)
@@ -99,10 +100,11 @@ class RankingContract(StoreContract):
             *(found.text_score, 1),
             *(None, None),
         )
-        assert (second.text_score, second.text_rank, second.vector_score, second.vector_rank) == (None, None, 0.6, 1)
-        assert (first.text_part, first.vector_part, second.text_part, second.vector_part) == (0.5, 0, 0, 0.5)
-        assert [hit.context_part for hit in (first, second, third)] == pytest.approx([0.15, 0.15, 0.15])
-        assert third == SearchHit(episode=neighbour, rank=3, score=0.15, context_part=third.context_part)
+        assert (second.text_score, second.text_rank, second.vector_score, second.vector_rank) == (None, None, 0.64, 1)
+        parts = [(hit.text_part, hit.vector_part) for hit in (first, second)]
+        assert parts == [(pytest.approx(0.5), 0), (0, pytest.approx(0.256))]
+        assert [hit.context_part for hit in (first, second, third)] == pytest.approx([0.0768, 0.15, 0.0768])
+        assert third == SearchHit(episode=neighbour, rank=3, score=0.0768, context_part=third.context_part)
 
     async def test_a_turn_lends_part_of_its_score_to_those_around_it(self, store: MemoryStore) -> None:
         turns = await conversation(store, *({"content": "tea" if place == 3 else "noise"} for place in range(7)))
@@ -156,17 +158,17 @@ class RankingContract(StoreContract):
         assert await search(context=3) == [(turn, 0.65) for turn in sorted((one, other), key=lambda turn: turn.id)]
 
     async def test_diversity_puts_the_unlike_first_and_changes_no_score(self, store: MemoryStore) -> None:
-        vectors = {"best": [1.0, 0.0], "alike": [1.0, 0.01], "also": [1.0, -0.02], "unlike": [0.4, 1.0]}
+        vectors = {"best": [1.0, 0.0], "alike": [1.0, 0.01], "also": [1.0, -0.02], "unlike": [0.6, 1.0]}
         turns = await conversation(store, *({"embedding": each} for each in vectors.values()))
         names = dict(zip((turn.id for turn in turns), vectors, strict=True))
         search, _ = searches(store, turns[0])
         best = await search()
         assert [names[episode.id] for episode, _ in best] == ["best", "alike", "also", "unlike"]
-        diverse = await search(diversity=0.7)
+        diverse = await search(diversity=0.8)
         assert [names[episode.id] for episode, _ in diverse] == ["best", "unlike", "also", "alike"]
         assert sorted(diverse, key=lambda hit: hit[0].id) == sorted(best, key=lambda hit: hit[0].id)
-        assert await search(diversity=0.7, limit=2, offset=1) == diverse[1:3]
-        assert await search(diversity=0.7, offset=4) == []
+        assert await search(diversity=0.8, limit=2, offset=1) == diverse[1:3]
+        assert await search(diversity=0.8, offset=4) == []
 
     async def test_embeddings_of_different_models_are_not_alike(self, store: MemoryStore) -> None:
         common: dict[str, Any] = {"embedding": [1.0, 0.0]}

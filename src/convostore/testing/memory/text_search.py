@@ -232,7 +232,11 @@ class HybridSearchContract(StoreContract):
     async def test_what_only_one_search_finds_is_found(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         word, vector = await add_episodes(
-            store, tenant, agent, {}, {"content": "coffee", "embedding": [1.0, 0.0], "embedding_model": "m"}
+            store,
+            tenant,
+            agent,
+            {"content": "tea"},
+            {"content": "coffee", "embedding": [1.0, 0.0], "embedding_model": "m"},
         )
         search = store.search_episodes
         assert await search("tea", [1.0], tenant, agent) == [(word, 0.5)]
@@ -245,7 +249,11 @@ class HybridSearchContract(StoreContract):
     async def test_weights_are_a_ratio(self, store: MemoryStore) -> None:
         tenant, agent = uuid4(), uuid4()
         word, vector = await add_episodes(
-            store, tenant, agent, {"embedding": [0.0, 1.0]}, {"content": "coffee", "embedding": [1.0, 0.0]}
+            store,
+            tenant,
+            agent,
+            {"content": "tea", "embedding": [0.0, 1.0]},
+            {"content": "coffee", "embedding": [1.0, 0.0]},
         )
         search = partial(store.search_episodes, "tea", [1.0, 0.0], tenant, agent, min_score=-1.0)
         assert await search(weights=(3, 1)) == [(word, 0.75), (vector, 0.25)]
@@ -286,7 +294,7 @@ class HybridSearchContract(StoreContract):
         # Found by its words alone, an episode is as near as it is.
         assert await search("tea", [0.0, 1.0], tenant, agent, embedding_model="new", min_score=1.0) == [(episode, 1.0)]
         far = search("tea", [0.0, -1.0], tenant, agent, embedding_model="new", min_score=1.0)
-        assert await far == [(episode, 1.0)]
+        assert await far == [(episode, 0.5)]
         assert await search("", [0.0, 1.0], tenant, agent) == []
 
     async def test_both_searches_are_filtered(self, store: MemoryStore) -> None:
