@@ -12,8 +12,8 @@ import httpx
 from convostore.models import CustomerProfile, Episode, Rule
 from examples.support.settings import Settings
 
-_NEAR = 0.2
-"""The least similarity of a rule that applies."""
+_NEAR = 0.03
+"""The least score of a rule that applies."""
 
 
 @dataclass(frozen=True)

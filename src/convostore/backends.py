@@ -50,7 +50,7 @@ from convostore.domain.revisions import (
 from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.scoring import cosine, nearest
 from convostore.domain.sessions import check_unbound, fence_conflict, new_session, no_such_session, session_id_conflict
-from convostore.domain.text import Name, document, ranked, read_name
+from convostore.domain.text import Name, Ranked, document, ranked, read_name
 from convostore.domain.verify_export import digest_of
 from convostore.gateway.audit import BodyAuditStore
 from convostore.gateway.config import RowConfigStore, TableConfigStore
@@ -90,6 +90,7 @@ __all__ = [
     "Model",
     "Name",
     "NotEnded",
+    "Ranked",
     "Ranking",
     "RecordType",
     "RevisionState",

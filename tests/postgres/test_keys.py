@@ -45,6 +45,7 @@ UNPREFIXED = {
     "session_session_id_key",  # a session's id is unique across tenants: the given calls by id name no tenant
     "session_last_activity_at_idx",  # sweeps look for old sessions of all tenants, by a function of their own
     "episode_words_idx",  # a GIN index cannot hold a uuid without btree_gin, which the embedded server lacks
+    "entity_terms_idx",  # likewise: in both a hash of tenant and agent is one of the terms
 }
 """The indexes that do not start with `tenant_id`, all of them."""
 

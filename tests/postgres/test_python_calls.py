@@ -85,7 +85,7 @@ async def test_a_call_enters_no_more_functions_than_it_needs(engines: Embedded, 
 BOUNDS = {
     "get_agent": 97,
     "get_agent_config": 165,
-    "vector_search_rules": 162,
+    "vector_search_rules": 175,
     "vector_search_episodes": 167,
     "add_episodes": 160,
     "get_by_channel_identity": 90,

@@ -55,9 +55,11 @@ async def store(request: pytest.FixtureRequest, clock: Clock, engines: Embedded)
             yield RedisSessionStore(client, hot_ttl=HOUR, **given)
     else:
         async with await create_pool(engines.postgres_dsn) as pool:
+            # Of other tests there are sessions as well.
+            everything = PostgresSessionStore(pool, max_age=HOUR, clock=lambda: now() + timedelta(days=3_650))
+            await sweep_once(everything)
             yield PostgresSessionStore(pool, **given)
-            clock.ahead = timedelta(days=3_650)
-            await sweep_once(PostgresSessionStore(pool, max_age=HOUR, clock=clock))
+            await sweep_once(everything)
 
 
 async def until_demoted(store: SessionStore, session_id: UUID) -> None:

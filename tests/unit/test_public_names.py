@@ -62,6 +62,7 @@ BACKENDS = {
         "Filter",
         "Meaning",
         "Name",
+        "Ranked",
         "Ranking",
         "TableMemoryStore",
         "Words",
