@@ -12,7 +12,7 @@ import httpx
 from convostore.models import CustomerProfile, Episode, Rule
 from examples.support.settings import Settings
 
-_NEAR = 0.03
+_NEAR = 0.2
 """The least score of a rule that applies."""
 
 

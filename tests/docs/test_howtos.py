@@ -80,7 +80,7 @@ def test_the_example_of_the_memory_page_runs() -> None:
     (example,) = blocks(HOWTOS / "memory.md", "python")
     assert output_of(example) == [
         "She asked for a refund | The parcel was late | She asked for a refund",
-        "1 0.47 0.5 0.0",
+        "1 0.5 0.5 0.0",
         "['Ann', 'Bonn']",
         "['Ann', 'Rome']",
         "3",

@@ -109,12 +109,12 @@ async def test_a_group_of_a_large_agent_is_searched_exactly(large: Any) -> None:
     assert {each.id for each in found} == {rare["pair"].id, rare["excluded"].id}
 
 
-async def test_stop_words_are_no_part_of_what_a_query_asks_for(pool: Pool) -> None:
+async def test_words_that_no_text_has_and_stop_words_make_the_search_no_less_sure(pool: Pool) -> None:
     tenant, agent = uuid4(), uuid4()
     memory, config = PostgresMemoryStore(pool, timeout=60), PostgresConfigStore(pool, timeout=60, language="english")
     await memory.add_episodes([make_episode(tenant, agent, content="teas", language="english")])
     await config.save_rule(make_rule(tenant, agent, condition_text="teas"))
-    for query in ("tea", "what about the tea"):
+    for query in ("tea", "what about the tea", "tea and biscuits"):
         (hit,) = await memory.explain_episodes(query, [1.0], tenant, agent)
         ((_, score),) = await config.search_rules(query, [1.0], tenant, agent)
         assert [hit.text_part, score] == pytest.approx([0.5, 0.5], abs=1e-6)

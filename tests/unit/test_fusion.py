@@ -8,7 +8,16 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convostore.domain.fusion import CONTEXT_SHARE, Parts, diversified, fused, neighbours_in, with_context, with_recency
+from convostore.domain.fusion import (
+    CONTEXT_SHARE,
+    ENOUGH,
+    Parts,
+    diversified,
+    fused,
+    neighbours_in,
+    with_context,
+    with_recency,
+)
 from convostore.testing.factories import at
 
 SCORES = st.dictionaries(st.integers(0, 9), st.floats(0.001, 20), max_size=8)
@@ -19,62 +28,57 @@ def ranking(scores: dict[int, float]) -> list[tuple[int, float]]:
     return sorted(scores.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
-def test_the_strength_in_each_search_is_weighted_and_added() -> None:
+def test_squares_of_both_searches_are_weighted_by_how_sure_each_is() -> None:
     by_text = [("words", 8.0), ("both", 2.0)]
     by_vector = [("meaning", 0.75), ("both", 0.5)]
-    parts = fused(by_text, by_vector, {"meaning": 0.75, "both": 0.5, "words": -0.25}, asked=8.0)
+    parts = fused(by_text, by_vector, {"meaning": 0.75, "both": 0.5, "words": -0.25}, share=1.0)
     assert parts == {
         "words": Parts(text_score=8.0, text_rank=1, vector_score=-0.25, text_part=0.5),
-        "both": Parts(2.0, 2, 0.5, 2, text_part=0.0625, vector_part=0.5 * 0.5625**1.5),
-        "meaning": Parts(vector_score=0.75, vector_rank=1, vector_part=0.5 * 0.75**1.5),
+        "both": Parts(2.0, 2, 0.5, 2, text_part=0.03125, vector_part=0.5 * 0.75 * 0.75**2),
+        "meaning": Parts(vector_score=0.75, vector_rank=1, vector_part=0.375),
     }
-    assert [found.score for found in parts.values()] == [0.5, 0.273438, 0.32476]
+    assert [found.score for found in parts.values()] == [0.5, 0.242188, 0.375]
 
 
 def test_only_the_ratio_of_the_weights_counts() -> None:
     by_text, by_vector, similarities = [("a", 2.0), ("b", 1.0)], [("b", 1.0)], {"a": 0.3, "b": 1.0}
-    parts = fused(by_text, by_vector, similarities, (3.0, 1.0), asked=2.0)
-    assert parts == fused(by_text, by_vector, similarities, (0.75, 0.25), asked=2.0)
-    assert [found.score for found in parts.values()] == [0.75, 0.515165]
-    assert fused(by_text, by_vector, similarities, (1.0, 0.0), asked=2.0)["b"].vector_part == 0.0
+    parts = fused(by_text, by_vector, similarities, (3.0, 1.0), share=1.0)
+    assert parts == fused(by_text, by_vector, similarities, (0.75, 0.25), share=1.0)
+    assert [found.score for found in parts.values()] == [0.75, 0.4375]
+    assert fused(by_text, by_vector, similarities, (1.0, 0.0), share=1.0)["b"].vector_part == 0.0
 
 
-def test_words_that_are_not_there_weaken_the_words_and_a_distant_best_the_vector() -> None:
-    found = [("words", 2.0)], [("meaning", 0.64), ("other", 0.0)], {"words": 0.0}
-    assert {key: parts.score for key, parts in fused(*found, asked=2.0).items()} == {
-        "words": 0.5,
-        "meaning": 0.256,
-        "other": 0.0,
-    }
-    assert fused(*found, asked=8.0)["words"].score == 0.0625
-
-
-def test_a_short_text_with_all_terms_is_as_strong_as_can_be() -> None:
-    parts = fused([("short", 2.5), ("longer", 1.6)], [], {}, asked=2.0)
-    assert [found.text_part for found in parts.values()] == [0.5, 0.256]
+def test_a_search_whose_best_is_poor_counts_for_less() -> None:
+    found = [("words", 2.0)], [("meaning", 0.25), ("other", 0.0)], {"words": 0.0}
+    for share, part in ((1.0, 0.5), (ENOUGH, 0.5), (ENOUGH / 2, 0.125), (0.0, 0.0)):
+        assert {key: parts.score for key, parts in fused(*found, share=share).items()} == {
+            "words": part,
+            "meaning": 0.125,
+            "other": 0.0,
+        }
 
 
 def test_equal_similarities_are_the_highest() -> None:
-    parts = fused([], [("a", 0.25), ("b", 0.25)], {}, asked=0.0)
-    assert [found.score for found in parts.values()] == [0.0625, 0.0625]
+    parts = fused([], [("a", 0.25), ("b", 0.25)], {}, share=0.0)
+    assert [found.score for found in parts.values()] == [0.125, 0.125]
 
 
 def test_what_points_away_has_nothing() -> None:
-    assert [found.score for found in fused([], [("a", -0.2), ("b", -0.5)], {}, asked=0.0).values()] == [0.0, 0.0]
-    assert fused([], [], {}, asked=0.0) == {}
+    assert [found.score for found in fused([], [("a", -0.2), ("b", -0.5)], {}, share=0.0).values()] == [0.0, 0.0]
+    assert fused([], [], {}, share=0.0) == {}
 
 
 def test_no_embedding_is_no_similarity() -> None:
-    parts = fused([("plain", 2.0), ("near", 1.0)], [("near", 1.0), ("far", 0.2)], {}, asked=2.0)
+    parts = fused([("plain", 2.0), ("near", 1.0)], [("near", 1.0), ("far", 0.2)], {}, share=1.0)
     assert parts["plain"].vector_score is None
     assert [parts[key].vector_part for key in ("plain", "near", "far")] == [0.0, 0.5, 0.0]
 
 
-@given(text=SCORES, vector=COSINES, similarities=COSINES, weight=st.floats(0, 1), asked=st.floats(0.001, 30))
+@given(text=SCORES, vector=COSINES, similarities=COSINES, weight=st.floats(0, 1), share=st.floats(0, 1))
 def test_fused_scores_lie_between_zero_and_one_and_respect_both_orders(
-    text: dict[int, float], vector: dict[int, float], similarities: dict[int, float], weight: float, asked: float
+    text: dict[int, float], vector: dict[int, float], similarities: dict[int, float], weight: float, share: float
 ) -> None:
-    parts = fused(ranking(text), ranking(vector), {**similarities, **vector}, (weight, 1 - weight), asked=asked)
+    parts = fused(ranking(text), ranking(vector), {**similarities, **vector}, (weight, 1 - weight), share=share)
     assert parts.keys() == text.keys() | vector.keys()
     assert all(0 <= found.score <= 1 for found in parts.values())
     for one in parts.values():

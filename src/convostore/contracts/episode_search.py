@@ -139,9 +139,9 @@ class EpisodeSearch(Store):
 
         What `text_search_episodes` finds by any word and `vector_search_episodes` is fused by scores (Bruch, Gai and
         Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023). The score is the weighted
-        mean of two strengths to the power of 1.5: BM25 as a part of what all terms of the query weigh, 0 for what the
-        text search did not find, and the cosine similarity, spread from 0 for the lowest to itself for the highest, of
-        all that either found. Of each search the first 100 count, or the
+        mean of two squares, each times how sure the search is: of BM25 as a part of the best, times up to 1 by the part
+        of the query's weight that the best has; of the cosine similarity, spread from 0 for the lowest to 1 for the
+        highest of all that either found, times the highest. Of each search the first 100 count, or the
         first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
         beside their own.
 

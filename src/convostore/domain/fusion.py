@@ -15,8 +15,8 @@ CANDIDATES = 100
 """How many results of each search are fused: 50 and 100 were measured alike."""
 CONTEXT_SHARE = 0.3
 """The part of its score that an episode lends to the one before and after it; to those farther away, powers of it."""
-POWER = 1.5
-"""What the strength of a result in one search is raised to."""
+ENOUGH = 0.7
+"""The share of a query's weight from which on the text search is sure of what it found."""
 _SCALE = 10.0**SCORE_DECIMALS
 
 
@@ -53,39 +53,39 @@ def fused(
     similarities: Mapping[K, float],
     weights: tuple[float, float] = (0.5, 0.5),
     *,
-    asked: float,
+    share: float,
 ) -> dict[K, Parts]:
-    """Return the parts of the score of all that either search found: a convex combination of how strong each finds it.
+    """Return the parts of the score of all that either search found: a convex combination of normalised scores.
 
     Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023: scores say how
-    sure a search is, which ranks forget. Theirs are normalised between the lowest and the highest found, by which
-    the best of a poor search is as strong as that of a good one. Here the highest is what it is of the most that there
-    can be: of words, the weight of the whole query; of vectors, the cosine similarity of 1. To the power of 1.5,
-    because what is in the middle of a search is mostly noise (docs/decisions/0034).
+    sure a search is, which ranks forget. So does min-max normalisation: the best of a poor search has 1, as has that of
+    a good one. Each is therefore multiplied by how sure the search is, and squared first, because the
+    middle of a search is mostly noise (docs/decisions/0034).
 
     Args:
         by_text: What the text search found with BM25, best first. Anything else has none of its terms: 0.
         by_vector: What the vector search found with cosine similarities, best first.
         similarities: The cosine similarity of everything that either found and that has an embedding.
         weights: Of text and vector; only their ratio counts.
-        asked: What all terms of the query weigh.
+        share: How much the best of the text search has of what the terms weigh that are in the scope: from `ENOUGH` on,
+            it is sure of it. The vector search is as sure as its best similarity.
     """
     text = {key: (rank, score) for rank, (key, score) in enumerate(by_text, start=1)}
     ranks = {key: rank for rank, (key, _) in enumerate(by_vector, start=1)}
     similarities = {**dict(by_vector), **similarities}
     keys = dict.fromkeys([*text, *ranks])
-    normalised = _normalised({key: similarities[key] for key in keys if key in similarities})
-    strongest = max([asked, *(score for _, score in by_text)])
-    nearest = max([0.0, *similarities.values()])
-    share = weights[0] / (weights[0] + weights[1])
+    spread = _normalised({key: similarities[key] for key in keys if key in similarities})
+    of_text = weights[0] / (weights[0] + weights[1])
+    sure_of_text = min(1.0, share / ENOUGH) ** 2
+    sure_of_vector = max([0.0, *similarities.values()])
     return {
         key: Parts(
             text_rank=text[key][0] if key in text else None,
             text_score=text[key][1] if key in text else None,
             vector_rank=ranks.get(key),
             vector_score=similarities.get(key),
-            text_part=share * (text[key][1] / strongest) ** POWER if key in text else 0.0,
-            vector_part=(1 - share) * (nearest * normalised.get(key, 0.0)) ** POWER,
+            text_part=of_text * sure_of_text * (text[key][1] / by_text[0][1]) ** 2 if key in text else 0.0,
+            vector_part=(1 - of_text) * sure_of_vector * spread.get(key, 0.0) ** 2,
         )
         for key in keys
     }

@@ -201,9 +201,9 @@ class RowConfigStore(TableConfigStore):
         where = {"agent_id": agent_id, "enabled": enabled_only or None}
         rules = {rule.id: rule for rule in await self._table(RULE).find(tenant_id, where)}
         documents = {key: document(rule.condition_text) for key, rule in rules.items()}
-        found, asked = ranked(parse_query(query), documents, documents.values())
+        found, share = ranked(parse_query(query), documents, documents.values())
         by_text = [pair for pair in found if pair[1]]
         by_vector = [(rule.id, score) for rule, score in nearest(query_embedding, rules.values(), -1.0)]
-        scores = {key: parts.score for key, parts in fused(by_text, by_vector, {}, asked=asked).items()}
+        scores = {key: parts.score for key, parts in fused(by_text, by_vector, {}, share=share).items()}
         best = sorted(scores, key=lambda key: (-scores[key], key))[:limit]
         return [(rules[key], scores[key]) for key in best]

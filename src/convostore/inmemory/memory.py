@@ -115,12 +115,12 @@ class InMemoryMemoryStore(InMemoryStore, TableMemoryStore):
     ) -> list[SearchHit]:
         most = max(offset + limit, CANDIDATES)
         near = await self._by_meaning(tenant_id, agent_id, only, meaning, most, 0)
-        found, asked = self._scored(tenant_id, agent_id, only, words)
+        found, share = self._scored(tenant_id, agent_id, only, words)
         matching = found[:most]
         stored = self._episodes(tenant_id, only.where(agent_id))
         embedded = [self._embedded(stored[key], meaning.embedding_model) for key, _ in matching]
         similarities = {item.id: score for item, score in nearest(meaning.embedding, filter(None, embedded), -1.0)}
-        parts = fused(matching, [(item.id, score) for item, score in near], similarities, ranking.weights, asked=asked)
+        parts = fused(matching, [(item.id, score) for item, score in near], similarities, ranking.weights, share=share)
         if ranking.half_life:
             occurred_at = {key: stored[key].occurred_at for key in parts}
             parts = with_recency(parts, occurred_at, ranking.at, ranking.half_life)

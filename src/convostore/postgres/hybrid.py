@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from convostore.domain.declarations import EPISODE
-from convostore.domain.fusion import CONTEXT_SHARE, POWER, Parts
+from convostore.domain.fusion import CONTEXT_SHARE, ENOUGH, Parts
 from convostore.domain.scoring import SCORE_DECIMALS
 from convostore.gateway.memory import Filter
 from convostore.postgres.mapping import quoted
@@ -47,19 +47,18 @@ def fused(search: Search, *, context: bool) -> str:
     lent = _lent(search, neighbours) if context else "SELECT NULL::uuid AS id, 0::double precision AS lent LIMIT 0"
     return (
         f"WITH near AS MATERIALIZED (SELECT s.id, s.score, {_rank('s')}{counted} FROM ({search.statement}) AS s), "
-        "matching AS MATERIALIZED (SELECT m.id, m.score, "
-        f"m.score / greatest(m.asked, max(m.score) OVER ()) AS share, {_rank('m')} "
+        f"matching AS MATERIALIZED (SELECT m.id, m.score, {_rank('m')}, {_of_text('m')} AS strength "
         f"FROM convostore.scored_episodes($1, {search.numbers['agent_id']}, {query}::text, {terms}::text[], false, "
         f"{language}::text, {filters}, $3::bigint) AS m WHERE {BIND_TENANT}), "
-        "candidate AS MATERIALIZED (SELECT id, m.score AS text_score, m.rank AS text_rank, m.share, n.score AS near, "
-        "n.rank AS vector_rank FROM matching AS m FULL JOIN near AS n USING (id)), "
-        "found AS MATERIALIZED (SELECT b.id, b.text_score, b.text_rank, b.share, b.vector_rank, "
+        "candidate AS MATERIALIZED (SELECT id, m.score AS text_score, m.rank AS text_rank, m.strength, "
+        "n.score AS near, n.rank AS vector_rank FROM matching AS m FULL JOIN near AS n USING (id)), "
+        "found AS MATERIALIZED (SELECT b.id, b.text_score, b.text_rank, b.strength, b.vector_rank, "
         f"CASE WHEN {half_life}::interval IS NULL THEN 1 ELSE (SELECT {_recency(half_life, at)} "
         f"FROM convostore.episode AS t WHERE {_OWN.format('b.id')}) END AS recency, "
         f"coalesce(b.near, {_similarity(search)}) AS vector_score FROM candidate AS b), "
         "scored AS MATERIALIZED (SELECT b.*, "
-        f"coalesce({share}::double precision * power(b.share, {POWER}), 0) AS text_part, "
-        f"coalesce((1 - {share}) * power({_strength('b.vector_score')}, {POWER}), 0) AS vector_part FROM found AS b), "
+        f"coalesce({share}::double precision * b.strength, 0) AS text_part, "
+        f"coalesce((1 - {share}) * {_of_vector('b.vector_score')}, 0) AS vector_part FROM found AS b), "
         f"lent AS MATERIALIZED ({lent}), "
         f"whole AS (SELECT id, {own}, coalesce(l.lent, 0) AS context_part "
         "FROM scored AS s FULL JOIN lent AS l USING (id)), "
@@ -88,11 +87,18 @@ def _recency(half_life: str, at: str) -> str:
     return f"power(0.5::double precision, {passed}::double precision)"
 
 
-def _strength(score: str) -> str:
-    """Return a similarity between 0, the lowest of all, and the highest; the highest if they are equal, or NULL."""
+def _of_text(alias: str) -> str:
+    """Return how strong a BM25 score is: its square, 1 for the best, times how sure the search is of this."""
+    best = f"OVER (ORDER BY {alias}.score DESC, {alias}.id)"
+    sure = f"power(least(first_value({alias}.share) {best} / {ENOUGH}, 1), 2)"
+    return f"{sure} * power({alias}.score / first_value({alias}.score) {best}, 2)"
+
+
+def _of_vector(score: str) -> str:
+    """Return how strong a similarity is: its square between 0, the lowest, and 1, the highest, times the highest."""
     low, high = f"min({score}) OVER ()", f"max({score}) OVER ()"
     spread = f"CASE WHEN {high} > {low} THEN ({score} - {low}) / ({high} - {low}) ELSE {score} - {score} + 1 END"
-    return f"(greatest({high}, 0) * {spread})"
+    return f"greatest({high}, 0) * power({spread}, 2)"
 
 
 def _similarity(search: Search) -> str:

@@ -33,6 +33,8 @@ class Statistics(NamedTuple):
 
     weights: Mapping[Term, float]
     """The inverse document frequency of each term."""
+    known: float
+    """What the terms that the scope has weigh together."""
     length: float
     """The average length of a text."""
 
@@ -42,8 +44,8 @@ class Ranked(NamedTuple, Generic[K]):
 
     found: list[tuple[K, float]]
     """Keys and scores, best first."""
-    asked: float
-    """What all terms of the query weigh: the score of a text of average length that has every one."""
+    share: float
+    """What the terms of the best weigh, of those that the scope has; 0 if nothing is found."""
 
 
 def statistics(terms: Sequence[Term], scope: Iterable[Document]) -> Statistics:
@@ -56,12 +58,13 @@ def statistics(terms: Sequence[Term], scope: Iterable[Document]) -> Statistics:
         for term in terms:
             frequencies[term] += term.matches(document)
     weights = {term: math.log(1 + (number - found + 0.5) / (found + 0.5)) for term, found in frequencies.items()}
-    return Statistics(weights, lengths / number if number else 0.0)
+    known = math.fsum(weights[term] for term, found in frequencies.items() if found)
+    return Statistics(weights, known, lengths / number if number else 0.0)
 
 
 def bm25(document: Document, of_scope: Statistics) -> float:
     """Return the score of a text, to six decimals; 0 if it has none of the terms."""
-    weight = math.fsum(weight for term, weight in of_scope.weights.items() if term.matches(document))
+    weight = _weight(document, of_scope)
     if not weight:
         return 0.0
     return round(weight * (K1 + 1) / (1 + K1 * (1 - B + B * len(document) / of_scope.length)), SCORE_DECIMALS)
@@ -71,4 +74,10 @@ def ranked(query: Query, documents: Mapping[K, Document], scope: Iterable[Docume
     """Return the documents of a scope that match a query with their scores, best first, then by key."""
     of_scope = statistics(query.terms, scope)
     found = [(key, bm25(document, of_scope)) for key, document in documents.items() if query.matches(document)]
-    return Ranked(sorted(found, key=lambda pair: (-pair[1], pair[0])), math.fsum(of_scope.weights.values()))
+    found.sort(key=lambda pair: (-pair[1], pair[0]))
+    best = _weight(documents[found[0][0]], of_scope) if found else 0.0
+    return Ranked(found, best / of_scope.known if best else 0.0)
+
+
+def _weight(document: Document, of_scope: Statistics) -> float:
+    return math.fsum(weight for term, weight in of_scope.weights.items() if term.matches(document))

@@ -121,7 +121,7 @@ scope AS MATERIALIZED (
     SELECT count(*)::double precision AS rules, avg(length(rule.words))::double precision AS length FROM rule
 ),
 term AS MATERIALIZED (
-    SELECT q.query, ln(1 + (scope.rules - f.found + 0.5) / (f.found + 0.5)) AS weight
+    SELECT q.query, f.found, ln(1 + (scope.rules - f.found + 0.5) / (f.found + 0.5)) AS weight
     FROM unnest(:terms::text[]) AS t (term)
     CROSS JOIN scope
     CROSS JOIN LATERAL to_tsquery(:language::text::regconfig, t.term) AS q (query)
@@ -129,24 +129,25 @@ term AS MATERIALIZED (
 ),
 asked AS MATERIALIZED (SELECT to_tsquery(:language::text::regconfig, :query) AS query),
 scored AS MATERIALIZED (
-    SELECT rule.id, rule.vector, CASE WHEN rule.words @@ asked.query THEN nullif(round((
-            (SELECT sum(term.weight) FROM term WHERE rule.words @@ term.query)
-            * 1.9 / (1 + 0.9 * (0.6 + 0.4 * length(rule.words) / scope.length)))::numeric, 6), 0)::double precision
+    SELECT rule.id, rule.vector, matched.weight, CASE WHEN rule.words @@ asked.query THEN nullif(round((
+            matched.weight * 1.9 / (1 + 0.9 * (0.6 + 0.4 * length(rule.words) / scope.length)))::numeric, 6), 0)::double precision
         END AS text
     FROM rule
     CROSS JOIN scope
     CROSS JOIN asked
+    CROSS JOIN LATERAL (SELECT sum(term.weight) AS weight FROM term WHERE rule.words @@ term.query) AS matched
 ),
 ends AS MATERIALIZED (
-    SELECT min(vector) AS low, max(vector) AS high,
-           greatest(max(text), (SELECT sum(weight) FROM term WHERE numnode(query) > 0)) AS strongest
+    SELECT min(vector) AS low, max(vector) AS high, max(text) AS best,
+           power(least((array_agg(weight ORDER BY text DESC NULLS LAST, id))[1]
+               / (SELECT sum(weight) FROM term WHERE found > 0) / 0.7, 1), 2) AS sure
     FROM scored
 ),
 best AS (
     SELECT scored.id, round((
-        0.5 * coalesce(power(text / strongest, 1.5), 0)
-        + 0.5 * coalesce(power(greatest(high, 0) * CASE WHEN high > low THEN (vector - low) / (high - low)
-            WHEN vector IS NOT NULL THEN 1 END, 1.5), 0))::numeric, 6)::double precision AS score
+        0.5 * coalesce(sure * power(text / ends.best, 2), 0)
+        + 0.5 * coalesce(greatest(high, 0) * power(CASE WHEN high > low THEN (vector - low) / (high - low)
+            WHEN vector IS NOT NULL THEN 1 END, 2), 0))::numeric, 6)::double precision AS score
     FROM scored
     CROSS JOIN ends
     WHERE text IS NOT NULL OR vector IS NOT NULL

@@ -102,9 +102,9 @@ class RankingContract(StoreContract):
         )
         assert (second.text_score, second.text_rank, second.vector_score, second.vector_rank) == (None, None, 0.64, 1)
         parts = [(hit.text_part, hit.vector_part) for hit in (first, second)]
-        assert parts == [(pytest.approx(0.5), 0), (0, pytest.approx(0.256))]
-        assert [hit.context_part for hit in (first, second, third)] == pytest.approx([0.0768, 0.15, 0.0768])
-        assert third == SearchHit(episode=neighbour, rank=3, score=0.0768, context_part=third.context_part)
+        assert parts == [(pytest.approx(0.5), 0), (0, pytest.approx(0.32))]
+        assert [hit.context_part for hit in (first, second, third)] == pytest.approx([0.096, 0.15, 0.096])
+        assert third == SearchHit(episode=neighbour, rank=3, score=0.096, context_part=third.context_part)
 
     async def test_a_turn_lends_part_of_its_score_to_those_around_it(self, store: MemoryStore) -> None:
         turns = await conversation(store, *({"content": "tea" if place == 3 else "noise"} for place in range(7)))
@@ -164,11 +164,11 @@ class RankingContract(StoreContract):
         search, _ = searches(store, turns[0])
         best = await search()
         assert [names[episode.id] for episode, _ in best] == ["best", "alike", "also", "unlike"]
-        diverse = await search(diversity=0.8)
+        diverse = await search(diversity=0.85)
         assert [names[episode.id] for episode, _ in diverse] == ["best", "unlike", "also", "alike"]
         assert sorted(diverse, key=lambda hit: hit[0].id) == sorted(best, key=lambda hit: hit[0].id)
-        assert await search(diversity=0.8, limit=2, offset=1) == diverse[1:3]
-        assert await search(diversity=0.8, offset=4) == []
+        assert await search(diversity=0.85, limit=2, offset=1) == diverse[1:3]
+        assert await search(diversity=0.85, offset=4) == []
 
     async def test_embeddings_of_different_models_are_not_alike(self, store: MemoryStore) -> None:
         common: dict[str, Any] = {"embedding": [1.0, 0.0]}

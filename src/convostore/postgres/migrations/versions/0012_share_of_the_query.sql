@@ -1,4 +1,4 @@
--- A text search says what all terms of its query weigh, so that a score tells how much of the query an episode has.
+-- A text search says what part of the query an episode has.
 -- phase: expand
 -- compatible: 0001
 
@@ -14,12 +14,12 @@ DROP FUNCTION convostore.scored_episodes;
 -- of a session or group) everything is counted and scored. Above, the latest ones say how frequent each term is, and the
 -- candidates are found by the rarest terms, by pairs of the others, and by all of them; in a language of which the agent has
 -- 1,000 episodes at most, all that match are. Without `language` every language that the agent's episodes have is read.
--- `asked` is the weight of all terms together.
+-- `share` is what the terms of an episode weigh, of those that the scope has.
 CREATE FUNCTION convostore.scored_episodes(
     tenant uuid, agent uuid, query text, terms text[], every boolean, language text, customer uuid, session uuid,
     "group" uuid, content_type text, since timestamptz, until timestamptz, as_of timestamptz, most bigint
 )
-RETURNS TABLE (id uuid, score double precision, asked double precision)
+RETURNS TABLE (id uuid, score double precision, share double precision)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog SET enable_seqscan = off SET client_min_messages = warning AS $$
 #variable_conflict use_variable
@@ -33,7 +33,6 @@ DECLARE
     languages text[] := ARRAY[language];
     matches text;
     marks text[];
-    means boolean[];
     found bigint[];
     expected double precision[];
     frequencies text[];
@@ -76,19 +75,16 @@ BEGIN
         END IF;
     END IF;
     -- What every language makes of the query and of each term, as conditions on `e`.
-    SELECT array_agg(t.mark ORDER BY t.place), array_agg(t.means ORDER BY t.place) INTO marks, means
+    SELECT array_agg(t.mark ORDER BY t.place) INTO marks
     FROM (
         SELECT t.place, 'CASE e.language ' || string_agg(
-            format('WHEN %L THEN e.words @@ %L::tsquery', l.l, q.q), ' ') || ' END' AS mark,
-            -- A stop word means nothing.
-            bool_or(numnode(q.q) > 0) AS means
+            format('WHEN %L THEN e.words @@ %L::tsquery', l.l, q.q), ' ') || ' END' AS mark
         FROM unnest(array_prepend(query, terms)) WITH ORDINALITY AS t (term, place)
         CROSS JOIN unnest(languages) AS l (l) CROSS JOIN LATERAL to_tsquery(l.l::regconfig, t.term) AS q (q)
         GROUP BY t.place
     ) AS t;
     matches := marks[1];
     marks := marks[2:];
-    means := means[2:];
     EXECUTE format(
         'SELECT count(*), coalesce(sum(e.length), 0), ARRAY[%s]::bigint[] FROM (%s) AS e',
         (SELECT string_agg(format('count(*) FILTER (WHERE %s)', m.mark), ', ' ORDER BY m.place)
@@ -150,11 +146,11 @@ BEGIN
     END IF;
     RETURN QUERY EXECUTE format(
         'WITH candidate AS MATERIALIZED (%1$s), '
-        'weight AS MATERIALIZED (SELECT %2$s FROM %3$s AS f), '
-        'scored AS (SELECT e.id, '
+        'weight AS MATERIALIZED (SELECT w.*, %9$s AS known FROM (SELECT *, %2$s FROM %3$s AS f) AS w), '
+        'scored AS (SELECT e.id, (%4$s) / nullif(w.known, 0) AS share, '
         'round(((%4$s) * 1.9 / (1 + 0.9 * (0.6 + 0.4 * e.length / %5$s::double precision)))::numeric, 6)::double precision AS score '
         'FROM candidate AS e CROSS JOIN weight AS w WHERE (%6$s) IS TRUE) '
-        'SELECT s.id, s.score, (SELECT %9$s FROM weight AS w) FROM scored AS s WHERE %7$s OR s.score > 0 ORDER BY s.score DESC, s.id LIMIT %8$s',
+        'SELECT s.id, s.score, s.share FROM scored AS s WHERE %7$s OR s.score > 0 ORDER BY s.score DESC, s.id LIMIT %8$s',
         source,
         coalesce((SELECT string_agg(format(
             'ln(1 + (greatest(%1$s - f.f%2$s, 0) + 0.5) / (f.f%2$s + 0.5)) AS w%2$s', number, f.place), ', ' ORDER BY f.place)
@@ -165,8 +161,8 @@ BEGIN
         coalesce((SELECT string_agg(format('CASE WHEN %s THEN w.w%s ELSE 0 END', m.mark, m.place), ' + ' ORDER BY m.place)
             FROM unnest(marks) WITH ORDINALITY AS m (mark, place)), '0.0::double precision'),
         greatest(lengths, 1), matches, CASE WHEN every THEN 'true' ELSE 'false' END, most,
-        coalesce((SELECT string_agg(format('w.w%s', m.place), ' + ' ORDER BY m.place)
-            FROM unnest(means) WITH ORDINALITY AS m (means, place) WHERE m.means), '0.0::double precision'))
+        coalesce((SELECT string_agg(format('CASE WHEN w.f%1$s > 0 THEN w.w%1$s ELSE 0 END', f.place), ' + ' ORDER BY f.place)
+            FROM unnest(frequencies) WITH ORDINALITY AS f (f, place)), '0.0::double precision'))
     USING tenant, agent, customer, session, "group", language, content_type, since, until, as_of;
 END
 $$;
