@@ -100,11 +100,11 @@ class SearchHit(FrozenModel):
     vector_rank: Count | None = None
     """Place among what the vector found, from 1; None if it did not, or not among the candidates."""
     text_part: Fraction = 0.0
-    """Part of the score that is due to words: the square of `text_score` as a part of the best, times how sure the text
-    search is and the weight of words."""
+    """Part of the score that is due to words, 0 to 1: the square of `text_score` as a part of the best, times how sure
+    the text search is and the weight of words."""
     vector_part: Fraction = 0.0
-    """Part of the score that is due to meaning: the square of `vector_score` between 0, the lowest, and 1, the highest,
-    times the highest and the weight of meaning."""
+    """Part of the score that is due to meaning, 0 to 1: the square of `vector_score` between 0, the lowest, and 1, the
+    highest, times the highest and the weight of meaning."""
     recency: Fraction = 1.0
     """What the two parts are worth at the episode's age, 0 to 1; 1 without `half_life`."""
     context_part: FiniteFloat = 0.0
