@@ -109,6 +109,12 @@ def test_the_example_of_the_turn_page_prints_what_it_says() -> None:
     assert output_of(example) == printed.splitlines()
 
 
+def test_the_example_of_the_page_on_deadlines_prints_what_it_says() -> None:
+    page = DOCS / "explanation" / "deadlines.md"
+    (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
+    assert output_of(example) == printed.splitlines()
+
+
 def test_the_example_of_the_profiles_page_runs() -> None:
     (example,) = blocks(HOWTOS / "profiles.md", "python")
     assert output_of(example) == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]

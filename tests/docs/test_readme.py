@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""What the README says is so, and the front page of the documentation shows the same example."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_example_is_twelve_lines_and_runs(area: Path) -> None:
     (example,) = blocks(ROOT / "README.md", "python")
+    assert [example] == blocks(ROOT / "docs" / "index.md", "python")
     assert example == (ROOT / "examples" / "quickstart.py").read_text()
     assert sum(1 for line in example.splitlines() if line) == 12
     assert "user_channel_id='ann@example.com'" in output_of(example, CONVOSTORE_HOME=str(area / "home"))[0]
