@@ -208,6 +208,22 @@ async def test_a_dash_is_standard_output_and_input(engines: Embedded, tenant: UU
     assert wrong.exit_code in (0, 2)
 
 
+async def test_a_verification_goes_on_where_another_ended(engines: Embedded, tenant: UUID, tmp_path: Path) -> None:
+    state, verify = tmp_path / "state.json", ("audit", "verify", tenant, "--json", "--resume", tmp_path / "state.json")
+    async with await create_pool(engines.postgres_dsn) as pool:
+        step = await PostgresAuditStore(pool).verify(tenant, limit=1)
+    state.write_text(step.model_dump_json())
+    done = await invoke(*verify, **urls(engines))
+    assert (done.exit_code, json.loads(done.stdout)["records"], state.exists()) == (0, 2, False), done.stderr
+    # What it counts is the figure of the step before and its own.
+    state.write_text(step.model_copy(update={"records": 41}).model_dump_json())
+    assert json.loads((await invoke(*verify, **urls(engines))).stdout)["records"] == 42
+    for wrong in ("{}", step.model_copy(update={"next": None}).model_dump_json(), "nothing"):
+        state.write_text(wrong)
+        assert (await invoke(*verify, **urls(engines))).exit_code == 2
+        assert state.read_text() == wrong
+
+
 async def test_a_file_is_written_whole_or_not_at_all(engines: Embedded, tenant: UUID, tmp_path: Path) -> None:
     trail = tmp_path / "trail.jsonl"
     done = await invoke("audit", "export", tenant, trail, "--json", **urls(engines))

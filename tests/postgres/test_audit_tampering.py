@@ -150,6 +150,20 @@ async def test_a_recomputed_chain_is_detected_by_its_anchor(trail: Trail) -> Non
     assert (problem.reason, problem.session_id, problem.sequence) == ("anchor", trail.session, 6)
 
 
+@pytest.mark.parametrize("what", ALTERATIONS)
+async def test_what_an_anchor_covers_is_not_read_again_and_what_follows_it_is(trail: Trail, what: str) -> None:
+    reason, statement = ALTERATIONS[what]
+    *_, second, _, _, _, last = [record.anchor async for record in trail.store.iter_records(trail.tenant)]
+    await trail.alter(statement)
+    for session in (None, trail.session):
+        problem = (await trail.store.verify(trail.tenant, session, second, from_anchor=True)).problem
+        assert problem is not None
+        assert (problem.reason, problem.sequence) == (reason, 3)
+        covered = (await trail.store.verify(trail.tenant, session, last, from_anchor=True)).problem
+        gone = ("missing", 6) if what == "removed records at the end" else None
+        assert (covered and (covered.reason, covered.sequence)) == gone
+
+
 async def test_a_chain_truncated_with_its_head_is_detected_by_its_anchor(trail: Trail) -> None:
     anchor = (await trail.store.verify(trail.tenant, trail.session)).head
     for table, where in ((BODIES, "kind = 'turn'"), (RECORDS, "kind = 'turn'"), (HEADS, "chain <> ''")):

@@ -12,9 +12,9 @@ M = TypeVar("M", bound=Model)
 PAGE = 200
 
 
-async def paginate(page: Callable[..., Awaitable[list[M]]]) -> AsyncIterator[M]:
-    """Yield the items of a list of which `page(limit=…, after=…)` returns a part."""
-    cursor: M | None = None
+async def paginate(page: Callable[..., Awaitable[list[M]]], after: M | None = None) -> AsyncIterator[M]:
+    """Yield the items behind a cursor of a list of which `page(limit=…, after=…)` returns a part."""
+    cursor = after
     while True:
         items = await page(limit=PAGE, after=cursor)
         if items:

@@ -30,6 +30,8 @@ audit = typer.Typer(name="audit", help="Verify and export audit trails, and drop
 
 OneSession = Annotated[UUID | None, typer.Option("--session", help="Only this session.", show_default=False)]
 _READS = reads("timeout", "pooler")
+_STEP = 1_000
+"""Records per step of a verification."""
 
 
 @audit.command("verify", epilog=_READS)
@@ -40,6 +42,13 @@ def audit_verify(
     anchors: Annotated[
         Path | None, typer.Option(help="Anchors that earlier verifications wrote.", exists=True, dir_okay=False)
     ] = None,
+    from_anchors: Annotated[
+        bool, typer.Option("--from-anchors", help="Read each chain from its latest anchor on, not from its beginning.")
+    ] = False,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Keep in this file how far it got, and go on there; removed at the end.", dir_okay=False),
+    ] = None,
     write_anchors: Annotated[
         Path | None, typer.Option(help="Write the heads of the chains to this file, to be kept elsewhere; - to print.")
     ] = None,
@@ -49,7 +58,7 @@ def audit_verify(
 ) -> None:
     """Verify the hash chains and bodies of a tenant, or of one session; exit with 1 at the first that was changed."""
     settings = given(home, postgres_url)
-    run(_verify(tenant, session, anchors, write_anchors, settings, as_json=as_json))
+    run(_verify(tenant, session, anchors, resume, write_anchors, settings, from_anchor=from_anchors, as_json=as_json))
 
 
 @audit.command("export", epilog=_READS)
@@ -85,18 +94,28 @@ async def _verify(
     tenant: UUID,
     session: UUID | None,
     anchors: Path | None,
+    resume: Path | None,
     write_anchors: Path | None,
     given: dict[str, Any],
     *,
+    from_anchor: bool,
     as_json: bool,
 ) -> bool:
-    """Verify a trail, print the result, and return whether it is intact."""
-    known = _anchors(anchors) if anchors else None
-    if write_anchors is not None:
-        check_writable(write_anchors)
+    """Verify a trail in steps, print the result, and return whether it is intact."""
+    for path in (resume, write_anchors):
+        if path is not None:
+            check_writable(path)
+    result, known = _interrupted(resume) if resume else None, _anchors(anchors) if anchors else None
     async with _store(given) as store:
         with counting("Verifying records") as watch:
-            result = await store.with_interceptors(Watching("list_records", watch)).verify(tenant, session, known)
+            watching = store.with_interceptors(Watching("list_records", watch))
+            watch(result.records if result else 0)
+            while result is None or result.next:
+                result = await watching.verify(
+                    tenant, session, known, from_anchor=from_anchor, limit=_STEP, after=result
+                )
+                if resume:
+                    _keep(resume, result)
         if result.ok and write_anchors is not None:
             with writing(write_anchors) as file:
                 async for anchor in store.iter_anchors(tenant):
@@ -143,6 +162,25 @@ def _anchors(path: Path) -> list[AuditAnchor]:
         return [AuditAnchor.model_validate_json(line) for line in path.read_text("utf-8").splitlines()]
     except (pydantic.ValidationError, UnicodeDecodeError) as error:
         raise ValidationError(f"{path.name}: must hold anchors, one JSON object per line") from error
+
+
+def _interrupted(path: Path) -> AuditVerification | None:
+    try:
+        found = AuditVerification.model_validate_json(path.read_text("utf-8")) if path.exists() else None
+    except (pydantic.ValidationError, UnicodeDecodeError) as error:
+        raise ValidationError(f"{path.name}: must hold how far a verification got") from error
+    if found and found.next is None:
+        raise ValidationError(f"{path.name}: must hold how far a verification got")
+    return found
+
+
+def _keep(path: Path, result: AuditVerification) -> None:
+    """Keep how far a verification got, as long as it is not at its end."""
+    if result.next is None:
+        path.unlink(missing_ok=True)
+    else:
+        with writing(path) as file:
+            file.write(result.model_dump_json())
 
 
 def _show(result: AuditVerification, *, as_json: bool, err: bool) -> None:

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from convostore.call.effects import idempotent, non_idempotent
 from convostore.call.paging import paginate
-from convostore.call.store import Store
+from convostore.call.store import Store, checked
 from convostore.call.validation import Limit, Offset
 from convostore.domain import audit_trail
 from convostore.models.audit import (
@@ -318,28 +318,42 @@ class AuditStore(Store):
             after: the cursor of keyset pagination: only items behind this one, stored or not.
         """
 
+    @checked
     async def verify(
         self,
         tenant_id: UUID,
         session_id: UUID | None = None,
         anchor: AuditAnchor | list[AuditAnchor] | None = None,
+        *,
+        from_anchor: bool = False,
+        limit: Limit | None = None,
+        after: AuditVerification | None = None,
     ) -> AuditVerification:
         """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
 
         Records, the notes of the chains' heads, bodies and the months noted as dropped must agree. An unknown tenant or
         session, of which there is no record at all, is not verified: the problem is `unknown`, and `ok` is False.
-        Bodies without a record are looked for only if all chains are asked for. It reads page by page, in memory that
-        does not grow with what there is; the deadline is that of a page.
+        Bodies without a record are looked for only if all chains are asked for from the beginning. It reads page by
+        page, in memory that does not grow with what there is; the deadline is that of a page.
+
+        With a `limit` this is one step of a verification. A result whose `next` is not None is given to the next step
+        as `after`, with the same arguments otherwise, at once or by another process later; figures go on counting.
 
         Args:
             tenant_id: the tenant.
             session_id: only the chain of this session.
             anchor: the `head` of an earlier verification, or several, of any of these chains.
+            from_anchor: whether a chain is read from its latest anchor on, rather than from its beginning: what the
+                earlier verification has read is not read again.
+            limit: the maximum number of records, of heads and of bodies that are read, 1 to 1,000; None for all.
+            after: the result of the step before; None begins.
 
         Raises:
-            ValidationError: an anchor is not of these chains.
+            ValidationError: an anchor, or the place where `after` ended, is not of these chains.
         """
-        return await audit_trail.verify(self, tenant_id, session_id, anchor)
+        return await audit_trail.verify(
+            self, tenant_id, session_id, anchor, from_anchor=from_anchor, limit=limit, after=after
+        )
 
     def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
         """Yield the end of every chain of a tenant, to be kept elsewhere as anchors of later verifications."""

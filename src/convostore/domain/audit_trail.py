@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from datetime import date
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from convostore.call.paging import paginate
+from convostore.call.paging import PAGE, paginate
 from convostore.domain.codec import canonical, plain
-from convostore.domain.verify_export import END, Problem, Verifier
+from convostore.domain.verify_export import END, GENESIS, VERSION, Problem, Verifier
 from convostore.errors import ValidationError
 from convostore.models import AuditAnchor, AuditBody, AuditHead, AuditProblem, AuditRecord, AuditVerification
+
+AuditPlace: TypeAlias = AuditAnchor | AuditHead | AuditBody
+"""What a step of a verification read last: a record, the head of a chain, or where a body is kept."""
+
+P = TypeVar("P", AuditHead, AuditBody)
 
 
 class Trail(Protocol):
@@ -21,6 +26,17 @@ class Trail(Protocol):
 
     def iter_records(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[AuditRecord]:
         """Yield records, chain by chain."""
+
+    async def list_records(
+        self,
+        tenant_id: UUID,
+        *,
+        session_id: UUID | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: AuditRecord | None = None,
+    ) -> list[AuditRecord]:
+        """Return records, chain by chain."""
 
     async def list_heads(
         self,
@@ -40,28 +56,44 @@ class Trail(Protocol):
 
 
 async def verify(
-    trail: Trail, tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | list[AuditAnchor] | None
+    trail: Trail,
+    tenant_id: UUID,
+    session_id: UUID | None,
+    anchor: AuditAnchor | list[AuditAnchor] | None,
+    *,
+    from_anchor: bool,
+    limit: int | None,
+    after: AuditVerification | None,
 ) -> AuditVerification:
-    """Verify one chain, or all of a tenant, up to the first problem. See `AuditStore.verify`."""
+    """Verify one chain, or all of a tenant, up to the first problem or for a step. See `AuditStore.verify`."""
     anchors = _checked_anchors(tenant_id, session_id, anchor)
-    result = await _verify_records(tenant_id, session_id, anchors, trail.iter_records(tenant_id, session_id=session_id))
-    if result.problem:
-        return result
-    problem = await _find_lost(trail, tenant_id, session_id)
-    if problem is None and not result.records:
-        problem = AuditProblem(reason="unknown", session_id=session_id)
-    return result.model_copy(update={"problem": problem})
+    place = after and _checked_place(tenant_id, session_id, after)
+    result = after or AuditVerification()
+    if place is None or isinstance(place, AuditAnchor):
+        result = await _verify_records(trail, tenant_id, session_id, anchors, result, limit, from_anchor)
+        if result.problem or result.next:
+            return result
+    if not isinstance(place, AuditBody):
+        behind = place if isinstance(place, AuditHead) else None
+        heads = paginate(partial(trail.list_heads, tenant_id, session_id=session_id), behind)
+        result = result.model_copy(update=await _step(_wrong_head, heads, limit))
+        if result.problem or result.next:
+            return result
+    if session_id is None and not from_anchor:
+        bodies = paginate(partial(trail.list_bodies, tenant_id), place if isinstance(place, AuditBody) else None)
+        result = result.model_copy(update=await _step(_unrecorded, bodies, limit))
+    if result.ok and result.next is None and not result.records:
+        return result.model_copy(update={"problem": AuditProblem(reason="unknown", session_id=session_id)})
+    return result
 
 
 async def anchors_of(trail: Trail, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
     """Yield the end of every chain of a tenant."""
-    last: AuditRecord | None = None
-    async for record in trail.iter_records(tenant_id):
-        if last is not None and last.session_id != record.session_id:
-            yield last.anchor
-        last = record
-    if last is not None:
-        yield last.anchor
+    async for head in paginate(partial(trail.list_heads, tenant_id)):
+        if head.recorded_hash is not None:
+            yield AuditAnchor(
+                tenant_id=tenant_id, session_id=head.session_id, sequence=head.recorded, hash=head.recorded_hash
+            )
 
 
 async def exported(trail: Trail, tenant_id: UUID, session_id: UUID | None) -> AsyncIterator[str]:
@@ -76,49 +108,133 @@ async def exported(trail: Trail, tenant_id: UUID, session_id: UUID | None) -> As
 def _checked_anchors(
     tenant_id: UUID, session_id: UUID | None, anchor: AuditAnchor | list[AuditAnchor] | None
 ) -> list[AuditAnchor]:
-    anchors: list[Any] = anchor if isinstance(anchor, list) else [] if anchor is None else [anchor]
+    anchors = anchor if isinstance(anchor, list) else [] if anchor is None else [anchor]
     for one in anchors:
-        if not isinstance(one, AuditAnchor) or one.tenant_id != tenant_id or session_id not in (None, one.session_id):
+        if one.tenant_id != tenant_id or session_id not in (None, one.session_id):
             raise ValidationError("anchor: is not of this chain")
     return anchors
 
 
+def _checked_place(tenant_id: UUID, session_id: UUID | None, after: AuditVerification) -> AuditPlace:
+    place = after.next
+    if place is None or place.tenant_id != tenant_id or session_id not in (None, place.session_id):
+        raise ValidationError("after: has no next step of this verification")
+    return place
+
+
 async def _verify_records(
-    tenant_id: UUID, session_id: UUID | None, anchors: list[AuditAnchor], records: AsyncIterator[AuditRecord]
+    trail: Trail,
+    tenant_id: UUID,
+    session_id: UUID | None,
+    anchors: list[AuditAnchor],
+    before: AuditVerification,
+    limit: int | None,
+    from_anchor: bool,
 ) -> AuditVerification:
+    """Verify the records behind those that were verified before, up to a number of them."""
     heads: list[dict[str, Any]] = []
     wanted = session_id and str(session_id)
+    after = before.next if isinstance(before.next, AuditAnchor) else None
+    ahead = [anchor for anchor in anchors if after is None or _order(anchor) > _order(after)]
+    starts = {anchor.session_id: anchor for anchor in sorted(ahead, key=_order)} if from_anchor else {}
+    if after:
+        starts.pop(after.session_id, None)
     verifier = Verifier(
-        map(plain, anchors),
+        map(plain, ahead),
         lambda head: heads.append(head) if head["session_id"] == wanted else None,
+        map(plain, starts.values()),
+        plain(after) if after else None,
     )
     problem: Problem | None = None
-    async for record in records:
+    last: AuditRecord | None = None
+    async for record in _records(trail, tenant_id, session_id, starts, after):
+        if limit is not None and verifier.records >= limit:
+            break
         if problem := verifier.check(plain(record)):
             break
+        last = record
     else:
-        problem = verifier.end()
+        problem, last = verifier.end(), None
+    months = {date.fromisoformat(f"{month}-01") for month in verifier.months_dropped}
     return AuditVerification(
         problem=None if problem is None else AuditProblem.model_validate(problem),
-        chains=verifier.chains,
-        records=verifier.records,
-        bodies=verifier.bodies,
-        months_dropped=sorted(date.fromisoformat(f"{month}-01") for month in verifier.months_dropped),
-        head=AuditAnchor.model_validate(heads[0]) if heads else None,
+        chains=before.chains + verifier.chains,
+        records=before.records + verifier.records,
+        bodies=before.bodies + verifier.bodies,
+        months_dropped=sorted({*before.months_dropped, *months}),
+        head=AuditAnchor.model_validate(heads[0]) if heads else before.head,
+        next=last.anchor if last and problem is None else None,
     )
 
 
-async def _find_lost(trail: Trail, tenant_id: UUID, session_id: UUID | None) -> AuditProblem | None:
-    """Return the first chain whose head and records contradict each other or, for all chains, body without record."""
-    async for head in paginate(partial(trail.list_heads, tenant_id, session_id=session_id)):
-        if head.recorded < head.sequence:
-            return AuditProblem(reason="missing", session_id=head.session_id, sequence=head.recorded + 1)
-        if (head.sequence, head.hash) != (head.recorded, head.recorded_hash):
-            return AuditProblem(reason="head", session_id=head.session_id, sequence=head.recorded)
-    if session_id is None:
-        async for body in paginate(partial(trail.list_bodies, tenant_id)):
-            if not body.recorded:
-                return AuditProblem(
-                    reason="unrecorded", session_id=body.session_id, kind=body.kind, record_id=body.record_id
-                )
+async def _records(
+    trail: Trail,
+    tenant_id: UUID,
+    session_id: UUID | None,
+    starts: Mapping[UUID | None, AuditAnchor],
+    after: AuditAnchor | None,
+) -> AsyncIterator[AuditRecord]:
+    """Yield records behind a place, of a chain with a start from that on; a page at most is read before a start."""
+    start = starts.get(session_id)
+    cursor = _cursor(after) if after else _cursor(start, -1) if start else None
+    while True:
+        page = await trail.list_records(tenant_id, session_id=session_id, limit=PAGE, after=cursor)
+        for record in page:
+            start = starts.get(record.session_id)
+            if start is None or record.sequence >= start.sequence:
+                yield record
+        if len(page) < PAGE:
+            return
+        start = starts.get(page[-1].session_id)
+        cursor = _cursor(start, -1) if start and page[-1].sequence < start.sequence else page[-1]
+
+
+def _cursor(anchor: AuditAnchor, shift: int = 0) -> AuditRecord:
+    """Return the cursor of a list of records that stands at an anchor, or that far from it."""
+    return AuditRecord(
+        version=VERSION,
+        tenant_id=anchor.tenant_id,
+        kind="event",
+        record_id=UUID(int=0),
+        session_id=anchor.session_id,
+        sequence=anchor.sequence + shift,
+        recorded_at=datetime(1970, 1, 1, tzinfo=UTC),
+        previous_hash=GENESIS,
+        digest=GENESIS,
+        hash=anchor.hash,
+    )
+
+
+def _order(anchor: AuditAnchor) -> tuple[bool, int, int]:
+    """Return where a record stands in a tenant's list: its own chain first."""
+    return anchor.session_id is not None, anchor.session_id.int if anchor.session_id else 0, anchor.sequence
+
+
+async def _step(
+    wrong: Callable[[P], AuditProblem | None], items: AsyncIterator[P], limit: int | None
+) -> dict[str, AuditProblem | P | None]:
+    """Return the first problem of items, or the last of so many if more follow."""
+    number, last = 0, None
+    async for item in items:
+        if number == limit:
+            return {"problem": None, "next": last}
+        if problem := wrong(item):
+            return {"problem": problem, "next": None}
+        number, last = number + 1, item
+    return {"problem": None, "next": None}
+
+
+def _wrong_head(head: AuditHead) -> AuditProblem | None:
+    """Return how the head of a chain and its records contradict each other."""
+    if head.recorded < head.sequence:
+        return AuditProblem(reason="missing", session_id=head.session_id, sequence=head.recorded + 1)
+    if (head.sequence, head.hash) != (head.recorded, head.recorded_hash):
+        return AuditProblem(reason="head", session_id=head.session_id, sequence=head.recorded)
     return None
+
+
+def _unrecorded(body: AuditBody) -> AuditProblem | None:
+    """Return that a body has no record."""
+    if body.recorded:
+        return None
+    return AuditProblem(reason="unrecorded", session_id=body.session_id, kind=body.kind, record_id=body.record_id)

@@ -67,19 +67,33 @@ class Verifier:
         months_dropped: the months, such as `2026-11`, in which records have a body that was dropped.
     """
 
-    def __init__(self, anchors: Iterable[Record] = (), ended: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def __init__(
+        self,
+        anchors: Iterable[Record] = (),
+        ended: Callable[[dict[str, Any]], None] | None = None,
+        starts: Iterable[Record] = (),
+        after: Record | None = None,
+    ) -> None:
         """Prepare a verification.
 
         Args:
             anchors: what chains must contain: objects with `tenant_id`, `session_id`, `sequence` and `hash`.
             ended: is given the anchor of each chain at its end.
+            starts: anchors with whose records chains begin, one per chain; other chains begin with their first record.
+            after: the anchor of the last record that was checked before, behind which the first one follows.
         """
         self.chains = self.records = self.bodies = 0
         self.months_dropped: set[str] = set()
         self._ended = ended
         self._chain: tuple[str, str | None] | None = None
         self._place = ("", "")
-        self._sequence, self._hash = 0, GENESIS
+        self._sequence = 0
+        self._hash: str | None = GENESIS
+        self._starts = {(start["tenant_id"], start["session_id"]): int(start["sequence"]) for start in starts}
+        if after:
+            self._chain = after["tenant_id"], after["session_id"]
+            self._place = self._chain[0], self._chain[1] or ""
+            self._sequence, self._hash = after["sequence"], after["hash"]
         self._anchors: dict[tuple[str, str | None], dict[int, str]] = defaultdict(dict)
         for anchor in anchors:
             self._anchors[anchor["tenant_id"], anchor["session_id"]][anchor["sequence"]] = anchor["hash"]
@@ -94,7 +108,8 @@ class Verifier:
             # In their order no chain can come a second time, with another history.
             if place <= self._place:
                 return _problem("unlinked", record)
-            self._chain, self._place, self._sequence, self._hash = chain, place, 0, GENESIS
+            self._chain, self._place, self._sequence = chain, place, self._starts.get(chain, 1) - 1
+            self._hash = None if self._sequence else GENESIS
             self.chains += 1
         if record["sequence"] > self._sequence + 1:
             return missing(chain[1], self._sequence + 1)
@@ -112,7 +127,7 @@ class Verifier:
         """Check, after the last record, that no anchor speaks of more; return what is missing."""
         if cut := self._end():
             return cut
-        return next((missing(session_id, 1) for _, session_id in self._anchors), None)
+        return next((missing(chain[1], self._starts.get(chain, 1)) for chain in self._anchors), None)
 
     def _end(self) -> Problem | None:
         if self._chain is None:
@@ -130,7 +145,7 @@ class Verifier:
         body, anchored = record["body"], self._anchors.get((record["tenant_id"], record["session_id"]), {})
         if record["version"] != VERSION or record["hash"] != hash_of(record):
             return "changed"
-        if record["sequence"] <= self._sequence or record["previous_hash"] != self._hash:
+        if record["sequence"] <= self._sequence or self._hash not in (None, record["previous_hash"]):
             return "unlinked"
         if anchored.get(record["sequence"], record["hash"]) != record["hash"]:
             return "anchor"

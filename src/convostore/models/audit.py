@@ -234,7 +234,7 @@ class AuditProblem(FrozenModel):
 
 
 class AuditVerification(FrozenModel):
-    """The outcome of a verification, which ends at the first problem."""
+    """The outcome of a verification, which ends at the first problem, or for now at its limit."""
 
     problem: AuditProblem | None = None
     """First problem found; None if there are records, and all are as they were recorded."""
@@ -248,8 +248,10 @@ class AuditVerification(FrozenModel):
     """First days of the months (UTC) whose bodies retention dropped, as far as records show."""
     head: AuditAnchor | None = None
     """End of the verified chain, or of the tenant's own if all were verified: an anchor to keep; None if empty."""
+    next: AuditAnchor | AuditHead | AuditBody | None = None
+    """What was read last, behind which the next step goes on; None if the verification is complete."""
 
     @property
     def ok(self) -> bool:
-        """Whether nothing was found wrong."""
+        """Whether nothing was found wrong, as far as the verification went."""
         return self.problem is None

@@ -21,6 +21,7 @@ from convostore.testing.audit.batches import AuditBatchContract
 from convostore.testing.audit.chains import AuditChainContract, AuditVerificationContract
 from convostore.testing.audit.records import EventContract, TurnContract
 from convostore.testing.audit.retention import AuditRetentionContract
+from convostore.testing.audit.steps import AuditStepsContract
 from convostore.testing.bad_input import BadInputContract
 from convostore.testing.config.agent_cascades import AgentCascadeContract
 from convostore.testing.config.agent_configs import AgentConfigContract
@@ -129,6 +130,7 @@ class AuditStoreContract(
     AuditBatchContract,
     AuditChainContract,
     AuditVerificationContract,
+    AuditStepsContract,
     AuditRetentionContract,
     AuditArgumentContract,
     BadInputContract,
