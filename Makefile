@@ -1,4 +1,4 @@
-# make setup demo format lint test-fast test check bench docs   (test-lowest trust peers audit lock build clean)
+# make setup demo format lint test-fast test check bench docs   (test-lowest test-pythons trust peers audit lock build clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --pyt
 PROOFS := tests/isolation tests/faults tests/postgres/test_other_releases.py tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
 export PYTHON
 
-.PHONY: help setup demo format lint test-fast test check test-lowest trust audit bench peers docs lock build clean
+.PHONY: help setup demo format lint test-fast test check test-lowest test-pythons trust audit bench peers docs lock build clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -47,6 +47,9 @@ check: lint test
 
 test-lowest: .venv-lowest/.setup-done
 	.venv-lowest/bin/pytest $(IN_PARALLEL) -m "not slow" $(ARGS)
+
+test-pythons: setup
+	$(BIN)/pytest $(IN_PARALLEL) --online -m online $(ARGS)
 
 trust: setup
 	$(BIN)/pytest --numprocesses 4 --dist worksteal --trust --trust-facts build/trust.json $(PROOFS) $(ARGS)

@@ -41,10 +41,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.name == RELEASES and "16" in getattr(item, "callspec", SimpleNamespace(id="")).id.split("-"):
             item.add_marker(pytest.mark.trust)
-    if not config.getoption("trust"):
-        proofs = [item for item in items if item.get_closest_marker("trust")]
-        config.hook.pytest_deselected(items=proofs)
-        items[:] = [item for item in items if item not in proofs]
+    for option in ("trust", "online"):
+        if not config.getoption(option):
+            left_out = [item for item in items if item.get_closest_marker(option)]
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
     for item in items:
         fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
         of_twins = isinstance(item, pytest.Function) and item.function.__module__.startswith(TWINS)
@@ -55,6 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-round-trips", action="store_true", help="rewrite tests/round_trips/table.md as measured")
     parser.addoption("--trust", action="store_true", help="run the exhaustive proofs as well, which are marked `trust`")
+    parser.addoption("--online", action="store_true", help="run what needs a package registry as well, marked `online`")
     parser.addoption("--trust-facts", type=Path, help="write what the proofs counted to this file, as JSON")
 
 

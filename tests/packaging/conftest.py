@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-UV = Path(sys.executable).parent / "uv"
+from scripts.environments import ROOT, UV, run
 
 
 @pytest.fixture(scope="session")
@@ -19,11 +17,8 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def built(form: str, source: Path = ROOT) -> Path:
         out = tmp_path_factory.mktemp(form)
-        command = ("build", f"--{form}", "--offline", "--no-build-isolation", "--python", sys.executable)
-        done = subprocess.run(
-            [UV, *command, "--out-dir", out, source], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        offline = ("--offline", "--no-build-isolation", "--python", sys.executable)
+        run(UV, "build", f"--{form}", *offline, "--out-dir", out, source)
         (file,) = (path for path in out.iterdir() if path.name != ".gitignore")
         return file
 

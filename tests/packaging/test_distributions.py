@@ -16,7 +16,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 from convostore import __version__
-from tests.packaging.conftest import ROOT
+from scripts.environments import ROOT
 
 INFO = f"convostore-{__version__}.dist-info"
 EXTRAS = {"all", "cli", "embedded", "otel", "testing"}

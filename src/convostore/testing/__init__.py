@@ -10,6 +10,11 @@ A backend is checked by subclassing with one fixture:
 The tests are coroutines for pytest-asyncio; `store` may be an async fixture, of any scope.
 """
 
+try:
+    import pytest  # noqa: F401
+except ModuleNotFoundError:
+    raise ModuleNotFoundError('convostore.testing needs: pip install "convostore[testing]"', name="pytest") from None
+
 from convostore.testing.arguments import (
     AuditArgumentContract,
     ConfigArgumentContract,
