@@ -55,6 +55,7 @@ class Settings(BaseSettings):
         language: the text search configuration of episodes that have no `language` of their own, and of rules and
             entities; `"simple"` neither stems words nor drops stop words.
         coalesce: whether concurrent calls travel in common round trips.
+        sessions_by_tenant: whether a session id is unique per tenant alone, so that every call must name the tenant.
     """
 
     model_config = SettingsConfigDict(env_prefix="CONVOSTORE_", extra="forbid", hide_input_in_errors=True)
@@ -74,6 +75,7 @@ class Settings(BaseSettings):
     pooler: Literal["session", "transaction"] | None = None
     language: Language = "simple"
     coalesce: bool = True
+    sessions_by_tenant: bool = False
 
     @field_validator("postgres_url", "redis_url")
     @classmethod

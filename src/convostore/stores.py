@@ -194,6 +194,7 @@ async def open_stores(
     pooler: Literal["session", "transaction"] | None = None,
     language: Language | None = None,
     coalesce: bool | None = None,
+    sessions_by_tenant: bool | None = None,
     interceptors: Sequence[Interceptor] = (),
 ) -> AsyncIterator[Stores]:
     """Open the five stores, with the schema migrated, and close them afterwards.
@@ -221,6 +222,9 @@ async def open_stores(
         language: the text search configuration of episodes that have no `language` of their own, and of rules and
             entities. Set it: the default, `"simple"`, neither stems words nor drops stop words.
         coalesce: False sends each call by itself, for comparison; by default concurrent calls travel together.
+        sessions_by_tenant: a session id is unique per tenant alone, so `sessions.get(session_id)` and the like must
+            name the tenant, as those of `for_tenant` do. A database is set up for either when its schema is made;
+            later, `convostore migrate --sessions-by-tenant` changes it.
         interceptors: wrap every call of the five stores, the first outermost.
 
     Raises:
@@ -243,6 +247,7 @@ async def open_stores(
         "pooler": pooler,
         "language": language,
         "coalesce": coalesce,
+        "sessions_by_tenant": sessions_by_tenant,
     }
     if ephemeral and home is not None:
         raise ValidationError("ephemeral: cannot be combined with home")
@@ -293,7 +298,9 @@ async def _in_memory(settings: Settings, opened: AsyncExitStack) -> Stores:
     from convostore import inmemory
 
     return Stores(
-        sessions=inmemory.InMemorySessionStore(**_tiers(settings), timeout=settings.timeout),
+        sessions=inmemory.InMemorySessionStore(
+            **_tiers(settings), timeout=settings.timeout, sessions_by_tenant=settings.sessions_by_tenant
+        ),
         config=inmemory.InMemoryConfigStore(timeout=settings.timeout, language=settings.language),
         memory=inmemory.InMemoryMemoryStore(timeout=settings.timeout, language=settings.language),
         audit=inmemory.InMemoryAuditStore(timeout=settings.timeout),
@@ -357,14 +364,16 @@ async def _on_engines(settings: Settings, opened: AsyncExitStack) -> Stores:
 
     postgres_url, redis_url = await server_urls(settings, opened)
     engines = _engines(settings, postgres_url, redis_url)
-    await postgres.migrate(postgres_url)
+    await postgres.migrate(postgres_url, sessions_by_tenant=settings.sessions_by_tenant)
     pool = await postgres.create_pool(postgres_url, max_size=settings.pool_size, pooler=settings.pooler)
     opened.push_async_callback(_close, pool.close, pool.terminate)
     client = redis.create_client(redis_url, max_connections=settings.pool_size)
     opened.push_async_callback(_close, client.aclose)
     tiers = _tiers(settings)
     options: dict[str, Any] = {"timeout": settings.timeout, "coalesce": settings.coalesce}
-    persistent = postgres.PostgresSessionStore(pool, max_age=tiers["max_age"], **options)
+    persistent = postgres.PostgresSessionStore(
+        pool, max_age=tiers["max_age"], sessions_by_tenant=settings.sessions_by_tenant, **options
+    )
     sessions = TieredSessionStore(client, persistent, hot_ttl=tiers["hot_ttl"], **options)
     opened.push_async_callback(sessions.aclose)
     failure, hot = await asyncio.gather(persistent._failure_of(persistent._look), sessions._health())

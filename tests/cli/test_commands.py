@@ -194,3 +194,16 @@ def test_memory_is_reindexed_and_moved_to_another_model(run: Run, tmp_path: Path
     for cursor in (last[1].partition(":")[2], f"{REPLAY_TENANT}:session:{uuid4()}", f"{REPLAY_TENANT}:rule:1"):
         done = run("memory", "reindex-text", "--after", cursor)
         assert (done.returncode, done.stderr.split(",")[0]) == (2, "convostore: after: is no cursor")
+
+
+async def test_migrate_changes_whether_session_ids_are_unique_per_tenant(run: Run, home: Path) -> None:
+    done = run("migrate", "--sessions-by-tenant")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Session ids are unique per tenant.\n")
+    refused = run("sweep")
+    assert refused.returncode == 2
+    assert "sessions_by_tenant" in refused.stderr
+    assert run("sweep", CONVOSTORE_SESSIONS_BY_TENANT="true").returncode == 0
+    assert run("replay", RECORDS, CONVOSTORE_SESSIONS_BY_TENANT="true").returncode == 0
+    assert run("migrate", "--sessions-across-tenants").stdout.endswith("Session ids are unique across tenants.\n")
+    assert run("sweep").returncode == 0

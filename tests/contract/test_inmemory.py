@@ -16,6 +16,7 @@ from convostore.testing import (
     ConfigStoreContract,
     MemoryStoreContract,
     ProfileStoreContract,
+    SessionsByTenantContract,
     SessionStoreContract,
     TurnStoreContract,
 )
@@ -25,6 +26,12 @@ class TestSessions(SessionStoreContract):
     @pytest.fixture
     def store(self) -> SessionStore:
         return InMemorySessionStore()
+
+
+class TestSessionsByTenant(SessionsByTenantContract):
+    @pytest.fixture
+    def by_tenant(self) -> SessionStore:
+        return InMemorySessionStore(sessions_by_tenant=True)
 
 
 class TestConfig(ConfigStoreContract):

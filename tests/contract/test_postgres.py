@@ -18,15 +18,18 @@ from convostore.postgres import (
     PostgresSessionStore,
     PostgresTurnStore,
     create_pool,
+    migrate,
 )
 from convostore.testing import (
     AuditStoreContract,
     ConfigStoreContract,
     MemoryStoreContract,
     ProfileStoreContract,
+    SessionsByTenantContract,
     SessionStoreContract,
     TurnStoreContract,
 )
+from tests.postgres.databases import fresh_database
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
@@ -61,10 +64,25 @@ async def pool(planner: tuple[Embedded, dict[str, str]]) -> AsyncIterator[Pool]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+async def database(planner: tuple[Embedded, dict[str, str]]) -> AsyncIterator[Pool]:
+    server, settings = planner
+    async with fresh_database(server.postgres_dsn) as dsn:
+        await migrate(dsn, sessions_by_tenant=True)
+        async with await create_pool(dsn, settings=settings) as opened:
+            yield opened
+
+
 class TestSessions(SessionStoreContract):
     @pytest.fixture
     def store(self, pool: Pool) -> SessionStore:
         return PostgresSessionStore(pool)
+
+
+class TestSessionsByTenant(SessionsByTenantContract):
+    @pytest.fixture
+    def by_tenant(self, database: Pool) -> SessionStore:
+        return PostgresSessionStore(database, sessions_by_tenant=True)
 
 
 class TestConfig(ConfigStoreContract):

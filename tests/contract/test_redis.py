@@ -9,7 +9,7 @@ import pytest
 from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.redis import RedisSessionStore, create_client
-from convostore.testing import SessionStoreContract
+from convostore.testing import SessionsByTenantContract, SessionStoreContract
 
 
 class TestSessions(SessionStoreContract):
@@ -17,3 +17,10 @@ class TestSessions(SessionStoreContract):
     async def store(self, engines: Embedded) -> AsyncIterator[SessionStore]:
         async with create_client(engines.redis_url) as client:
             yield RedisSessionStore(client)
+
+
+class TestSessionsByTenant(SessionsByTenantContract):
+    @pytest.fixture
+    async def by_tenant(self, engines: Embedded) -> AsyncIterator[SessionStore]:
+        async with create_client(engines.redis_url) as client:
+            yield RedisSessionStore(client, sessions_by_tenant=True)

@@ -16,10 +16,12 @@ from convostore.postgres import (
     PostgresSessionStore,
     PostgresTurnStore,
     create_pool,
+    migrate,
 )
 from convostore.redis import create_client
-from convostore.testing import SessionStoreContract, TurnStoreContract
+from convostore.testing import SessionsByTenantContract, SessionStoreContract, TurnStoreContract
 from convostore.tiered import TieredSessionStore
+from tests.postgres.databases import fresh_database
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +30,28 @@ async def persistent(engines: Embedded) -> AsyncIterator[PostgresSessionStore]:
         yield PostgresSessionStore(pool)
 
 
+@pytest.fixture(scope="module")
+async def separate(engines: Embedded) -> AsyncIterator[PostgresSessionStore]:
+    async with fresh_database(engines.postgres_dsn) as dsn:
+        await migrate(dsn, sessions_by_tenant=True)
+        async with await create_pool(dsn) as pool:
+            yield PostgresSessionStore(pool, sessions_by_tenant=True)
+
+
 class TestSessions(SessionStoreContract):
     @pytest.fixture
     async def store(self, engines: Embedded, persistent: PostgresSessionStore) -> AsyncIterator[SessionStore]:
         async with create_client(engines.redis_url) as client:
             store = TieredSessionStore(client, persistent)
+            yield store
+            await store.aclose()
+
+
+class TestSessionsByTenant(SessionsByTenantContract):
+    @pytest.fixture
+    async def by_tenant(self, engines: Embedded, separate: PostgresSessionStore) -> AsyncIterator[SessionStore]:
+        async with create_client(engines.redis_url) as client:
+            store = TieredSessionStore(client, separate)
             yield store
             await store.aclose()
 

@@ -141,10 +141,14 @@ async def reads(
 
 
 async def _system_of_record(store: Any) -> None:
-    """Call what sessions in two tiers ask of it besides."""
+    """Call what sessions in two tiers ask of it besides, and by a given tenant."""
     session = make_session(uuid4())
     await unmetered(store).save(session)
+    of_tenant = {"tenant_id": session.tenant_id}
+    await store.load(session.session_id)
     await store.load(session.session_id, session.tenant_id)
+    await store.acquire_lock(session.session_id, owner := uuid4(), **of_tenant)
+    await store.release_lock(session.session_id, owner, **of_tenant)
     await store.generation(session.tenant_id)
     await store.invalidate_copies(session.tenant_id)
 

@@ -57,3 +57,20 @@ async def test_a_sweeper_demotes_idle_sessions_which_are_smaller_and_read_back_u
     await store.aclose()
     assert await in_tier(client, "hot") > 0, "reading promotes"
     assert await check(client) == len(sessions)
+
+
+async def test_a_sweep_knows_sessions_of_two_tenants_under_one_id_apart(client: Redis) -> None:
+    moment = now()
+    store = RedisSessionStore(client, hot_ttl=HOT_TTL, clock=lambda: moment, sessions_by_tenant=True)
+    idle = full_session(uuid4())
+    active = full_session(uuid4()).model_copy(update={"session_id": idle.session_id})
+    await store.save(idle)
+    moment += 2 * HOT_TTL
+    await store.save(active)
+    assert await store.sweep() == (1, 0)
+    assert (await in_tier(client, "cold"), await in_tier(client, "hot")) == (1, 1)
+    moment += timedelta(days=7)
+    await store.save(active)
+    assert await store.sweep() == (0, 1)
+    assert await store.get(idle.session_id, tenant_id=idle.tenant_id) is None
+    assert await store.get(active.session_id, tenant_id=active.tenant_id) == active

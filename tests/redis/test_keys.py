@@ -34,3 +34,15 @@ def test_sessions_are_distributed_uniformly_over_buckets() -> None:
     assert set(sessions) == set(keys.BUCKETS)
     # 1,000 on average; eight standard deviations of a Poisson variable.
     assert all(750 < count < 1_250 for count in sessions.values())
+
+
+def test_a_name_is_an_id_or_that_of_a_tenant_and_is_read_back_only_in_its_own_form() -> None:
+    session, tenant, agent = uuid4(), uuid4(), uuid4()
+    for name in (session, keys.OfTenant(tenant, session)):
+        member = str(name).encode()
+        assert keys.name_in(member, keys.bucket(session)) == name
+        assert keys.id_of(name) == session
+        pointer = keys.Pointer("", agent).member(name).encode()
+        assert keys.pointed(pointer) == (name, agent)
+        for damaged in (b"", b":", member + b"0", member.upper() + b":", b":" + member, b"x:" + member, member[:-1]):
+            assert keys.name_in(damaged) is None, damaged

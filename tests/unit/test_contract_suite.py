@@ -108,7 +108,8 @@ def test_every_mixin_belongs_to_a_suite() -> None:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, StoreContract) and value is not StoreContract
     }
-    assert everything == {mixin for suite in SUITES.values() for mixin in mixins_of(suite)}
+    suites = (*SUITES.values(), testing.SessionsByTenantContract)
+    assert everything == {mixin for suite in suites for mixin in mixins_of(suite)}
 
 
 @pytest.mark.parametrize(("contract", "store"), STORES.items(), ids=lambda each: each.__name__)

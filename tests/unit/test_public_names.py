@@ -128,7 +128,7 @@ PUBLIC = {
     "convostore.redis": {"RedisSessionStore", "check_eviction", "create_client", "train_dictionary"},
     "convostore.tiered": {"TieredSessionStore"},
     "convostore.operations.reembedding": {"Embedder", "reembed"},
-    "convostore.testing": {f"{name}Contract" for name in (*STORES, "TurnStore")},
+    "convostore.testing": {f"{name}Contract" for name in (*STORES, "TurnStore", "SessionsByTenant")},
     "convostore.testing.faults": {"Flow", "LostAnswers", "Proxy", "around_attempts", "proxy_to"},
     "convostore.testing.machines": {
         *("AuditMachine", "ConfigMachine", "Machine", "MemoryMachine", "ProfileMachine", "SessionMachine", "check")

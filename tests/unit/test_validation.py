@@ -30,7 +30,7 @@ BOUNDED = [
 def store_of(method: Method) -> Store:
     """Return a store whose backend must not be called."""
     store = STORES[method.contract]()
-    for private in ("_tables", "_tenant_of", "_demoted", "_locks"):
+    for private in ("_tables", "_holders", "_demoted", "_locks"):
         store.__dict__.pop(private, None)
     return store
 

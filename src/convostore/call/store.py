@@ -78,6 +78,9 @@ class Store(ABC):
     Its driver sets `Call.sent` before it sends anything: what failed before that certainly was not applied.
     """
 
+    tenant_required: bool = False
+    """Whether every call must name a tenant, for ids are unique per tenant alone."""
+
     def __init__(
         self,
         *,
@@ -232,7 +235,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
             log,
             store._lifetime,
             Validate(check),
-            BindTenant(store._tenant),
+            BindTenant(store._tenant, required=store.tenant_required),
             *store._interceptors_of_answers,
             keep_deadline,
             retry,

@@ -10,6 +10,8 @@ from convostore.call.call import Call, Proceed
 from convostore.errors import ValidationError
 from convostore.models.base import Model
 
+UNNAMED = "tenant_id: session ids are unique per tenant here (sessions_by_tenant); name it, or call for_tenant first"
+
 
 def tenant_of(arguments: Mapping[str, Any]) -> UUID | None:
     """Return the tenant that arguments name, themselves or by their first model; None if they name none."""
@@ -27,19 +29,23 @@ class BindTenant:
 
     Args:
         bound: the tenant that the store is bound to, if any.
+        required: whether a call that could leave the tenant out must name it.
     """
 
-    def __init__(self, bound: UUID | None) -> None:
+    def __init__(self, bound: UUID | None, *, required: bool = False) -> None:
         self._bound = bound
+        self._required = required
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Run the call.
 
         Raises:
-            ValidationError: it names another tenant.
+            ValidationError: it names another tenant, or none that is required.
         """
         bound, arguments = self._bound, call.arguments
-        if bound is not None and arguments.get("tenant_id", bound) is None:
+        if (bound is not None or self._required) and arguments.get("tenant_id", ...) is None:
+            if bound is None:
+                raise ValidationError(UNNAMED)
             call = call.with_arguments({**arguments, "tenant_id": bound})
         named = {tenant for tenant in _named(arguments) if tenant is not None}
         if bound is not None and not named <= {bound}:

@@ -52,7 +52,8 @@ async def _try_promises(stores: Stores, tenant_id: UUID, outcome: Report) -> Non
         *(await stores.config.get_agents(stranger))[0],
     ]
     outcome.check("all: another tenant sees none of it", seen == [None], where)
-    one, other = await stores.sessions.get(session_id), await stores.sessions.get(session_id)
+    own = stores.for_tenant(tenant_id).sessions
+    one, other = await own.get(session_id), await own.get(session_id)
     refused = False
     if one is not None and other is not None:
         await stores.sessions.save(one)

@@ -96,14 +96,14 @@ async def looking(given: dict[str, Any], *, reveal: bool = False) -> AsyncIterat
         timeout, language = settings.timeout, settings.language
         yield Looking(
             stores=Stores(
-                sessions=PostgresSessionStore(pool, timeout=timeout),
+                sessions=PostgresSessionStore(pool, timeout=timeout, sessions_by_tenant=settings.sessions_by_tenant),
                 config=PostgresConfigStore(pool, timeout=timeout, language=language),
                 memory=PostgresMemoryStore(pool, timeout=timeout, language=language),
                 audit=PostgresAuditStore(pool, timeout=timeout),
                 profiles=PostgresProfileStore(pool, timeout=timeout),
             ),
             overview=Overview(pool),
-            hot=HotCopies(client),
+            hot=HotCopies(client, by_tenant=settings.sessions_by_tenant),
             revealed=reveal,
             _dsn=dsn,
         )

@@ -14,13 +14,22 @@ from convostore.cli.output import report
 from convostore.cli.progress import waiting
 from convostore.postgres import migrate as migrated
 from convostore.postgres import schema_version
-from convostore.postgres.migrations import HEAD, VERSIONS, prepare_roles
+from convostore.postgres.migrations import HEAD, VERSIONS, keep_session_ids, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
 from convostore.settings import load_settings
 
 migrate = typer.Typer(name="migrate")
 
 Sql = Annotated[bool, typer.Option("--sql", help="Print the statements instead; connects to nothing.")]
+
+
+SessionsByTenant = Annotated[
+    bool | None,
+    typer.Option(
+        "--sessions-by-tenant/--sessions-across-tenants",
+        help="Keep session ids unique per tenant alone, or across tenants; stop all processes first.",
+    ),
+]
 
 
 @migrate.callback(invoke_without_command=True)
@@ -30,6 +39,7 @@ def migrate_schema(
     revision: Annotated[str, typer.Option("--revision", "--to", help='"head", "base" or a number.')] = "head",
     start: Annotated[str, typer.Option("--from", help="With --sql: the revision that is there.")] = "base",
     sql: Sql = False,
+    sessions_by_tenant: SessionsByTenant = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     yes: Yes = False,
     as_json: AsJson = False,
@@ -43,7 +53,8 @@ def migrate_schema(
         run(_print_sql(start, revision, as_json=as_json))
     if revision == "base" and not (yes or dry_run):
         confirm("This deletes the schema convostore and all data in it. Continue?")
-    run(_migrate(revision, given(home, postgres_url), dry_run=dry_run, as_json=as_json))
+    ids = sessions_by_tenant
+    run(_migrate(revision, given(home, postgres_url), sessions_by_tenant=ids, dry_run=dry_run, as_json=as_json))
 
 
 @migrate.command("status")
@@ -65,7 +76,9 @@ def migrate_roles(
     run(_prepare(login, given(home, postgres_url), sql=sql, as_json=as_json))
 
 
-async def _migrate(revision: str, given: dict[str, Any], *, dry_run: bool, as_json: bool) -> bool:
+async def _migrate(
+    revision: str, given: dict[str, Any], *, sessions_by_tenant: bool | None, dry_run: bool, as_json: bool
+) -> bool:
     """Migrate, and print from which revision to which."""
     async with _database(given) as dsn:
         before, target = await schema_version(dsn), HEAD if revision == "head" else revision
@@ -79,6 +92,9 @@ async def _migrate(revision: str, given: dict[str, Any], *, dry_run: bool, as_js
             after = await schema_version(dsn)
             done = "as before" if before == after else f"migrated from {before}"
             said = f"The schema is at revision {after}, {done}."
+            if sessions_by_tenant is not None:
+                await keep_session_ids(dsn, by_tenant=sessions_by_tenant)
+                said += f" Session ids are unique {'per tenant' if sessions_by_tenant else 'across tenants'}."
     report(said, as_json=as_json, before=before, after=after, dry_run=dry_run)
     return True
 

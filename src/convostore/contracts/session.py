@@ -33,16 +33,25 @@ class Swept(NamedTuple):
 class SessionStore(Store):
     """Sessions, in up to two tiers: hot for what is in use, persistent for what is idle.
 
-    A session id is unique across tenants. Lists are ordered by `last_activity_at`, newest first, then by id. `after` is
-    the cursor of keyset pagination: the last session of the page before, as it was in that page. `iter_…` streams a
-    whole list page by page and holds no connection between pages; a session that is saved meanwhile moves to the front,
-    behind the stream.
+    A session id is unique across tenants. With `sessions_by_tenant` it is unique per tenant alone: a call by id must
+    name the tenant then, unless the store is bound to one, and raises ValidationError otherwise.
+
+    Lists are ordered by `last_activity_at`, newest first, then by id. `after` is the cursor of keyset pagination: the
+    last session of the page before, as it was in that page. `iter_…` streams a whole list page by page and holds no
+    connection between pages; a session that is saved meanwhile moves to the front, behind the stream.
     """
 
     kind = "session"
 
-    def __init__(self, *, timeout: float = DEFAULT_TIMEOUT, clock: Callable[[], datetime] = now) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        clock: Callable[[], datetime] = now,
+        sessions_by_tenant: bool = False,
+    ) -> None:
         super().__init__(timeout=timeout, clock=clock)
+        self.tenant_required = sessions_by_tenant
         self._recent = RecentSessions()
         self._interceptors_of_answers = (self._recent,)
 

@@ -112,7 +112,12 @@ class RecentSessions:
     def _note(self, session: Session, asked_at: float) -> None:
         """Keep a session that a call which began at a moment has read or written, unless a later one is known."""
         kept, version = self._kept.get(session.session_id), _version(session)
-        if kept is not None and asked_at < kept.known_at and (kept.version is None or version <= kept.version):
+        if (
+            kept is not None
+            and asked_at < kept.known_at
+            # Under ids that are unique per tenant alone, another tenant's session may be in the place of a later one.
+            and (kept.version is None or version <= kept.version or kept.tenant_id != session.tenant_id)
+        ):
             return
         if asked_at <= self._forgotten_until:
             self.drop(session.session_id)

@@ -47,6 +47,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         max_age: how long after its last activity a sweep deletes a session; None for never.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
+        sessions_by_tenant: whether a session id is unique per tenant alone, so that every call must name the tenant.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         max_age: timedelta | None = MAX_AGE,
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
+        sessions_by_tenant: bool = False,
     ) -> None:
-        super().__init__(timeout=timeout, clock=clock)
+        super().__init__(timeout=timeout, clock=clock, sessions_by_tenant=sessions_by_tenant)
         self._hot_ttl = hot_ttl
         self._max_age = max_age
-        self._tenant_of: dict[UUID, UUID] = {}
-        self._demoted: set[UUID] = set()
-        self._locks: dict[UUID, Lock] = {}
+        self._holders: dict[UUID, set[UUID]] = {}
+        self._demoted: set[tuple[UUID, UUID]] = set()
+        self._locks: dict[tuple[UUID, UUID], Lock] = {}
 
     async def get(
         self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
@@ -70,7 +72,7 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         holder = self._holder(session_id, tenant_id)
         if holder is None:
             return None
-        self._demoted.discard(session_id)
+        self._demoted.discard((holder, session_id))
         return await self._table(SESSION).get(holder, session_id=session_id)
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
@@ -78,25 +80,28 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         return session.session_id
 
     async def _write(self, session: Session, *, overwrite: bool, fence: int | None) -> None:
-        if self._tenant_of.get(session.session_id, session.tenant_id) != session.tenant_id:
+        key, holders = (session.tenant_id, session.session_id), self._holders.get(session.session_id, set())
+        if not self.tenant_required and holders - {session.tenant_id}:
             raise session_id_conflict()
-        if fence is not None and fence < self._locks.get(session.session_id, FREE).token:
+        if fence is not None and fence < self._locks.get(key, FREE).token:
             raise fence_conflict()
         await self._table(SESSION).save(session, overwrite=overwrite)
-        self._tenant_of[session.session_id] = session.tenant_id
-        self._demoted.discard(session.session_id)
+        self._holders[session.session_id] = {*holders, session.tenant_id}
+        self._demoted.discard(key)
 
     def _kept(self, session: Session) -> Callable[[], None]:
         """Return what restores all that a save of a session changes."""
-        session_id, restore_row = session.session_id, self._table(SESSION).kept(session)
-        holder, demoted = self._tenant_of.get(session_id), session_id in self._demoted
+        key, restore_row = (session.tenant_id, session.session_id), self._table(SESSION).kept(session)
+        holders, demoted = self._holders.get(session.session_id, set()), key in self._demoted
 
         def restore() -> None:
             restore_row()
-            if holder is None:
-                self._tenant_of.pop(session_id, None)
+            if holders:
+                self._holders[session.session_id] = holders
+            else:
+                self._holders.pop(session.session_id, None)
             if demoted:
-                self._demoted.add(session_id)
+                self._demoted.add(key)
 
         return restore
 
@@ -104,9 +109,11 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         holder = self._holder(session_id, tenant_id)
         if holder is None:
             return False
-        self._demoted.discard(session_id)
-        self._locks.pop(session_id, None)
-        del self._tenant_of[session_id]
+        self._demoted.discard((holder, session_id))
+        self._locks.pop((holder, session_id), None)
+        self._holders[session_id] -= {holder}
+        if not self._holders[session_id]:
+            del self._holders[session_id]
         return await self._table(SESSION).delete(holder, session_id=session_id)
 
     async def get_by_channel(
@@ -201,43 +208,49 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         return found[offset:][:limit]
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        if self._holder(session_id, tenant_id) is None or session_id not in self._demoted:
+        holder = self._holder(session_id, tenant_id)
+        if holder is None or (holder, session_id) not in self._demoted:
             return False
-        self._demoted.discard(session_id)
+        self._demoted.discard((holder, session_id))
         return True
 
     async def demote_to_persistent(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        if self._holder(session_id, tenant_id) is None or session_id in self._demoted:
+        holder = self._holder(session_id, tenant_id)
+        if holder is None or (holder, session_id) in self._demoted:
             return False
-        self._demoted.add(session_id)
+        self._demoted.add((holder, session_id))
         return True
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
-        if self._holder(session_id, tenant_id) is None:
+        holder = self._holder(session_id, tenant_id)
+        if holder is None:
             raise no_such_session()
-        lock, now = self._locks.get(session_id, FREE), self._clock()
+        lock, now = self._locks.get((holder, session_id), FREE), self._clock()
         if lock.owner != owner and lock.until > now:
             return None
         token = lock.token if lock.owner == owner and lock.until > now else lock.token + 1
-        self._locks[session_id] = Lock(token, owner, now + timedelta(seconds=ttl))
+        self._locks[holder, session_id] = Lock(token, owner, now + timedelta(seconds=ttl))
         return token
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        lock = self._locks.get(session_id, FREE)
-        if self._holder(session_id, tenant_id) is None or lock.owner != owner or lock.until <= self._clock():
+        holder = self._holder(session_id, tenant_id)
+        if holder is None:
             return False
-        self._locks[session_id] = lock._replace(until=NEVER)
+        lock = self._locks.get((holder, session_id), FREE)
+        if lock.owner != owner or lock.until <= self._clock():
+            return False
+        self._locks[holder, session_id] = lock._replace(until=NEVER)
         return True
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
         sessions = self._idle(self._max_age)[:limit]
         for session in sessions:
-            await self.delete(session.session_id)
-        idle = [session.session_id for session in self._idle(self._hot_ttl) if session.session_id not in self._demoted]
-        idle = idle[: limit - len(sessions)]
+            await self.delete(session.session_id, tenant_id=session.tenant_id)
+        idle = [(session.tenant_id, session.session_id) for session in self._idle(self._hot_ttl)]
+        idle = [key for key in idle if key not in self._demoted][: limit - len(sessions)]
         self._demoted.update(idle)
         return Swept(demoted=len(idle), deleted=len(sessions))
 
@@ -248,8 +261,10 @@ class InMemorySessionStore(InMemoryStore, SessionStore):
         return [row.item for row in self._table(SESSION).rows() if row.item.last_activity_at < latest]
 
     def _holder(self, session_id: UUID, tenant_id: UUID | None) -> UUID | None:
-        holder = self._tenant_of.get(session_id)
-        return holder if tenant_id in (None, holder) else None
+        holders = self._holders.get(session_id, set())
+        if tenant_id is None:
+            return next(iter(holders), None)
+        return tenant_id if tenant_id in holders else None
 
     async def _find(self, tenant_id: UUID, after: Session | None = None, **where: Any) -> list[Session]:
         return await self._table(SESSION).find(tenant_id, where, after=after)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -43,6 +43,11 @@ _SET = """set_config('client_connection_check_interval', '500ms', false),
         ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false)"""
 _SET_NOTHING = "$1::text"
 
+SESSION_IDS = """(SELECT max(c.relname::text)
+        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+        WHERE s.nspname = 'convostore' AND c.relname IN ('session', 'session_session_id_key'))"""
+"""The expression of what there is: the unique index of session ids, the table without it, or neither."""
+
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
 SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_backend_pid() AS pid,
@@ -50,6 +55,7 @@ SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_ba
     pg_type_is_visible(t.oid) AS vector_visible, clock_timestamp() AS server_time,
     current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
     {{set}}, has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
+    {SESSION_IDS} AS session_ids,
     (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'vector') AS vector_version,
     {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
     jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
@@ -77,8 +83,20 @@ async def set_patience(connection: Any, seconds: float) -> None:
     await connection.fetchval("SELECT set_config('convostore.patience', $1, false)", _milliseconds(seconds))
 
 
-async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetime:
-    """Check a new connection, register the codec of `vector`, limit what statements wait for; return the server's time.
+class Found(NamedTuple):
+    """What the check of a connection found.
+
+    Attributes:
+        server_time: the server's time.
+        sessions_by_tenant: whether the database keeps session ids unique per tenant alone; None if it has no sessions.
+    """
+
+    server_time: datetime
+    sessions_by_tenant: bool | None
+
+
+async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> Found:
+    """Check a new connection, register the codec of `vector`, limit what statements wait for; return what was found.
 
     A schema of pgvector that is not in the search path is appended to it.
 
@@ -136,8 +154,24 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> datetim
     if not row["folds_case"]:
         raise ValidationError("pool: LC_CTYPE of the database is C; create one with a UTF-8 locale such as C.UTF-8")
     await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
-    server_time: datetime = row["server_time"]
-    return server_time
+    by_tenant = {"session_session_id_key": False, "session": True, None: None}[row["session_ids"]]
+    return Found(row["server_time"], by_tenant)
+
+
+def check_session_ids(wanted: bool | None, found: bool | None) -> None:
+    """Check that a database keeps session ids unique as a store was told: copies of sessions have keys by that.
+
+    Raises:
+        ValidationError: it does not.
+    """
+    if wanted is None or found in (None, wanted):
+        return
+    unique, remedy = (
+        ("per tenant alone", "set sessions_by_tenant=True (CONVOSTORE_SESSIONS_BY_TENANT)")
+        if found
+        else ("across tenants", "stop all processes and run: convostore migrate --sessions-by-tenant, or leave it out")
+    )
+    raise ValidationError(f"sessions_by_tenant: the database keeps session ids unique {unique}; {remedy}")
 
 
 def _milliseconds(seconds: float) -> str:

@@ -16,7 +16,7 @@ from convostore.call.call import current_call, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.metrics import PoolUse, Waiting, watch_pool
 from convostore.postgres import driver
-from convostore.postgres.checking import patience_of, prepare, set_patience
+from convostore.postgres.checking import check_session_ids, patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
 from convostore.postgres.gathering import GatheredReads
 
@@ -46,6 +46,9 @@ class Database:
         watch_pool("postgres", self, lambda database: database.pool, _use)
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
+
+    by_tenant: bool | None = None
+    """Whether the database must keep session ids unique per tenant alone, or across tenants; None for either."""
 
     in_transaction = False
     """Whether all statements belong to one transaction."""
@@ -147,8 +150,9 @@ class Database:
         if known is not None and (call is None or driver.pooler_of(connection) == "transaction"):
             return
         if known is None:
-            server_time = await prepare(connection, patience)
-            self._clocks[physical] = server_time, asyncio.get_running_loop().time()
+            found = await prepare(connection, patience)
+            check_session_ids(self.by_tenant, found.sessions_by_tenant)
+            self._clocks[physical] = found.server_time, asyncio.get_running_loop().time()
         elif patience > known or known > _TOO_PATIENT * max(patience, DEFAULT_TIMEOUT):
             await set_patience(connection, patience)
         else:

@@ -64,7 +64,8 @@ class LoadStatement:
     def by_id(self, session_id: UUID) -> None:
         """Begin with the session that has an id."""
         self._add(
-            "session", queries("session").get_session_and_generation(session_id=session_id, tenant_id=self._tenant_id)
+            "session",
+            queries("session").get_session_and_generation_of_tenant(session_id=session_id, tenant_id=self._tenant_id),
         )
 
     def by_identity(self, agent_id: UUID, channel: Channel, user_channel_id: str) -> None:

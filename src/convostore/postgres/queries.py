@@ -7,7 +7,9 @@ a parameter, and what a declaration or `tenancy` says stands in double braces:
 - `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `each` in them;
   likewise `{{each soft-deleted}}`, and `{{each declared}}` for all;
 - `{{profile}}` and `{{past items}}`: what is selected of a customer profile (see `profile_columns`);
-- `{{bind_tenant}}`, `{{bound}}` and `{{bound to holder}}`: what binds the statement to a tenant.
+- `{{bind_tenant}}` and `{{bound}}`: what binds the statement to the tenant that is given;
+- `{{bound to holder}}`: what binds it to `(TABLE holder)`, the tenant that holds a session. `<name>_of_tenant` is the
+  same query for a tenant that is given.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from convostore.domain.declarations import DECLARATIONS
 from convostore.postgres import profile_columns
 from convostore.postgres.mapping import quoted
 from convostore.postgres.statements import ordering
-from convostore.postgres.tenancy import MACROS
+from convostore.postgres.tenancy import MACROS, of_tenant
 
 _TOKEN = re.compile(
     r"""
@@ -55,7 +57,10 @@ def queries(file: str) -> SimpleNamespace:
     found = SimpleNamespace()
     for part in re.split(r"^-- name: ", text, flags=re.MULTILINE)[1:]:
         name, _, rest = part.partition("\n")
-        setattr(found, name, _query(f"{file}.{name}", _expanded(rest.partition("\n")[2].strip())))
+        statement = rest.partition("\n")[2].strip()
+        setattr(found, name, _query(f"{file}.{name}", _expanded(statement)))
+        if (given := of_tenant(statement)) != statement:
+            setattr(found, f"{name}_of_tenant", _query(f"{file}.{name}_of_tenant", _expanded(given)))
     return found
 
 

@@ -32,6 +32,8 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
         coalesce: whether concurrent reads of one kind become one statement.
+        sessions_by_tenant: whether a session id is unique per tenant alone, so that every call must name the tenant.
+            The database was set up for either (`migrate`); a connection to one that was for the other is refused.
     """
 
     def __init__(
@@ -42,15 +44,17 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
         coalesce: bool = True,
+        sessions_by_tenant: bool = False,
     ) -> None:
-        super().__init__(pool, timeout=timeout, clock=clock, coalesce=coalesce)
+        super().__init__(pool, timeout=timeout, clock=clock, coalesce=coalesce, sessions_by_tenant=sessions_by_tenant)
+        self._database.by_tenant = sessions_by_tenant
         self._max_age = max_age
         self._sessions = SessionTable(self._database, self._clock)
 
     async def get(
         self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
     ) -> Session | None:
-        query = queries("session").get_session(session_id=session_id, tenant_id=tenant_id)
+        query = _by_id("get_session", session_id, tenant_id)
         row = await self._database.fetchrow_together(*query)
         return self._session(row, tenant_id or row["tenant_id"]) if row else None
 
@@ -164,9 +168,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
-        query = queries("session").acquire_lock(
-            session_id=session_id, tenant_id=tenant_id, owner=owner, ttl=timedelta(seconds=ttl)
-        )
+        query = _by_id("acquire_lock", session_id, tenant_id, owner=owner, ttl=timedelta(seconds=ttl))
         row = await self._database.fetchrow(*query)
         if row is None:
             raise no_such_session()
@@ -174,7 +176,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return token
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        query = queries("session").release_lock(session_id=session_id, tenant_id=tenant_id, owner=owner)
+        query = _by_id("release_lock", session_id, tenant_id, owner=owner)
         return await self._database.fetchval(*query) is not None
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
@@ -203,7 +205,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def load(self, session_id: UUID, tenant_id: UUID | None = None) -> tuple[Session, int] | None:
         """Return a session and the generation of its tenant's hot copies, from one snapshot."""
-        query = queries("session").get_session_and_generation(session_id=session_id, tenant_id=tenant_id)
+        query = _by_id("get_session_and_generation", session_id, tenant_id)
         row = await self._database.fetchrow_together(*query)
         return (self._session(row, tenant_id or row["tenant_id"]), row["generation"]) if row else None
 
@@ -217,9 +219,8 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> bool:
         """Delete a session; on request increment the generation of its tenant's hot copies in the same statement."""
-        query = queries("session").delete_session(
-            session_id=session_id, tenant_id=tenant_id, invalidate_copies=invalidate_copies, deadline=DEADLINE
-        )
+        given = {"invalidate_copies": invalidate_copies, "deadline": DEADLINE}
+        query = _by_id("delete_session", session_id, tenant_id, **given)
         return await self._database.fetchrow_in_time(*query) is not None
 
     async def tenant_of(self, session_id: UUID) -> UUID | None:
@@ -249,3 +250,11 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     def _session(self, row: Any, tenant_id: UUID) -> Session:
         return self._sessions.mapping.model(row, tenant_id)
+
+
+def _by_id(name: str, session_id: UUID, tenant_id: UUID | None, **given: Any) -> tuple[Any, ...]:
+    """Return a named query of the session with an id, of a tenant or of the one that holds it, and its arguments."""
+    if tenant_id is not None:
+        name, given["tenant_id"] = f"{name}_of_tenant", tenant_id
+    query: tuple[Any, ...] = getattr(queries("session"), name)(session_id=session_id, **given)
+    return query

@@ -28,11 +28,16 @@ MACROS = {
     "bind_tenant": f"({_binding(':tenant_id')})",
     "bound": f"bound AS MATERIALIZED ({_binding(':tenant_id')})",
     "bound to holder": (
-        "holder AS MATERIALIZED (SELECT coalesce(:tenant_id::uuid, convostore.session_tenant(:session_id)) "
-        "AS tenant_id), bound AS MATERIALIZED (SELECT convostore.bind(h.tenant_id) AS bound FROM holder AS h)"
+        "holder AS MATERIALIZED (SELECT convostore.session_tenant(:session_id::uuid) AS tenant_id), "
+        "bound AS MATERIALIZED (SELECT convostore.bind(h.tenant_id) AS bound FROM holder AS h)"
     ),
 }
-"""What binds a named query: to the tenant that is given, or to the one that holds a session if none is given."""
+"""What binds a named query: to the tenant that is given, or to the one that holds a session."""
+
+
+def of_tenant(statement: str) -> str:
+    """Return a named query that is bound to a session's holder as one that is bound to the tenant that is given."""
+    return statement.replace("{{bound to holder}}", "{{bound}}").replace("(TABLE holder)", ":tenant_id")
 
 
 def bound_row(values: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from convostore.errors import ValidationError
 from convostore.models import Session, SessionStatus
 from convostore.redis import keys
 from convostore.redis.dictionaries import LEVEL, load_dictionary
+from convostore.redis.keys import SessionName
 
 PLAIN, COMPRESSED = b"p", b"z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -99,13 +100,13 @@ class Codec:
         self._decompressors = {name: zstandard.ZstdDecompressor(each) for name, each in trained.items()}
         self._decompressors[0] = zstandard.ZstdDecompressor()
 
-    def decode(self, value: bytes, tenant_id: UUID | None, session_id: UUID) -> Session | None:
+    def decode(self, value: bytes, tenant_id: UUID | None, name: SessionName) -> Session | None:
         """Return the session in a value, or None if it is not this tenant's.
 
         Args:
             value: the value that was read.
             tenant_id: the tenant; None for any.
-            session_id: the session, as its key names it.
+            name: the session, as its key names it.
 
         Raises:
             Unreadable: the value is damaged, another session's or of another version, or its dictionary is missing.
@@ -115,24 +116,24 @@ class Codec:
             header = Header.parse(line)
             if tenant_id not in (None, header.tenant_id):
                 return None
-            document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest, session_id)
+            document = rest[1:] if rest[:1] == PLAIN else self._decompress(rest, name)
         except _DAMAGE as error:
-            raise Unreadable("session", session_id) from error
+            raise Unreadable("session", name) from error
         session = PAYLOAD.from_document(
             document,
-            session_id,
+            keys.id_of(name),
             revision=header.revision,
             created_at=header.created_at,
             last_activity_at=header.last_activity_at,
         )
         if session.tenant_id != header.tenant_id:
-            raise Unreadable("session", session_id, why="header and payload name different tenants")
-        if session.session_id != session_id:
-            raise Unreadable("session", session_id, why="it is that of another session")
+            raise Unreadable("session", name, why="header and payload name different tenants")
+        if name not in (session.session_id, (session.tenant_id, session.session_id)):
+            raise Unreadable("session", name, why="it is that of another session")
         return session
 
     def move(
-        self, value: bytes, codec: bytes, session_id: UUID, tenant_id: UUID | None = None
+        self, value: bytes, codec: bytes, name: SessionName, tenant_id: UUID | None = None
     ) -> tuple[Any, ...] | None:
         """Return the arguments of demote.lua or promote.lua, or None if nothing is to be done.
 
@@ -141,20 +142,20 @@ class Codec:
         Args:
             value: the value that was read.
             codec: `COMPRESSED` to demote, `PLAIN` to promote.
-            session_id: the session, as its key names it.
+            name: the session, as its key names it.
             tenant_id: the tenant; None for any.
 
         Raises:
             Unreadable: as `decode` does: what nobody can read stays as it is.
         """
-        session = self.decode(value, tenant_id, session_id)
+        session = self.decode(value, tenant_id, name)
         line, _, rest = value.partition(b"\n")
         if session is None or rest[:1] == codec:
             return None
-        payload = self._compressor.compress(rest[1:]) if codec == COMPRESSED else self._decompress(rest, session_id)
+        payload = self._compressor.compress(rest[1:]) if codec == COMPRESSED else self._decompress(rest, name)
         return line, rest[:1], codec + payload, -microseconds(session.last_activity_at)
 
-    def _decompress(self, compressed: bytes, session_id: UUID) -> bytes:
+    def _decompress(self, compressed: bytes, name: SessionName) -> bytes:
         """Return the payload after codec `z`."""
         if compressed[:1] != COMPRESSED:
             raise ValueError("not a codec of this version")
@@ -162,7 +163,7 @@ class Codec:
         needed = zstandard.get_frame_parameters(frame).dict_id
         if needed not in self._decompressors:
             why = f"it is compressed with dictionary {needed}, which this store was not given"
-            raise Unreadable("session", session_id, why=why)
+            raise Unreadable("session", name, why=why)
         return self._decompressors[needed].decompress(frame)
 
 

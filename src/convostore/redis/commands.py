@@ -10,10 +10,12 @@ from uuid import UUID
 from convostore.call.call import nothing_applied
 from convostore.domain.codec import Unreadable
 from convostore.errors import ConnectionError, StoreError
+from convostore.models import Session
 from convostore.redis import keys
 from convostore.redis.client import refuse_eviction
 from convostore.redis.connection import Command, Connection
 from convostore.redis.driver import Client
+from convostore.redis.keys import OfTenant, SessionName
 from convostore.redis.scripts import script
 from convostore.redis.servers import servers_of
 
@@ -25,12 +27,27 @@ WRONG_TYPE = frozenset({"WRONGTYPE"})
 
 
 class Commands:
-    """Sends pipelines and runs scripts, on a client that it neither opens nor closes."""
+    """Sends pipelines and runs scripts, on a client that it neither opens nor closes.
 
-    def __init__(self, client: Client, *, coalesce: bool = True) -> None:
+    Args:
+        client: the client.
+        coalesce: whether concurrent calls share a connection per node.
+        by_tenant: whether a session id is unique per tenant alone.
+    """
+
+    def __init__(self, client: Client, *, coalesce: bool = True, by_tenant: bool = False) -> None:
         self._servers = servers_of(client, coalesce=coalesce)
+        self._by_tenant = by_tenant
         self._checking = asyncio.Lock()
         self._checked = False
+
+    def name(self, session_id: UUID, tenant_id: UUID | None) -> SessionName:
+        """Return what names a session in keys and indexes; the tenant is given where ids are unique per tenant."""
+        return OfTenant(tenant_id, session_id) if self._by_tenant and tenant_id else session_id
+
+    def name_of(self, session: Session) -> SessionName:
+        """Return what names a session in keys and indexes."""
+        return self.name(session.session_id, session.tenant_id)
 
     async def ping(self) -> None:
         """PING every server that holds keys."""
@@ -57,31 +74,31 @@ class Commands:
         """
         return _without_errors(await self._replies(commands), tolerated)
 
-    async def value(self, session_id: UUID) -> bytes | None:
+    async def value(self, session: SessionName) -> bytes | None:
         """Return a session's value.
 
         Raises:
             Unreadable: its key has another type.
         """
-        key = keys.value_key(session_id)
+        key = keys.value_key(session)
         await self._check()
         try:
             value: bytes | None = await self._servers.on(key, lambda connection: connection.execute("GET", key))
         except StoreError as error:
             if error.code not in WRONG_TYPE:
                 raise
-            return checked_value(session_id, error)
+            return checked_value(session, error)
         return value
 
-    async def values(self, session_ids: Iterable[UUID]) -> list[tuple[UUID, Any]]:
+    async def values(self, sessions: Iterable[SessionName]) -> list[tuple[SessionName, Any]]:
         """Return sessions with the replies that are their values, in one round trip: see `checked_value`."""
-        asked = list(session_ids)
+        asked = list(sessions)
         replies = await self.send([("GET", keys.value_key(each)) for each in asked], tolerated=WRONG_TYPE)
         return list(zip(asked, replies, strict=True))
 
-    async def run(self, name: str, session_id: UUID, *arguments: Any, after: Command | None = None) -> Any:
+    async def run(self, name: str, session: SessionName, *arguments: Any, after: Command | None = None) -> Any:
         """Run a script on a session after another command, in one round trip if one server runs both in order."""
-        call = on(name, session_id, *arguments)
+        call = on(name, session, *arguments)
         if after is not None and not self._servers.in_order:
             await self.send([after])
             after = None
@@ -92,7 +109,7 @@ class Commands:
         return await self._run(list(calls), tolerated=tolerated)
 
     async def repair_pointer(
-        self, pointer: keys.Pointer, session_id: UUID, score: int, instead: int | None = None
+        self, pointer: keys.Pointer, session: SessionName, score: int, instead: int | None = None
     ) -> None:
         """Remove a session's channel pointer, or restore its score, unless a later save has changed the score.
 
@@ -100,7 +117,7 @@ class Commands:
             StoreError: it failed. The session itself was written before, so the outcome is unknown.
         """
         try:
-            await self.run_all([repair(pointer, session_id, score, instead)])
+            await self.run_all([repair(pointer, session, score, instead)])
         except StoreError as error:
             error.outcome = "unknown"
             raise
@@ -134,14 +151,14 @@ class Commands:
                 self._checked = True
 
 
-def checked_value(session_id: UUID, reply: Any) -> bytes | None:
+def checked_value(session: SessionName, reply: Any) -> bytes | None:
     """Return the value in a reply to GET, None if there is none.
 
     Raises:
         Unreadable: the session's key has another type.
     """
     if isinstance(reply, StoreError):
-        raise Unreadable("session", session_id, why="its key has another type") from reply
+        raise Unreadable("session", session, why="its key has another type") from reply
     value: bytes | None = reply
     return value
 
@@ -168,12 +185,12 @@ def _without_errors(replies: list[Any], tolerated: Collection[str]) -> list[Any]
     raise errors[0]
 
 
-def on(name: str, session_id: UUID, *arguments: Any) -> ScriptCall:
+def on(name: str, session: SessionName, *arguments: Any) -> ScriptCall:
     """Return the call of a script on a session, with the bucket's prefix and the id as its first arguments."""
-    return name, keys.value_key(session_id), (keys.bucket(session_id), str(session_id), *arguments)
+    return name, keys.value_key(session), (keys.bucket(session), str(session), *arguments)
 
 
-def repair(pointer: keys.Pointer, session_id: UUID, score: int, instead: int | None = None) -> ScriptCall:
+def repair(pointer: keys.Pointer, session: SessionName, score: int, instead: int | None = None) -> ScriptCall:
     """Return the call that removes a session's channel pointer or restores its score: see `Commands.repair_pointer`."""
-    member = pointer.member(session_id)
+    member = pointer.member(session)
     return "repair_pointer", pointer.key, (member, score, "" if instead is None else instead)

@@ -19,8 +19,9 @@ from convostore.domain.codec import readable
 from convostore.models import Channel, Session, SessionStatus
 from convostore.redis import codec, keys
 from convostore.redis.commands import WRONG_TYPE, Commands, checked_index
+from convostore.redis.keys import SessionName
 
-Read: TypeAlias = "Callable[[Iterable[tuple[UUID, Any]], UUID], Iterator[Session]]"
+Read: TypeAlias = "Callable[[Iterable[tuple[SessionName, Any]], UUID], Iterator[Session]]"
 """Reads a tenant's sessions in the replies that are their values, without those that cannot be read."""
 
 SAVE_WITHIN = timedelta(seconds=1)
@@ -47,7 +48,7 @@ class _Claimed(NamedTuple):
 
     verdict: str
     until: str
-    candidates: list[UUID]
+    candidates: list[SessionName]
 
 
 async def find_by_channel(
@@ -62,7 +63,7 @@ async def find_by_channel(
         replies = zip(pointers, await commands.send(asked, tolerated=WRONG_TYPE), strict=True)
         pages = dict(readable(checked_index, replies))
         named = filter(None, (keys.pointed(member) for members in pages.values() for member in members))
-        candidates = [session_id for session_id, agent in named if agent_id in (None, agent)]
+        candidates = [name for name, agent in named if agent_id in (None, agent)]
         for session in await _of_identity(commands, read, candidates, identity[0], index, agent_id):
             if session.status is not SessionStatus.CLOSED:
                 return session
@@ -109,17 +110,17 @@ async def _claim(commands: Commands, session: Session, *, offset: int, beside_po
     """
     prefix = keys.channel_of(session)
     milliseconds = [round(each / timedelta(milliseconds=1)) for each in (CLAIM_TTL, SAVE_WITHIN)]
-    what = prefix, str(session.agent_id), str(session.session_id)
+    what = prefix, str(session.agent_id), str(commands.name_of(session))
     call = "claim", f"{prefix}open", (*what, *milliseconds, int(beside_pointers), offset, CANDIDATES)
     ((verdict, until, *members),) = await commands.run_all([call])
     named = (keys.pointed(member) for member in members)
-    return _Claimed(verdict.decode(), until.decode(), [session_id for session_id, _ in filter(None, named)])
+    return _Claimed(verdict.decode(), until.decode(), [name for name, _ in filter(None, named)])
 
 
 async def _of_identity(
     commands: Commands,
     read: Read,
-    candidates: Iterable[UUID],
+    candidates: Iterable[SessionName],
     tenant_id: UUID,
     index: str,
     agent_id: UUID | None,

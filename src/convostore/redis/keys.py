@@ -10,6 +10,8 @@
     convostore:{<sha256 of tenant, channel, user>}:open, …:closed       sorted sets of pointers, <session>:<agent>
     convostore:{<sha256 of tenant, channel, user>}:claim:<agent>        string: the session to be created, expires
 
+<session> is the id of a session, or `<tenant>:<id>` where ids are unique per tenant alone (see `SessionName`).
+
 Scores are the microseconds from 1970 to the last activity, negated: ascending order is most recent first, ties by id.
 They are exact until the year 2255. The bucket is crc32(session id) mod 64. Keys contain free text only as a hash.
 """
@@ -17,7 +19,7 @@ They are exact until the year 2255. The bucket is crc32(session id) mod 64. Keys
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 from zlib import crc32
 
@@ -40,9 +42,28 @@ BUCKETS = tuple(f"convostore:{{{tag}}}:" for tag in TAGS)
 """The prefix of each bucket's keys."""
 
 
-def bucket(session_id: UUID) -> str:
+class OfTenant(NamedTuple):
+    """Names a session where ids are unique per tenant alone."""
+
+    tenant_id: UUID
+    session_id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}:{self.session_id}"
+
+
+SessionName: TypeAlias = UUID | OfTenant
+"""What names a session in keys and indexes: its id, with the tenant where ids are unique per tenant alone."""
+
+
+def id_of(name: SessionName) -> UUID:
+    """Return the id of a session."""
+    return name.session_id if isinstance(name, OfTenant) else name
+
+
+def bucket(name: SessionName) -> str:
     """Return the prefix of the keys in a session's bucket."""
-    return BUCKETS[crc32(session_id.bytes) % len(BUCKETS)]
+    return BUCKETS[crc32(id_of(name).bytes) % len(BUCKETS)]
 
 
 def prefix_of(key: str) -> str:
@@ -50,10 +71,12 @@ def prefix_of(key: str) -> str:
     return key[: len(BUCKETS[0])]
 
 
-def session_id_of(member: bytes, prefix: str = "") -> UUID | None:
+def name_in(member: bytes, prefix: str = "") -> SessionName | None:
     """Return the session that a member of an index names, or None: it names none, or not one of this bucket."""
+    tenant, colon, session = member.rpartition(b":")
     try:
-        found = UUID(member.decode())
+        session_id = UUID(session.decode())
+        found = OfTenant(UUID(tenant.decode()), session_id) if colon else session_id
     except ValueError:
         return None
     return found if str(found).encode() == member and prefix in ("", bucket(found)) else None
@@ -65,21 +88,21 @@ class Pointer(NamedTuple):
     key: str
     agent_id: UUID
 
-    def member(self, session_id: UUID) -> str:
+    def member(self, name: SessionName) -> str:
         """Return the pointer as it stands in the set."""
-        return f"{session_id}:{self.agent_id}"
+        return f"{name}:{self.agent_id}"
 
 
-def pointed(member: bytes) -> tuple[UUID, UUID] | None:
+def pointed(member: bytes) -> tuple[SessionName, UUID] | None:
     """Return the session and the agent that a channel pointer names, or None if it names none."""
-    session, _, agent = member.partition(b":")
-    found = session_id_of(session), session_id_of(agent)
-    return None if found[0] is None or found[1] is None else (found[0], found[1])
+    session, _, agent = member.rpartition(b":")
+    found = name_in(session), name_in(agent)
+    return (found[0], found[1]) if found[0] is not None and isinstance(found[1], UUID) else None
 
 
-def value_key(session_id: UUID) -> str:
+def value_key(name: SessionName) -> str:
     """Return the key of a session's value."""
-    return f"{bucket(session_id)}session:{session_id}"
+    return f"{bucket(name)}session:{name}"
 
 
 def agent_index(tenant_id: UUID, agent_id: UUID, status: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from math import ceil, inf, sqrt
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from convostore.domain.codec import readable
 from convostore.errors import StoreError
 from convostore.redis import keys
 from convostore.redis.commands import WRONG_TYPE, Commands, ScriptCall, checked_index
+from convostore.redis.keys import SessionName
 from convostore.redis.scripts import script
 
 _ONE_BY_ONE = WRONG_TYPE | {"TRYAGAIN"}
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     """A session in an index. Entries are ordered as the list is."""
 
     score: float
-    session_id: UUID
+    name: SessionName
 
 
 class Page(NamedTuple):
@@ -36,7 +36,7 @@ class Page(NamedTuple):
         last: the last entry of the page, if entries may follow.
     """
 
-    values: list[tuple[UUID, Any]]
+    values: list[tuple[SessionName, Any]]
     last: Entry | None
 
 
@@ -75,12 +75,12 @@ class Union(NamedTuple):
         last = entries[-1].score if len(entries) == wanted else inf
         incomplete = [bucket for bucket, score in truncated.items() if score <= last]
         # Further entries may come before the page, and move into it what is before it now.
-        known = [entry.session_id for entry in (entries if incomplete else entries[offset:])]
+        known = [entry.name for entry in (entries if incomplete else entries[offset:])]
         highest = "+inf" if last == inf else f"{last:.0f}"
         further = [self._range(bucket, few, wanted - few, highest, "values", after) for bucket in incomplete]
         replies = await commands.send(
             [
-                *(("GET", keys.value_key(session_id)) for session_id in known),
+                *(("GET", keys.value_key(name)) for name in known),
                 # By text: NOSCRIPT would cost a third trip.
                 *(script(name).by_text(key, *arguments) for name, key, arguments in further),
             ],
@@ -89,9 +89,10 @@ class Union(NamedTuple):
         values = dict(zip(known, replies, strict=False))
         for bucket, reply in zip(incomplete, replies[len(known) :], strict=True):
             entries += _entries(bucket, reply[0::3], reply[1::3])
-            values |= {UUID(member.decode()): value for member, value in zip(reply[0::3], reply[2::3], strict=True)}
+            named = map(keys.name_in, reply[0::3])
+            values |= {name: value for name, value in zip(named, reply[2::3], strict=True) if name is not None}
         entries = sorted(entries)[:wanted]
-        listed = [(each.session_id, values[each.session_id]) for each in entries[offset:]]
+        listed = [(each.name, values[each.name]) for each in entries[offset:]]
         return Page(listed, entries[-1] if len(entries) == wanted else None)
 
     async def _first(
@@ -121,16 +122,16 @@ class Union(NamedTuple):
         return entries, truncated
 
     def _range(self, bucket: str, offset: int, limit: int, highest: str, what: str, after: Entry | None) -> ScriptCall:
-        cursor = ("-inf", "") if after is None else (f"{after.score:.0f}", str(after.session_id))
+        cursor = ("-inf", "") if after is None else (f"{after.score:.0f}", str(after.name))
         arguments = bucket, offset, limit, highest, what, "|".join(self.endings), *cursor
         return "page", f"{bucket}{self.stem}", arguments
 
 
 def _entries(bucket: str, members: Sequence[bytes], scores: Sequence[bytes]) -> Iterator[Entry]:
     for member, score in zip(members, scores, strict=True):
-        session_id = keys.session_id_of(member, bucket)
-        if session_id is not None:
-            yield Entry(float(score), session_id)
+        name = keys.name_in(member, bucket)
+        if name is not None:
+            yield Entry(float(score), name)
 
 
 def _few(wanted: int) -> int:

@@ -33,6 +33,7 @@ from convostore.redis.codec import Codec, Header
 from convostore.redis.commands import Commands, checked_value, on
 from convostore.redis.driver import Client
 from convostore.redis.identities import find_by_channel, open_or_claim
+from convostore.redis.keys import SessionName
 from convostore.redis.lists import Entry, Union
 from convostore.redis.sweeping import sweep
 
@@ -53,6 +54,8 @@ class RedisSessionStore(SessionStore):
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
         coalesce: whether concurrent calls share a connection per node, in common round trips.
+        sessions_by_tenant: whether a session id is unique per tenant alone, so that every call must name the tenant.
+            All stores on the same keys must agree: one finds nothing of what the other has saved.
 
     Raises:
         ValidationError: one is not a trained dictionary, or two have the same id.
@@ -71,9 +74,10 @@ class RedisSessionStore(SessionStore):
         timeout: float = DEFAULT_TIMEOUT,
         clock: Callable[[], datetime] = now,
         coalesce: bool = True,
+        sessions_by_tenant: bool = False,
     ) -> None:
-        super().__init__(timeout=timeout, clock=clock)
-        self._commands = Commands(client, coalesce=coalesce)
+        super().__init__(timeout=timeout, clock=clock, sessions_by_tenant=sessions_by_tenant)
+        self._commands = Commands(client, coalesce=coalesce, by_tenant=sessions_by_tenant)
         self._codec = Codec(dictionaries)
         self._hot_ttl = hot_ttl
         self._max_age = max_age
@@ -82,10 +86,11 @@ class RedisSessionStore(SessionStore):
     async def get(
         self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
     ) -> Session | None:
-        value = await self._commands.value(session_id)
-        session = self._codec.decode(value, tenant_id, session_id) if value else None
+        name = self._commands.name(session_id, tenant_id)
+        value = await self._commands.value(name)
+        session = self._codec.decode(value, tenant_id, name) if value else None
         if session is not None and value is not None and codec.is_demoted(value):
-            self._background.start(self._move_read(session_id, value, codec.PLAIN))
+            self._background.start(self._move_read(name, value, codec.PLAIN))
         return session
 
     async def save(self, session: Session, *, overwrite: bool = False, fence: int | None = None) -> UUID:
@@ -96,7 +101,7 @@ class RedisSessionStore(SessionStore):
         self, session: Session, *, overwrite: bool = False, fence: int | None = None, until: str = ""
     ) -> bool:
         """Save a session, if it can be saved until a moment in microseconds since 1970; return whether it was."""
-        session_id, pointer = session.session_id, codec.pointer_of(session)
+        name, pointer = self._commands.name_of(session), codec.pointer_of(session)
         now = codec.microseconds(self._clock())
         arguments = (
             *(session.revision, int(overwrite), str(session.tenant_id), str(current_call().write_id), now),
@@ -104,16 +109,16 @@ class RedisSessionStore(SessionStore):
         )
         # The pointers are in another slot than the session. They are written first and verified on read, so a saved
         # session is always found.
-        point = ("ZADD", pointer.key, -now, pointer.member(session_id))
-        verdict, before, after = await self._commands.run("save", session_id, *arguments, after=point)
+        point = ("ZADD", pointer.key, -now, pointer.member(name))
+        verdict, before, after = await self._commands.run("save", name, *arguments, after=point)
         if verdict == b"unreadable":
-            await self._commands.repair_pointer(pointer, session_id, -now)
-            raise Unreadable("session", session_id)
+            await self._commands.repair_pointer(pointer, name, -now)
+            raise Unreadable("session", name)
         stored = Header.parsed(before)
         if verdict == b"saved":
             header = Header.parse(after)
             if stored is not None and stored.pointer != pointer:
-                await self._commands.repair_pointer(stored.pointer, session_id, stored.score)
+                await self._commands.repair_pointer(stored.pointer, name, stored.score)
             set_managed(
                 session,
                 revision=header.revision,
@@ -122,7 +127,7 @@ class RedisSessionStore(SessionStore):
             )
             return True
         instead = stored.score if stored is not None and stored.pointer == pointer else None
-        await self._commands.repair_pointer(pointer, session_id, -now, instead)
+        await self._commands.repair_pointer(pointer, name, -now, instead)
         if verdict == b"late":
             return False
         if verdict == b"foreign":
@@ -134,11 +139,12 @@ class RedisSessionStore(SessionStore):
         )
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
-        verdict, line = await self._commands.run("delete", session_id, str(tenant_id or ""), "")
+        name = self._commands.name(session_id, tenant_id)
+        verdict, line = await self._commands.run("delete", name, str(tenant_id or ""), "")
         if verdict == b"unreadable":
-            raise Unreadable("session", session_id, why=_WHOSE)
+            raise Unreadable("session", name, why=_WHOSE)
         if header := Header.parsed(line):
-            await self._commands.repair_pointer(header.pointer, session_id, header.score)
+            await self._commands.repair_pointer(header.pointer, name, header.score)
         return bool(verdict == b"deleted")
 
     async def get_by_channel(
@@ -181,8 +187,9 @@ class RedisSessionStore(SessionStore):
         try:
             return session if await self._write(session, until=until) else None
         except ConflictError as conflict:
-            value = await self._commands.value(session.session_id)
-            stored = self._codec.decode(value, session.tenant_id, session.session_id) if value else None
+            name = self._commands.name_of(session)
+            value = await self._commands.value(name)
+            stored = self._codec.decode(value, session.tenant_id, name) if value else None
             if stored is None and conflict.current_revision is None:
                 raise
             return stored
@@ -247,16 +254,21 @@ class RedisSessionStore(SessionStore):
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> int | None:
-        milliseconds, tenant = round(ttl * 1_000), str(tenant_id or "")
-        token: int = await self._commands.run("acquire_lock", session_id, str(owner), milliseconds, tenant)
+        name, milliseconds, tenant = (
+            self._commands.name(session_id, tenant_id),
+            round(ttl * 1_000),
+            str(tenant_id or ""),
+        )
+        token: int = await self._commands.run("acquire_lock", name, str(owner), milliseconds, tenant)
         if token == -1:
             raise no_such_session()
         if token == -2:
-            raise Unreadable("session", session_id)
+            raise Unreadable("session", name)
         return token or None
 
     async def release_lock(self, session_id: UUID, owner: UUID, *, tenant_id: UUID | None = None) -> bool:
-        return bool(await self._commands.run("release_lock", session_id, str(owner), str(tenant_id or "")))
+        name = self._commands.name(session_id, tenant_id)
+        return bool(await self._commands.run("release_lock", name, str(owner), str(tenant_id or "")))
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
@@ -283,14 +295,15 @@ class RedisSessionStore(SessionStore):
         }
 
     async def _move(self, session_id: UUID, tenant_id: UUID | None, target: bytes) -> bool:
-        value = await self._commands.value(session_id)
-        return await self._move_read(session_id, value, target, tenant_id) if value else False
+        name = self._commands.name(session_id, tenant_id)
+        value = await self._commands.value(name)
+        return await self._move_read(name, value, target, tenant_id) if value else False
 
-    async def _move_read(self, session_id: UUID, value: bytes, target: bytes, tenant_id: UUID | None = None) -> bool:
+    async def _move_read(self, name: SessionName, value: bytes, target: bytes, tenant_id: UUID | None = None) -> bool:
         """Move a session unless it was saved, moved or deleted since its value was read, or is another tenant's."""
-        move = self._codec.move(value, target, session_id, tenant_id)
-        name = "demote" if target == codec.COMPRESSED else "promote"
-        return move is not None and bool(await self._commands.run(name, session_id, *move))
+        move = self._codec.move(value, target, name, tenant_id)
+        script = "demote" if target == codec.COMPRESSED else "promote"
+        return move is not None and bool(await self._commands.run(script, name, *move))
 
     async def _listed(
         self,
@@ -307,7 +320,11 @@ class RedisSessionStore(SessionStore):
         What cannot be read or does not belong to the list is made up for by what follows it.
         """
         found: list[Session] = []
-        last = None if after is None else Entry(-codec.microseconds(after.last_activity_at), after.session_id)
+        last = (
+            None
+            if after is None
+            else Entry(-codec.microseconds(after.last_activity_at), self._commands.name(after.session_id, tenant_id))
+        )
         while True:
             page = await union.page(self._commands, size or limit, offset, last)
             self._forget(page.values, union.names)
@@ -316,19 +333,19 @@ class RedisSessionStore(SessionStore):
                 return sorted(found, key=codec.recency)[:limit]
             last, offset = page.last, 0
 
-    def _read(self, values: Iterable[tuple[UUID, Any]], tenant_id: UUID) -> Iterator[Session]:
+    def _read(self, values: Iterable[tuple[SessionName, Any]], tenant_id: UUID) -> Iterator[Session]:
         """Yield the tenant's sessions in replies; those that cannot be read are logged and left out."""
 
-        def read(item: tuple[UUID, Any]) -> Session | None:
-            session_id, reply = item
-            value = checked_value(session_id, reply)
-            return None if value is None else self._codec.decode(value, tenant_id, session_id)
+        def read(item: tuple[SessionName, Any]) -> Session | None:
+            name, reply = item
+            value = checked_value(name, reply)
+            return None if value is None else self._codec.decode(value, tenant_id, name)
 
         return (session for session in readable(read, values) if session is not None)
 
-    def _forget(self, values: Iterable[tuple[UUID, Any]], indexes: list[str]) -> None:
+    def _forget(self, values: Iterable[tuple[SessionName, Any]], indexes: list[str]) -> None:
         """Remove those sessions from indexes that do not exist: a deletion could not read in which they were."""
-        missing = [session_id for session_id, reply in values if reply is None]
+        missing = [name for name, reply in values if reply is None]
         if missing:
-            calls = [on("forget", session_id, "|".join(indexes)) for session_id in missing]
+            calls = [on("forget", name, "|".join(indexes)) for name in missing]
             self._background.start(self._commands.run_all(calls))

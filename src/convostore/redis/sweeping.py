@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from math import ceil
 from typing import Any
-from uuid import UUID
 
 from convostore.contracts.session import Swept
 from convostore.domain.codec import readable
 from convostore.redis import keys
 from convostore.redis.codec import COMPRESSED, Codec, Header, microseconds
 from convostore.redis.commands import WRONG_TYPE, Commands, checked_index, checked_value, on, repair
+from convostore.redis.keys import SessionName
 
 _HEAD = 1_024
 """How many bytes of a value identify it to set_aside.lua; its header is shorter."""
@@ -49,7 +49,7 @@ def _bound(moment: datetime) -> int:
 
 async def _due(
     commands: Commands, idle_bound: int, old_bound: int | None, share: int
-) -> tuple[list[UUID], list[UUID], list[tuple[str, bytes]]]:
+) -> tuple[list[SessionName], list[SessionName], list[tuple[str, bytes]]]:
     """Return what is idle, what is old, and entries that name no session, from the indexes of tiers."""
     asked = [(f"{bucket}hot", idle_bound) for bucket in keys.BUCKETS]
     if old_bound is not None:
@@ -59,53 +59,45 @@ async def _due(
         tolerated=WRONG_TYPE,
     )
     indexes = [name for name, _ in asked]
-    named: list[list[UUID]] = [[], []]
+    named: list[list[SessionName]] = [[], []]
     garbage: list[tuple[str, bytes]] = []
     for at, (name, reply) in enumerate(zip(indexes, replies, strict=True)):
         for _, members in readable(checked_index, [(name, reply)]):
             for member in members:
-                session_id = keys.session_id_of(member, keys.prefix_of(name))
-                if session_id is None:
+                session = keys.name_in(member, keys.prefix_of(name))
+                if session is None:
                     garbage.append((name, member))
                 else:
-                    named[at >= len(keys.BUCKETS)].append(session_id)
+                    named[at >= len(keys.BUCKETS)].append(session)
     idle, old = (list(dict.fromkeys(found)) for found in named)
     return idle, old, garbage
 
 
-async def _demote(commands: Commands, codec: Codec, session_ids: list[UUID]) -> tuple[int, int]:
+async def _demote(commands: Commands, codec: Codec, names: list[SessionName]) -> tuple[int, int]:
     """Return how many sessions were demoted, and how many were set aside because they cannot be."""
-    values = await commands.values(session_ids)
+    values = await commands.values(names)
 
-    def move(item: tuple[UUID, Any]) -> tuple[UUID, tuple[Any, ...] | None]:
-        session_id, reply = item
-        value = checked_value(session_id, reply)
-        return session_id, codec.move(value, COMPRESSED, session_id) if value else None
+    def move(item: tuple[SessionName, Any]) -> tuple[SessionName, tuple[Any, ...] | None]:
+        name, reply = item
+        value = checked_value(name, reply)
+        return name, codec.move(value, COMPRESSED, name) if value else None
 
-    moves = {session_id: found for session_id, found in readable(move, values) if found is not None}
-    done = await commands.run_all(
-        (on("demote", session_id, *found) for session_id, found in moves.items()), tolerated=_PASSED_OVER
-    )
-    heads = [
-        (session_id, reply[:_HEAD] if isinstance(reply, bytes) else b"")
-        for session_id, reply in values
-        if session_id not in moves
-    ]
+    moves = {name: found for name, found in readable(move, values) if found is not None}
+    done = await commands.run_all((on("demote", name, *found) for name, found in moves.items()), tolerated=_PASSED_OVER)
+    heads = [(name, reply[:_HEAD] if isinstance(reply, bytes) else b"") for name, reply in values if name not in moves]
     aside = await commands.run_all((on("set_aside", *each) for each in heads), tolerated=_PASSED_OVER)
     return done.count(1), aside.count(1)
 
 
-async def _delete(commands: Commands, session_ids: list[UUID], bound: int | None) -> int:
-    calls = [on("delete", session_id, "", bound) for session_id in session_ids]
+async def _delete(commands: Commands, names: list[SessionName], bound: int | None) -> int:
+    calls = [on("delete", name, "", bound) for name in names]
     done = await commands.run_all(calls, tolerated=_PASSED_OVER)
     deleted = [
-        (session_id, answer[1])
-        for session_id, answer in zip(session_ids, done, strict=True)
+        (name, answer[1])
+        for name, answer in zip(names, done, strict=True)
         if isinstance(answer, list) and answer[0] == b"deleted"
     ]
     await commands.run_all(
-        repair(header.pointer, session_id, header.score)
-        for session_id, line in deleted
-        if (header := Header.parsed(line))
+        repair(header.pointer, name, header.score) for name, line in deleted if (header := Header.parsed(line))
     )
     return len(deleted)

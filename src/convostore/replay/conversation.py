@@ -89,7 +89,7 @@ class Conversation:
         if record.scenario:
             scenario_id = self._ids("scenario", record.agent, record.scenario)
             self._scenario = await self._stores.config.get_scenario(self._tenant_id, scenario_id)
-        if await sessions.get(self._session_id) is None:
+        if await sessions.get(self._session_id, tenant_id=self._tenant_id) is None:
             session = Session(
                 session_id=self._session_id,
                 tenant_id=self._tenant_id,
@@ -238,11 +238,11 @@ class Conversation:
             session.status = SessionStatus.CLOSED
             await self._stores.sessions.save(session)
         await self._event("session_closed", number + 1, {"turns": number})
-        await self._stores.sessions.demote_to_persistent(self._session_id)
+        await self._stores.sessions.demote_to_persistent(self._session_id, tenant_id=self._tenant_id)
         return session
 
     async def _session(self) -> Session:
-        session = await self._stores.sessions.get(self._session_id)
+        session = await self._stores.sessions.get(self._session_id, tenant_id=self._tenant_id)
         if session is None:
             raise NotFoundError(f"session: it was deleted during the replay of {self._where}")
         return session

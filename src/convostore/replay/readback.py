@@ -62,7 +62,8 @@ async def read_back(stores: Stores, written: Written, report: Report, where: str
 async def _sessions(stores: Stores, written: Written, report: Report, where: str) -> None:
     session = written.session
     tenant, user = session.tenant_id, session.user_channel_id
-    report.compare("sessions", "sessions", [session], [await stores.sessions.get(session.session_id)], where)
+    read = await stores.sessions.get(session.session_id, tenant_id=tenant)
+    report.compare("sessions", "sessions", [session], [read], where)
     by_channel = await stores.sessions.get_by_channel(tenant, session.channel, user)
     report.check("sessions: the customer's channel leads to a session", by_channel is not None, where)
     listed = await stores.sessions.list_by_customer(tenant, written.profile_id, limit=_PAGE)

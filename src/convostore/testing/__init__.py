@@ -55,6 +55,7 @@ from convostore.testing.profile.history import ProfileHistoryContract, ProfileLi
 from convostore.testing.profile.merging import MergeContract
 from convostore.testing.profile.profiles import IdentityContract, ProfileSaveContract
 from convostore.testing.profile.unmerging import UnmergeContract
+from convostore.testing.session.by_tenant import SessionsByTenantContract as _ByTenant
 from convostore.testing.session.identities import SessionIdentityContract
 from convostore.testing.session.lists import SessionListContract
 from convostore.testing.session.locks import SessionLockContract
@@ -80,6 +81,10 @@ class SessionStoreContract(
     IsolationContract,
 ):
     """What every session store does."""
+
+
+class SessionsByTenantContract(_ByTenant, SessionStoreContract):
+    """What every session store does whose ids are unique per tenant alone; override the fixture `by_tenant`."""
 
 
 class ConfigStoreContract(
@@ -175,5 +180,6 @@ __all__ = [
     "MemoryStoreContract",
     "ProfileStoreContract",
     "SessionStoreContract",
+    "SessionsByTenantContract",
     "TurnStoreContract",
 ]

@@ -1,10 +1,11 @@
 """Hot copies of sessions, and the guards that keep outdated copies from being published.
 
-    convostore:{aapb}:copy:<session>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
+    convostore:{aapb}:copy:<name>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
     convostore:{aapb}:guard:<tenant>:<session>    G|<server>|<reported>|<unresolved>|<until>|<tokens>
 
 Copies and guards are valid only under the server identity that they were made under: a server that was restarted or
-promoted may have lost later writes. The protocol and its proof: docs/explanation/hot-copies.md.
+promoted may have lost later writes. A session's name is its id, or `<tenant>:<id>` where ids are unique per tenant
+alone. The protocol and its proof: docs/explanation/hot-copies.md.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from convostore.models import Session
 from convostore.redis import codec, keys
 from convostore.redis.connection import Connection
 from convostore.redis.driver import Client
+from convostore.redis.keys import OfTenant
 from convostore.redis.scripts import load_script
 from convostore.redis.servers import servers_of
 from convostore.tiered.breaker import Breaker
@@ -88,11 +90,6 @@ class Guard(NamedTuple):
     tenant_id: UUID
     token: str
 
-    @property
-    def keys(self) -> tuple[str, str]:
-        """The keys of the copy and of the guard."""
-        return _copy_key(self.session_id), _guard_key(self.tenant_id, self.session_id)
-
 
 class HotCopies:
     """The hot tier of `TieredSessionStore`. Its calls do not fail: they report what could not be done.
@@ -104,6 +101,7 @@ class HotCopies:
         timeout: how long a call may take, in seconds; at most a tenth of what is left of the running call's deadline.
         breaker: whether to try a call.
         coalesce: whether concurrent calls share a connection per node, in common round trips.
+        by_tenant: whether a session id is unique per tenant alone.
     """
 
     def __init__(
@@ -115,8 +113,10 @@ class HotCopies:
         timeout: float = HOT_TIMEOUT,
         breaker: Breaker | None = None,
         coalesce: bool = True,
+        by_tenant: bool = False,
     ) -> None:
         self._servers = servers_of(client, coalesce=coalesce)
+        self._by_tenant = by_tenant
         self._ttl = max(1, _milliseconds(ttl))
         self._lease = _milliseconds(lease)
         self._timeout = timeout
@@ -145,12 +145,12 @@ class HotCopies:
             await self._placing(guard, _milliseconds(PUBLISH_WITHIN), _LOADING, 0)(connection)
             await self._releasing(guard, 0)(connection)
 
-        await self._servers.on(guard.keys[0], placed_and_released)
+        await self._servers.on(self._keys(guard)[0], placed_and_released)
         return versions
 
     async def read(self, session_id: UUID, tenant_id: UUID | None = None) -> Copy | None:
         """Return a session's copy, if this server published it and it is this tenant's, or of any tenant if None."""
-        key = _copy_key(session_id)
+        key = self._key(session_id, tenant_id)
 
         async def get(connection: Connection) -> Copy | None:
             if tenant_id is None:
@@ -192,7 +192,9 @@ class HotCopies:
 
     async def _place(self, guard: Guard, lifetime: int, expected: int, generation: int) -> bool:
         with nothing_applied():
-            return await self._attempt(guard.keys[0], self._placing(guard, lifetime, expected, generation), False)
+            return await self._attempt(
+                self._keys(guard)[0], self._placing(guard, lifetime, expected, generation), False
+            )
 
     def _placing(
         self, guard: Guard, lifetime: int, expected: int, generation: int
@@ -200,7 +202,7 @@ class HotCopies:
         async def place(connection: Connection) -> bool:
             server = self._identities.last(connection)
             arguments = str(guard.tenant_id), guard.token, server, lifetime, expected, self._ttl, generation
-            return bool(await connection.run(_script("place_guard"), guard.keys, *arguments))
+            return bool(await connection.run(_script("place_guard"), self._keys(guard), *arguments))
 
         return place
 
@@ -218,7 +220,7 @@ class HotCopies:
         Returns:
             Whether the copy was published; None if the revision could not be reported.
         """
-        return await self._attempt(guard.keys[0], self._releasing(guard, revision, session, generation), None)
+        return await self._attempt(self._keys(guard)[0], self._releasing(guard, revision, session, generation), None)
 
     def _releasing(
         self, guard: Guard, revision: int, session: Session | None = None, generation: int = 0
@@ -228,18 +230,28 @@ class HotCopies:
             value = b"" if session is None else _value(session, server, generation)
             times = _milliseconds(PUBLISH_WITHIN), self._ttl, self._lease, self._ttl
             arguments = str(guard.tenant_id), guard.token, server, revision, value, *times
-            return bool(await connection.run(_script("release_guard"), guard.keys, *arguments))
+            return bool(await connection.run(_script("release_guard"), self._keys(guard), *arguments))
 
         return release
 
     async def evict(self, session_id: UUID, tenant_id: UUID | None) -> bool:
         """Remove a session's copy, if it is this tenant's; return whether there was one."""
-        key = _copy_key(session_id)
+        key = self._key(session_id, tenant_id)
 
         async def evict(connection: Connection) -> bool:
             return bool(await connection.run(_script("evict"), key, str(tenant_id or "")))
 
         return await self._attempt(key, evict, False)
+
+    def _key(self, session_id: UUID, tenant_id: UUID | None) -> str:
+        """Return the key of a session's copy; the tenant is given where ids are unique per tenant."""
+        named = OfTenant(tenant_id, session_id) if self._by_tenant and tenant_id else session_id
+        return f"{keys.bucket(named)}copy:{named}"
+
+    def _keys(self, guard: Guard) -> tuple[str, str]:
+        """Return the keys of the copy and of the guard."""
+        named = OfTenant(guard.tenant_id, guard.session_id)
+        return self._key(guard.session_id, guard.tenant_id), f"{keys.bucket(named)}guard:{named}"
 
     async def _attempt(self, key: str, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
         async def identified(connection: Connection) -> T:
@@ -313,14 +325,6 @@ def _value(session: Session, server: str, generation: int) -> bytes:
     created, activity = codec.microseconds(session.created_at), codec.microseconds(session.last_activity_at)
     line = f"C|{session.revision}|{session.tenant_id}|{created}|{activity}|{server}|{generation}\n"
     return line.encode() + codec.payload(session)
-
-
-def _copy_key(session_id: UUID) -> str:
-    return f"{keys.bucket(session_id)}copy:{session_id}"
-
-
-def _guard_key(tenant_id: UUID, session_id: UUID) -> str:
-    return f"{keys.bucket(session_id)}guard:{tenant_id}:{session_id}"
 
 
 def _seconds_left() -> float:

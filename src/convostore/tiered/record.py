@@ -22,6 +22,10 @@ class SystemOfRecord(Protocol):
     they are behind of by at most `hot_lease`.
     """
 
+    @property
+    def tenant_required(self) -> bool:
+        """Whether a session id is unique per tenant alone, so that every call must name the tenant."""
+
     def within(self, seconds: float) -> Self:
         """As `Store.within`."""
 

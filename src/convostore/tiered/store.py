@@ -39,7 +39,8 @@ class TieredSessionStore(SessionStore):
 
     Args:
         hot: from `redis.create_client`, or any asyncio client of redis-py; the store never closes it.
-        persistent: the system of record, which also answers lists, searches and channel lookups.
+        persistent: the system of record, which also answers lists, searches and channel lookups, and knows whether
+            session ids are unique per tenant alone.
         hot_ttl: how long after its last save or load a copy expires.
         hot_lease: how long other processes may read the previous revision after a save that could not place its guard,
             or that was applied after its outcome had been given up as unknown.
@@ -65,10 +66,16 @@ class TieredSessionStore(SessionStore):
         monotonic: Callable[[], float] = time.monotonic,
         coalesce: bool = True,
     ) -> None:
-        super().__init__(timeout=timeout)
+        super().__init__(timeout=timeout, sessions_by_tenant=persistent.tenant_required)
         breaker = Breaker(clock=monotonic)
         self._hot = HotCopies(
-            hot, ttl=hot_ttl, lease=hot_lease, timeout=hot_timeout, breaker=breaker, coalesce=coalesce
+            hot,
+            ttl=hot_ttl,
+            lease=hot_lease,
+            timeout=hot_timeout,
+            breaker=breaker,
+            coalesce=coalesce,
+            by_tenant=self.tenant_required,
         )
         self._record = persistent
         self._monotonic = monotonic

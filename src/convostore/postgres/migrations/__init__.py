@@ -13,6 +13,7 @@ from convostore import supported
 from convostore.call.translation import UNANSWERED
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
+from convostore.postgres.checking import SESSION_IDS
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.printing import bootstrap, roles_sql
 from convostore.postgres.migrations.scripts import versions
@@ -32,7 +33,9 @@ LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
 
 
-async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -> None:
+async def migrate(
+    dsn: str, revision: str = "head", *, timeout: float = 120.0, sessions_by_tenant: bool = False
+) -> None:
     """Bring a database to a version of the schema. Safe in any number of processes at once; quick if nothing is to do.
 
     Args:
@@ -40,6 +43,8 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
             the right to create roles and the extension `vector`.
         revision: the version: `"head"`, a number, or `"base"` to remove the schema and everything in it.
         timeout: how long to wait in all, in seconds.
+        sessions_by_tenant: whether a schema that is made anew keeps session ids unique per tenant alone; one that is
+            there stays as it is: see `keep_session_ids`.
 
     Raises:
         ValidationError: the user may not do this, the server or pgvector is too old or pgvector missing, the database
@@ -56,7 +61,37 @@ async def migrate(dsn: str, revision: str = "head", *, timeout: float = 120.0) -
             await require_session(connection)
             async with _only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
+                    is_new = await _version(connection) == "base"
                     await _migrate(dsn, connection, target)
+                    if is_new and sessions_by_tenant:
+                        await _keep_session_ids(dsn, by_tenant=True)
+
+
+async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0) -> bool:
+    """Let a migrated database keep session ids unique per tenant alone, or across tenants; return whether it changed.
+
+    Processes that were opened before have hot copies under the keys of the former choice: stop them first.
+
+    Args:
+        dsn: the database, whose user must be the one that migrates it.
+        by_tenant: whether a session id is unique per tenant alone.
+        timeout: how long to wait in all, in seconds.
+
+    Raises:
+        ValidationError: there is no schema, the user may not do this, a pooler stands between, or sessions of two
+            tenants have the same id.
+        ConnectionError: the server cannot be reached, or somebody holds the table for longer than a migration waits.
+    """
+    async with _connected(dsn, timeout) as connection:
+        found = await connection.fetchval(f"SELECT {SESSION_IDS}")
+        if found is None:
+            raise ValidationError("sessions_by_tenant: there is no schema; run: convostore migrate")
+        if by_tenant == (found == "session"):
+            return False
+        await require_session(connection)
+        async with _only_one(connection):
+            await _keep_session_ids(dsn, by_tenant=by_tenant)
+    return True
 
 
 async def prepare_roles(dsn: str, login: str, *, timeout: float = 10.0) -> None:
@@ -141,6 +176,22 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
         raise driver.beneath(error) from error
     finally:
         await engine.dispose()
+
+
+async def _keep_session_ids(dsn: str, *, by_tenant: bool) -> None:
+    # The index is the choice: there is nothing beside it that could tell otherwise.
+    change = (
+        "DROP INDEX IF EXISTS convostore.session_session_id_key"
+        if by_tenant
+        else "CREATE UNIQUE INDEX IF NOT EXISTS session_session_id_key ON convostore.session (session_id)"
+    )
+    owner = await connect(dsn, role="convostore_owner", lock_timeout=f"{LOCK_TIMEOUT}s")
+    try:
+        await owner.execute(change)
+    except asyncpg.UniqueViolationError as error:
+        raise ValidationError("sessions_by_tenant: sessions of two tenants have the same id") from error
+    finally:
+        driver.abort(owner)
 
 
 async def _bootstrap(connection: Any) -> None:

@@ -1,7 +1,7 @@
--- Sessions: calls by id, which look up the tenant if it is not given, locks, sweeps, and the generation of hot copies.
+-- Sessions: calls by id, of a tenant that is looked up or given (see `queries`), locks, sweeps, and the generation of hot copies.
 
 -- name: get_session
--- The session with an id, of any tenant or only of the one given.
+-- The session with an id.
 WITH {{bound to holder}}
 SELECT {{columns of session}}
 FROM convostore.session AS t
