@@ -158,32 +158,34 @@ class Statements:
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
         bound = "(TABLE bound) AND t.tenant_id = $1"
         same = " AND ".join(f"t.{column} = given.{column}" for column in key)
+        in_order = f"ORDER BY {', '.join(f'given.{column}' for column in key)}"
         values = ["1" if column == "revision" else f"given.{quoted(column)}" for column in columns]
         returned = [column.removeprefix("t.") for column in self._returned.split(", ")]
         found = ", ".join(f"t.{column}" for column in (*key, *returned))
+        stored = ", ".join(f"t.{column} AS stored_{column}" for column in returned)
+        refused = ", ".join((*key, *(f"stored_{column}" for column in returned), "refused"))
+        # The planner guesses how many rows are given. A lookup of each is as good for many as for few, a join is not.
         return (
-            f"WITH {BOUND}, "
-            f"given AS MATERIALIZED (SELECT {self._cast('given')}, given.place FROM {self._unnested()}), "
-            f"stored AS MATERIALIZED (SELECT {found}, t.write_id = {write_id} AS own, "
-            f"NOT {self._not_deleted} AS deleted FROM {self._table} AS t "
-            f"WHERE {bound} AND ({', '.join(f't.{column}' for column in key)}) IN "
-            f"(SELECT {', '.join(key)} FROM given) ORDER BY {', '.join(key)} FOR UPDATE), "
-            f"checked AS MATERIALIZED (SELECT {', '.join(f'given.{column}' for column in key)}, "
-            f"{', '.join(f't.{column}' for column in returned)}, given.place, CASE WHEN t.deleted THEN 'deleted' "
-            f"WHEN NOT ({overwrite} OR coalesce(t.own, false) OR given.revision = coalesce(t.revision, 0)) "
-            f"THEN 'revision'{self._violations(bound)} END AS refused FROM given LEFT JOIN stored AS t ON {same}), "
+            f"WITH {BOUND}, stored AS MATERIALIZED (SELECT given.*, t.* "
+            f"FROM (SELECT {self._cast('given')}, given.place FROM {self._unnested()} {in_order} OFFSET 0) AS given "
+            f"LEFT JOIN LATERAL (SELECT {stored}, t.write_id = {write_id} AS own, NOT {self._not_deleted} AS deleted "
+            f"FROM {self._table} AS t WHERE {bound} AND {same} OFFSET 0 FOR UPDATE) AS t ON true), "
+            "checked AS MATERIALIZED (SELECT given.*, CASE WHEN given.deleted THEN 'deleted' "
+            f"WHEN NOT ({overwrite} OR coalesce(given.own, false) "
+            "OR given.revision = coalesce(given.stored_revision, 0)) "
+            f"THEN 'revision'{self._violations(bound)} END AS refused FROM stored AS given), "
             "refused AS MATERIALIZED (SELECT * FROM checked WHERE refused IS NOT NULL ORDER BY place LIMIT 1), "
             f"updated AS (UPDATE {self._table} AS t "
             f"SET {', '.join(f'{quoted(column)} = given.{quoted(column)}' for column in self.replaced)}, "
-            f"revision = {_next_revision(write_id)}, write_id = {write_id} FROM given "
-            f"WHERE {bound} AND {same} AND NOT EXISTS (SELECT FROM refused) RETURNING {found}), "
+            f"revision = {_next_revision(write_id)}, write_id = {write_id} FROM stored AS given "
+            f"WHERE {bound} AND {same} AND NOT EXISTS (SELECT FROM refused) "
+            f"AND given.stored_revision IS NOT NULL RETURNING {found}), "
             f"inserted AS (INSERT INTO {self._table} AS t ({', '.join(map(quoted, columns))}, write_id) "
-            f"SELECT {', '.join(values)}, {write_id} FROM given WHERE (TABLE bound) "
-            "AND NOT EXISTS (SELECT FROM refused) "
-            f"AND NOT EXISTS (SELECT FROM stored AS t WHERE {same}) "
-            f"ORDER BY {', '.join(f'given.{column}' for column in key)} RETURNING {found}) "
-            f"SELECT t.*, NULL AS refused FROM updated AS t UNION ALL SELECT t.*, NULL FROM inserted AS t "
-            f"UNION ALL SELECT {found}, t.refused FROM refused AS t"
+            f"SELECT {', '.join(values)}, {write_id} FROM stored AS given WHERE (TABLE bound) "
+            "AND NOT EXISTS (SELECT FROM refused) AND given.stored_revision IS NULL "
+            f"{in_order} RETURNING {found}) "
+            "SELECT updated.*, NULL AS refused FROM updated UNION ALL SELECT inserted.*, NULL FROM inserted "
+            f"UNION ALL SELECT {refused} FROM refused"
         )
 
     def _violations(self, bound: str) -> str:
