@@ -20,10 +20,17 @@ from tests.postgres.databases import connected, dsn_of
 SCRIPTS = dict(titled(DOCS / "howto" / "backup.md"))
 
 
+@pytest.fixture(params=["engines", pytest.param("postgres16", marks=pytest.mark.slow)], ids=["18", "16"])
+def dumped(request: pytest.FixtureRequest) -> Embedded:
+    """The server that is dumped: of the release to which it is restored, or of an older one, as in an upgrade."""
+    opened: Embedded = request.getfixturevalue(request.param)
+    return opened
+
+
 @pytest.mark.timeout(300)
-async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_path: Path) -> None:
+async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, dumped: Embedded, tmp_path: Path) -> None:
     tenant = uuid4()
-    source, target = (dsn_of(engines.postgres_dsn, database=name) for name in ("dumped", "restored"))
+    source, target = dsn_of(dumped.postgres_dsn, database="dumped"), dsn_of(engines.postgres_dsn, database="restored")
     path = f"{postgres_programs(18)}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {
         **os.environ,
@@ -44,8 +51,8 @@ async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_pa
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    async with connected(engines.postgres_dsn) as admin:
-        await admin.execute("CREATE DATABASE dumped")
+    async with connected(engines.postgres_dsn) as admin, connected(dumped.postgres_dsn) as source_admin:
+        await source_admin.execute("CREATE DATABASE dumped")
         try:
             session, turn = full_session(tenant), make_turn(tenant)
             episode = make_episode(tenant, uuid4(), content="The parcel was late", embedding=[1.0, 2.0])
@@ -73,4 +80,4 @@ async def test_a_dump_is_restored_and_its_trail_proven(engines: Embedded, tmp_pa
                 run("prove.sh")
         finally:
             await admin.execute("DROP DATABASE IF EXISTS restored WITH (FORCE)")
-            await admin.execute("DROP DATABASE IF EXISTS dumped WITH (FORCE)")
+            await source_admin.execute("DROP DATABASE IF EXISTS dumped WITH (FORCE)")

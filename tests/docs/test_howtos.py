@@ -100,7 +100,7 @@ def test_the_example_of_the_search_page_prints_what_its_figure_shows() -> None:
 
 def test_the_example_of_the_channels_page_runs() -> None:
     (example,) = blocks(HOWTOS / "channels.md", "python")
-    assert output_of(example) == ["True", "True True", "True", "['active', 'closed']"]
+    assert output_of(example) == ["True", "True True", "True", "['active', 'closed']", "False"]
 
 
 def test_the_example_of_the_turn_page_prints_what_it_says() -> None:

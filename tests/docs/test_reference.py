@@ -108,7 +108,7 @@ def codes() -> Iterator[str]:
             continue
         for call in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(call, ast.keyword) and call.arg == "code" and isinstance(call.value, ast.Constant):
-                yield call.value.value
+                yield str(call.value.value)
     for declaration in DECLARATIONS:
         yield from map(declaration.constraint, declaration.unique)
 
