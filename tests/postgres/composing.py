@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,6 +26,7 @@ from convostore.postgres import (
     PostgresSessionStore,
     PostgresTurnStore,
 )
+from convostore.postgres.kept import Configuration
 from convostore.postgres.loading import Asked, LoadStatement
 from convostore.postgres.units import UnitStatement
 from convostore.testing.factories import (
@@ -83,19 +85,21 @@ async def composed_statements(pool: asyncpg.Pool[Any]) -> dict[str, list[str]]:
     """Return the composed statements, by what they do."""
     stores, tenant = TurnParts(*turns_on(pool)._stores), uuid4()
     commits, loads = list[str](), list[str]()
+    agent = uuid4()
+    stores.config._kept.put((tenant, agent), Configuration("", {}, 0))  # type: ignore[attr-defined]
     with running_call(tenant):
         for revision in (0, 1):
             for invalidate_copies in (False, True):
                 statement = UnitStatement(unit(tenant, revision=revision), stores)
                 commits.append(await sent(partial(statement.run, invalidate_copies=invalidate_copies)))
         for query in (None, "tea"):
-            for identity in (False, True):
+            for identity, known in product((False, True), repeat=2):
                 load = LoadStatement(stores, tenant, Asked(query, [1.0, 2.0, 3.0], 5, 5))
                 if identity:
                     load.by_identity(uuid4(), Channel.EMAIL, "ann@example.com")
                 else:
                     load.by_id(uuid4())
-                loads.append(await sent(partial(load.run, agent_id=None)))
+                loads.append(await sent(partial(load.run, agent_id=agent if known else None)))
     return {"turn.commit": commits, "turn.load_turn": loads}
 
 

@@ -10,7 +10,7 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.models import Agent
 from convostore.postgres import PostgresConfigStore, create_pool
-from convostore.postgres.kept import Configuration, KeptConfigurations
+from convostore.postgres.kept import Configuration, KeptConfigurations, size_of
 from convostore.testing.factories import make_agent, make_rule
 from tests.postgres.databases import connected
 
@@ -94,9 +94,9 @@ def test_what_was_not_asked_for_longest_is_given_up_for_memory() -> None:
     kept, tenant = KeptConfigurations(most=10_000), uuid4()
     keys = [(tenant, UUID(int=number)) for number in range(3)]
     for key in keys[:2]:
-        kept.put(key, Configuration("", {"rules": [["x" * 2_000]]}))
+        kept.put(key, Configuration("", {}, size_of([["x" * 2_000]])))
     assert kept.get(keys[0]) is not None
-    kept.put(keys[2], Configuration("", {"rules": [["x" * 2_000]]}))
+    kept.put(keys[2], Configuration("", {}, size_of([["x" * 2_000]])))
     assert [kept.get(key) is not None for key in keys] == [True, False, True]
-    kept.put(keys[0], Configuration("", {"rules": [[[1.0] * 4_000]]}))
+    kept.put(keys[0], Configuration("", {}, size_of([[[1.0] * 4_000]])))
     assert [kept.get(key) for key in keys] == [None, None, None]

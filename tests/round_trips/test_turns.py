@@ -103,8 +103,23 @@ async def test_a_turn_is_loaded_in_one_round_trip(counted: Counted, *, tiered: b
         async def load(which: dict[str, Any] = which) -> None:
             await store.load_turn(session.tenant_id, **which, query=query, query_embedding=VECTOR)
 
-        await load({**which, "user_channel_id": "first"} if which is new else which)
+        for first in ("first", "second"):  # Without a configuration that is kept, and with one.
+            await load({**which, "user_channel_id": first} if which is new else which)
         assert await counted.round_trips(load) == (1, 0)
+
+
+async def test_a_configuration_that_has_changed_is_loaded_in_a_second_round_trip(counted: Counted) -> None:
+    store = turns(counted, tiered=False)
+    session, _ = await prepared(store)
+
+    async def load() -> None:
+        await store.load_turn(session.tenant_id, session_id=session.session_id)
+
+    for _ in range(2):
+        await load()
+        await store.config.save_rule(make_rule(session.tenant_id, session.agent_id))
+    assert await counted.round_trips(load) == (2, 0)
+    assert await counted.round_trips(load) == (1, 0)
 
 
 async def test_a_large_unit_costs_round_trips_by_the_hundreds_of_its_items(counted: Counted) -> None:

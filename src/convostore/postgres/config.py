@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from operator import methodcaller
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,13 @@ import asyncpg
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.domain.agent_configs import without_embeddings
-from convostore.domain.codec import maker
+from convostore.domain.codec import maker, readable
 from convostore.domain.declarations import AGENT, AGENT_OWNED, RULE
 from convostore.domain.text import parse_query
 from convostore.gateway.config import TableConfigStore
 from convostore.models import Agent, AgentConfig, Rule
 from convostore.models.fields import Language, now
-from convostore.postgres.kept import Configuration, KeptConfigurations
+from convostore.postgres.kept import Configuration, KeptConfigurations, size_of
 from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -26,6 +27,7 @@ from convostore.postgres.vector_statements import RULES
 from convostore.postgres.vectors import VectorSearch, count_search
 
 _make_config = maker(AgentConfig)
+_call: Callable[[Callable[[], Any]], Any] = methodcaller("__call__")
 
 
 class PostgresConfigStore(PostgresStore, TableConfigStore):
@@ -101,19 +103,28 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         if row is None:
             self._kept.forget((tenant_id, agent_id))
             return None
-        found = self._configuration(row, kept, tenant_id)
+        found = self._configuration(row, self._known(row, kept, tenant_id), tenant_id)
         return found if embeddings else without_embeddings(found)
 
-    def _configuration(self, row: asyncpg.Record, kept: Configuration | None, tenant_id: UUID) -> AgentConfig:
-        """Return an agent's configuration from a row, and from what is kept if that has its state; keep it."""
+    def _known(self, row: asyncpg.Record, kept: Configuration | None, tenant_id: UUID) -> Configuration:
+        """Return what is kept of an agent if that has the state in a row, or what the row has instead, and keep it."""
         if kept is None or kept.state != row["state"]:
-            kept = Configuration(row["state"], {part.plural: row[part.name] for part in AGENT_OWNED})
+            copies = {part.plural: self._table(part).mapping.copies(row[part.name], tenant_id) for part in AGENT_OWNED}
+            kept = Configuration(row["state"], copies, sum(size_of(row[part.name]) for part in AGENT_OWNED))
             self._kept.put((tenant_id, row["id"]), kept)
+        return kept
+
+    def _configuration(self, row: asyncpg.Record, known: Configuration, tenant_id: UUID) -> AgentConfig:
+        """Return the configuration of the agent in a row."""
         parts: dict[str, Any] = {"agent": self._table(AGENT).mapping.model(row, tenant_id)}
-        for part in AGENT_OWNED:
-            mapping = self._table(part).mapping
-            parts[part.plural] = list(mapping.models(map(mapping.copied, kept.rows[part.plural]), tenant_id))
+        parts |= {plural: list(readable(_call, copies.values())) for plural, copies in known.copies.items()}
         return _make_config((parts, None, set(parts)))
+
+    def _found(self, known: Configuration, rows: Iterable[tuple[UUID, float]]) -> list[tuple[Rule, float]]:
+        """Return the rules of a search, by the ids of rules of a configuration of the same snapshot, with scores."""
+        count_search("exact")
+        rules = known.copies[RULE.plural]
+        return list(readable(lambda row: (rules[row[0]](), row[1]), rows))
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
         (counts,) = await self._database.fetch(*queries("config").purge_deleted(tenant_id=tenant_id, before=before))

@@ -1,9 +1,9 @@
-"""Rows of agents' configurations, kept in this process and used as long as the database has the same."""
+"""Agents' configurations, kept in this process and used as long as the database has the same."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,11 +24,13 @@ class Configuration:
 
     Attributes:
         state: differs whenever the database has something else.
-        rows: by the plural of their kind; nobody may change a list in them.
+        copies: by the plural of their kind and by id what makes a copy of each row's model, in their order.
+        size: an estimate of the memory that it takes, in bytes.
     """
 
     state: str
-    rows: Mapping[str, Sequence[Sequence[Any]]]
+    copies: Mapping[str, Mapping[UUID, Callable[[], Any]]]
+    size: int
 
 
 class KeptConfigurations:
@@ -36,7 +38,7 @@ class KeptConfigurations:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
-        self._kept: OrderedDict[Key, tuple[Configuration, int]] = OrderedDict()
+        self._kept: OrderedDict[Key, Configuration] = OrderedDict()
         self._taken = 0
 
     def get(self, key: Key) -> Configuration | None:
@@ -45,25 +47,25 @@ class KeptConfigurations:
         if found is None:
             return None
         self._kept.move_to_end(key)
-        return found[0]
+        return found
 
     def put(self, key: Key, configuration: Configuration) -> None:
         """Keep the configuration of an agent instead of an earlier one."""
         self.forget(key)
-        size = sum(map(_size, configuration.rows.values()))
-        self._kept[key] = configuration, size
-        self._taken += size
+        self._kept[key] = configuration
+        self._taken += configuration.size
         while self._taken > self._most:
-            _, (_, freed) = self._kept.popitem(last=False)
-            self._taken -= freed
+            _, dropped = self._kept.popitem(last=False)
+            self._taken -= dropped.size
 
     def forget(self, key: Key) -> None:
         """Give up what is kept of an agent."""
-        _, size = self._kept.pop(key, (None, 0))
-        self._taken -= size
+        if (dropped := self._kept.pop(key, None)) is not None:
+            self._taken -= dropped.size
 
 
-def _size(rows: Iterable[Sequence[Any]]) -> int:
+def size_of(rows: Iterable[Iterable[Any]]) -> int:
+    """Return an estimate of the memory that rows take, in bytes."""
     return sum(
         _ROW + sum(len(value) * (_ITEM if isinstance(value, list) else 1) for value in row if hasattr(value, "__len__"))
         for row in rows

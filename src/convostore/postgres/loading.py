@@ -22,7 +22,7 @@ from convostore.postgres.kept import Configuration
 from convostore.postgres.memory import fusing
 from convostore.postgres.profile import profile_in
 from convostore.postgres.queries import queries
-from convostore.postgres.vectors import NO_TABLE, Search
+from convostore.postgres.vectors import NO_TABLE
 
 _MIN_SCORE, _WEIGHTS = 0.0, (0.5, 0.5)
 """The defaults of a search."""
@@ -58,7 +58,7 @@ class LoadStatement:
         self._tenant_id = tenant_id
         self._asked = asked
         self._parts: list[Part] = []
-        self._searches: dict[str, Search | None] = {}
+        self._nearest: Any = None
         self._created: UUID | None = None
 
     def by_id(self, session_id: UUID) -> None:
@@ -80,7 +80,7 @@ class LoadStatement:
         """Return the turn; None if it takes more than a statement, which is rare.
 
         So it is while another call creates the session, after a merge of the profile, or if the table of a large space
-        has just been dropped.
+        has just been dropped. A configuration that has changed since it was kept takes the statement a second time.
 
         Args:
             database: where to run it.
@@ -89,6 +89,7 @@ class LoadStatement:
         Raises:
             NotFoundError: there is no such session or agent.
         """
+        begun = len(self._parts)
         profile = queries("profile").profile_by_id_or_identity(
             tenant_id=self._tenant_id,
             profile_id=_of_session("customer_profile_id"),
@@ -96,12 +97,13 @@ class LoadStatement:
             channel_user_id=_of_session("user_channel_id"),
         )
         self._add("profile", profile)
-        kept = self._stores.config._kept.get((self._tenant_id, agent_id))
-        known = kept and kept.state
-        self._add("config", queries("config").get_agent_config(tenant_id=self._tenant_id, agent_id=_AGENT, known=known))
+        # The plan of what reads the rows is half of the whole, and costs as much to start as to run.
+        kept, of = self._stores.config._kept.get((self._tenant_id, agent_id)), {"agent_id": _AGENT}
+        config = queries("config").get_agent_config(tenant_id=self._tenant_id, **of, known=None)
+        self._add("config", queries("config").get_agent_state(tenant_id=self._tenant_id, **of) if kept else config)
         if self._asked.embedding is not None:
             await self._search(self._asked.embedding)
-        arrays = ["session", "profile", *self._searches]
+        arrays = [part.name for part in self._parts if part.name not in ("agent", "config")]
         rows = ", ".join(f"ARRAY(SELECT ROW(r.*) FROM {name} AS r) AS turn_{name}" for name in arrays)
         select = f"SELECT config.*, {rows} FROM (VALUES (true)) AS one LEFT JOIN config ON true"
         try:
@@ -113,25 +115,25 @@ class LoadStatement:
                 raise
             return None
         assert row is not None
+        if kept is not None and row["state"] not in (None, kept.state):
+            del self._parts[begun:]
+            return await self.run(database, None)
         return self._turn(row, kept)
 
     async def _search(self, embedding: list[float]) -> None:
         query, (_, _, rules, episodes) = self._asked.query, self._asked
         config, memory, of = self._stores.config, self._stores.memory, (self._tenant_id, embedding)
         if rules and query is not None:
-            self._searches["rules"] = None
             hybrid = config._searching(query, embedding, self._tenant_id, _AGENT, limit=rules, enabled=True)
-            self._add("rules", hybrid)
+            self._add("rules", _ids(*hybrid))
         elif rules:
             only = {"agent_id": _AGENT, "enabled": True}
             search = await config._nearest.prepared(*of, only, rules, 0, _MIN_SCORE)
-            self._searches["rules"] = search
-            self._add("rules", (search.statement, *search.arguments))
+            self._add("rules", _ids(search.statement, *search.arguments))
         if episodes:
             only = {"agent_id": _AGENT, "customer_profile_id": _CUSTOMER}
             wanted = episodes if query is None else max(episodes, CANDIDATES)
-            search = await memory._nearest.prepared(*of, only, wanted, 0, _MIN_SCORE)
-            self._searches["episodes"] = search
+            self._nearest = search = await memory._nearest.prepared(*of, only, wanted, 0, _MIN_SCORE)
             statement = (search.statement, *search.arguments)
             if query is not None:
                 ranking = Ranking(_WEIGHTS, None, memory._clock(), 0)
@@ -150,16 +152,17 @@ class LoadStatement:
         profile = profile_in(profiles[0], self._tenant_id) if profiles else None
         if profile is not None and profile.merged_into is not None:
             return None
-        found: dict[str, Any] = {"rules": [], "episodes": []}
-        for name, search in self._searches.items():
-            store = stores.config if name == "rules" else stores.memory
-            found[name] = store._nearest.found_in_part(search, row[f"turn_{name}"], self._tenant_id)
+        known = stores.config._known(row, kept, self._tenant_id)
+        rules, episodes = row.get("turn_rules"), row.get("turn_episodes")
         return Turn.model_construct(
             session=session,
             created=session.session_id == self._created,
             profile=profile if profile is not None and profile.deleted_at is None else None,
-            config=stores.config._configuration(row, kept, self._tenant_id),
-            **found,
+            config=stores.config._configuration(row, known, self._tenant_id),
+            rules=[] if rules is None else stores.config._found(known, rules),
+            episodes=[]
+            if episodes is None
+            else stores.memory._nearest.found_in_part(self._nearest, episodes, self._tenant_id),
         )
 
     def _add(
@@ -167,3 +170,8 @@ class LoadStatement:
     ) -> None:
         sql, _, *arguments = statement
         self._parts.append(Part(name, sql, tuple(arguments), rows, follows))
+
+
+def _ids(sql: str, *arguments: Any) -> tuple[Any, ...]:
+    """Return a search that returns ids and scores: the rows are among those of the configuration."""
+    return f"SELECT s.id, s.score FROM ({sql}) AS s", *arguments

@@ -37,6 +37,7 @@ class RowMapping(Generic[M]):
         self._codec = declaration.codec
         self.columns = declaration.columns
         self._tenant = self.columns.index("tenant_id")
+        self._id = self.columns.index(declaration.key[-1])
         self._computed = declaration.computed
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
         self.written = self.types | dict.fromkeys(declaration.computed, "text")
@@ -69,13 +70,10 @@ class RowMapping(Generic[M]):
             values[number] = [None if value is None else encode(value) for value in values[number]]
         return values
 
-    def copied(self, row: Iterable[Any]) -> list[Any]:
-        """Return a row whose values can be changed without changing those of the given one."""
-        values = [*row]
-        for number in self._lists:
-            if values[number] is not None:
-                values[number] = [*values[number]]
-        return values
+    def copies(self, rows: Iterable[asyncpg.Record], tenant_id: UUID) -> dict[UUID, Callable[[], M]]:
+        """Return by id what makes a row's model, each time another that its owner can change; see `reader`."""
+        read = self.reader(tenant_id)
+        return {row[self._id]: self._codec.copies_of(row, read) for row in rows}
 
     def model(self, row: asyncpg.Record, tenant_id: UUID) -> M:
         """Return a row as a model; see `reader`."""

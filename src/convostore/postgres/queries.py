@@ -7,6 +7,7 @@ a parameter, and what a declaration or `tenancy` says stands in double braces:
 - `{{each owned by agent}}` … `{{end}}`: the lines between for each declaration with that owner, called `each` in them;
   likewise `{{each soft-deleted}}`, and `{{each declared}}` for all;
 - `{{profile}}` and `{{past items}}`: what is selected of a customer profile (see `profile_columns`);
+- `{{version}}`: a number that every write of the row `t` changes;
 - `{{bind_tenant}}` and `{{bound}}`: what binds the statement to the tenant that is given;
 - `{{bound to holder}}`: what binds it to `(TABLE holder)`, the tenant that holds a session. `<name>_of_tenant` is the
   same query for a tenant that is given.
@@ -43,6 +44,9 @@ _EACH = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _MACRO = re.compile(r"\{\{([^{}]+)\}\}")
+
+_VERSION = "uuid_hash_extended(t.id, uuid_hash_extended(coalesce(t.write_id, t.id), t.xmin::text::bigint))"
+"""Every write of the stores gives a row another write id, and every write at all another xmin."""
 
 
 @cache
@@ -87,7 +91,7 @@ def _query(name: str, statement: str) -> Callable[..., tuple[Any, ...]]:
 
 def _expanded(statement: str) -> str:
     statement = _EACH.sub(_repeated, statement)
-    macros = MACROS | profile_columns.MACROS
+    macros = MACROS | profile_columns.MACROS | {"version": _VERSION}
     for declaration in DECLARATIONS:
         macros |= _macros(declaration)
     return _MACRO.sub(lambda found: macros[found[1]], statement)

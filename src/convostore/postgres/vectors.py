@@ -125,9 +125,9 @@ class VectorSearch(Generic[M]):
         count_search("approximate" if large else "exact")
         return self._mapping.scored(rows, search.arguments[0])
 
-    def found_in_part(self, search: Search | None, rows: Sequence[Any], tenant_id: UUID) -> list[tuple[M, float]]:
-        """As `found`, from rows without names, of a part of a composed statement; None is always exact."""
-        large = search is not None and search.counted and rows and rows[0][-1]
+    def found_in_part(self, search: Search, rows: Sequence[Any], tenant_id: UUID) -> list[tuple[M, float]]:
+        """As `found`, from rows without names, of a part of a composed statement."""
+        large = search.counted and rows and rows[0][-1]
         count_search("approximate" if large else "exact")
         return self._mapping.scored(rows, tenant_id, len(self._mapping.columns))
 

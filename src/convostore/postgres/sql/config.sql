@@ -45,12 +45,9 @@ SELECT EXISTS (SELECT FROM agent)
 -- An agent, the state of what it owns, and if that is not the known one the rows, as arrays; `ids` loads type uuid[].
 WITH {{bound}},
 state AS MATERIALIZED (
-    -- Every write of the stores gives a row another write id, and every write at all another xmin.
     SELECT concat_ws(' ',
 {{each owned by agent}}
-        (SELECT coalesce(sum(uuid_hash_extended(
-            t.id, uuid_hash_extended(coalesce(t.write_id, t.id), t.xmin::text::bigint))), 0)
-         FROM convostore.{{each}} AS t
+        (SELECT coalesce(sum({{version}}), 0) FROM convostore.{{each}} AS t
          WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL)
 {{end}}
     ) AS state
@@ -66,6 +63,20 @@ SELECT {{columns of agent}},
     ) END AS {{each}}
 {{end}},
     (TABLE state) AS state,
+    NULL::uuid[] AS ids
+FROM convostore.agent AS t
+WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL
+
+-- name: get_agent_state
+-- An agent and the state of what it owns, for one whose rows are likely to be known; `ids` loads type uuid[].
+WITH {{bound}}
+SELECT {{columns of agent}},
+    concat_ws(' ',
+{{each owned by agent}}
+        (SELECT coalesce(sum({{version}}), 0) FROM convostore.{{each}} AS t
+         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id AND t.deleted_at IS NULL)
+{{end}}
+    ) AS state,
     NULL::uuid[] AS ids
 FROM convostore.agent AS t
 WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL

@@ -10,7 +10,7 @@ import pytest
 
 from convostore.contracts import TurnStore
 from convostore.errors import NotFoundError, ValidationError
-from convostore.models import Agent, Channel, Episode, Rule, SessionStatus
+from convostore.models import Agent, Channel, Episode, Rule, ScenarioStep, SessionStatus
 from convostore.testing.arguments import VECTORS
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import (
@@ -18,6 +18,7 @@ from convostore.testing.factories import (
     make_episode,
     make_identity,
     make_rule,
+    make_scenario,
     make_session,
 )
 from convostore.testing.faults.answers import LostAnswers, around_attempts
@@ -74,6 +75,38 @@ class TurnLoadContract(StoreContract):
         await store.sessions.save(first.session)
         third = await store.load_turn(tenant, session_id=session.session_id)
         assert third.session == first.session
+
+    async def test_a_change_of_the_configuration_is_in_the_next_turn(self, store: TurnStore) -> None:
+        tenant = uuid4()
+        agent = await saved_agent(store, tenant)
+        session = await saved_session(store, tenant, agent_id=agent.id)
+        one, other = [await saved_rule(store, agent, text, [1.0, 0.0]) for text in ("greets", "thanks")]
+        asked: dict[str, Any] = {"session_id": session.session_id, "query_embedding": [1.0, 0.0]}
+        assert len((await store.load_turn(tenant, **asked)).rules) == 2
+        one.action_text = "Greet."
+        await store.config.save_rule(one)
+        await store.config.delete_rule(tenant, other.id)
+        turn = await store.load_turn(tenant, **asked)
+        assert (turn.config.rules, turn.rules) == ([one], [(one, 1.0)])
+
+    async def test_a_turn_is_the_callers_own_at_every_depth(self, store: TurnStore) -> None:
+        tenant = uuid4()
+        agent = await saved_agent(store, tenant, metadata={"a": [1]})
+        session = await saved_session(store, tenant, agent_id=agent.id)
+        rule = await saved_rule(store, agent, "greets", [1.0, 0.0], attached_tool_ids=["a"])
+        steps = [ScenarioStep(id=uuid4(), scenario_id=uuid4(), name="a")]
+        scenario = make_scenario(tenant, agent.id, tags=["a"], entry_step_id=steps[0].id, steps=steps)
+        await store.config.save_scenario(scenario)
+        for _ in range(3):
+            turn = await store.load_turn(tenant, session_id=session.session_id, query_embedding=[1.0, 0.0])
+            assert (turn.config.agent, turn.config.scenarios) == (agent, [scenario])
+            assert (turn.config.rules, turn.rules) == ([rule], [(rule, 1.0)])
+            turn.config.agent.metadata["a"].append(2)
+            turn.config.scenarios[0].tags.append("b")
+            turn.config.scenarios[0].steps[0].name = "b"
+            turn.config.rules[0].attached_tool_ids.append("b")
+            assert turn.rules == [(rule, 1.0)]
+            turn.rules[0][0].embedding = [0.0, 1.0]
 
     async def test_the_profile_is_that_of_the_channel_identity_if_the_session_has_none(self, store: TurnStore) -> None:
         tenant = uuid4()
