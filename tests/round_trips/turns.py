@@ -59,6 +59,7 @@ async def turns(store: TurnStore) -> None:
         pass
 
     asked: dict[str, Any] = {"query_embedding": VECTOR}
+    await when(store, "first").load_turn(tenant, session_id=session.session_id, **asked)
     await store.load_turn(tenant, session_id=session.session_id, **asked)
     await when(store, "hybrid").load_turn(tenant, session_id=session.session_id, query="tea", **asked)
     identity: dict[str, Any] = {name: getattr(session, name) for name in ("agent_id", "channel", "user_channel_id")}
