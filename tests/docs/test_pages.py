@@ -55,3 +55,13 @@ def test_the_site_loads_nothing_from_other_servers(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > len(list(DOCS.rglob("*.md")))  # and one for what is not found
     assert [page.name for page in pages if loaded.search(page.read_text("utf-8"))] == []
+
+
+def test_llms_txt_names_every_page_but_decisions_and_links_lead_to_pages() -> None:
+    """The form of llmstxt.org: a title, a summary, and lists of links below headings."""
+    text = (DOCS / "llms.txt").read_text("utf-8")
+    assert re.match(r"# \w+\n\n> .+\n", text)
+    linked = {DOCS / target.replace(".html", ".md") for target in re.findall(r"^- \[[^\]]+\]\(([^)]+)\)", text, re.M)}
+    assert {target for target in linked if not target.exists()} == set()
+    pages = {page for page in DOCS.rglob("*.md") if page.name != "index.md" and page.parent.name != "decisions"}
+    assert pages - linked == set()
