@@ -18,7 +18,9 @@ from typer.main import get_command
 
 from convostore import open_stores
 from convostore.cli.app import app
+from convostore.embedded import Embedded
 from tests.docs.pages import DOCS, ROOT, blocks
+from tests.postgres.databases import connected
 
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "decisions")]
 BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
@@ -76,6 +78,16 @@ from convostore.health import app as probes
         for each in (service, other):
             async with httpx.AsyncClient(transport=httpx.ASGITransport(each), base_url="http://service") as client:
                 assert (await client.get("/probes/livez")).status_code == 200
+
+
+@pytest.mark.parametrize("page", ["inspect", "poolers", "upgrade-postgresql"])
+async def test_what_an_administrator_is_told_to_run_runs(page: str, engines: Embedded) -> None:
+    (statements,) = blocks(DOCS / "howto" / f"{page}.md", "sql")
+    async with connected(engines.postgres_dsn) as administrator:
+        transaction = administrator.transaction()
+        await transaction.start()
+        await administrator.execute(statements)
+        await transaction.rollback()
 
 
 def commands() -> Iterator[tuple[Path, str]]:
