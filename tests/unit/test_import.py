@@ -37,6 +37,16 @@ def test_an_import_loads_only_what_it_needs(module: str) -> None:
     assert not needless, f"import {module} loads {sorted(needless)}"
 
 
+def test_an_import_of_the_package_loads_nothing_but_the_standard_library() -> None:
+    alone, loaded = loaded_by("pass"), loaded_by("import convostore")
+    assert {name.partition(".")[0] for name in loaded - alone} - sys.stdlib_module_names == {"convostore"}
+
+
+def test_help_loads_no_migrations_and_no_tools() -> None:
+    help_of = "from convostore.cli.app import app; app(['--help'], standalone_mode=False)"
+    assert not loaded_by(help_of) & {"sqlalchemy", "alembic", "mako", *TEST_TOOLS, "numpy"}
+
+
 def test_opening_stores_in_memory_loads_no_driver() -> None:
     loaded = loaded_by("import asyncio, convostore; asyncio.run(convostore.open_stores(backend='memory').__aenter__())")
     assert not loaded & (DRIVERS | TEST_TOOLS)
