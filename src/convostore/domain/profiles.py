@@ -75,8 +75,7 @@ class Change:
 
     Attributes:
         profiles: the new state of each changed profile.
-        expected: the revision each must have now and when it was deleted, by id; revision 0 for one that must not
-        exist.
+        expected: the revision each must have now and when it was deleted, by id; revision 0 for a new one.
         identities: identities to add or replace, with their profile and position in its list.
         unlinked: identities to remove, with their profile.
         moved: identities to give from one profile to another, with their position in its list.
