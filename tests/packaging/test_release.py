@@ -8,7 +8,18 @@ from convostore import __version__
 from scripts.environments import ROOT
 from scripts.release import problems
 
-READY = "# Changelog\n\n## [Unreleased]\n\n## [1.2.0] - 2030-01-31\n\n### Added\n\n- All.\n\n## [1.1.0] - 2029-12-31\n\n- Some.\n"
+READY = """# Changelog
+
+## [Unreleased]
+
+## [1.2.0] - 2030-01-31
+
+### Added
+
+- All.
+
+## [1.1.0] - 2029-12-31
+"""
 
 
 def test_what_is_ready_has_no_problems() -> None:
@@ -33,5 +44,6 @@ def test_what_is_in_the_way_is_said(changelog: str, changed: str, tags: str, sai
     assert said in found
 
 
-def test_the_changelog_is_of_the_version() -> None:
-    assert not [*problems((ROOT / "CHANGELOG.md").read_text("utf-8"), __version__, "", "")]
+def test_the_newest_section_of_the_changelog_is_of_the_version() -> None:
+    found = problems((ROOT / "CHANGELOG.md").read_text("utf-8"), __version__, "", "")
+    assert [problem for problem in found if "unreleased" not in problem] == []
