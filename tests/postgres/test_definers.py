@@ -43,8 +43,11 @@ MAINTENANCE = {
     "drop_audit_months": "SELECT convostore.drop_audit_months('1800-01-01')",
     "large_spaces": "SELECT * FROM convostore.large_spaces()",
     "tenants": "SELECT * FROM convostore.tenants(NULL, 10)",
+    "tenants_to_purge": "SELECT convostore.tenants_to_purge(now())",
+    "tenants_with_embeddings": "SELECT convostore.tenants_with_embeddings()",
     "text_tenants": "SELECT convostore.text_tenants()",
     "vector_spaces": "SELECT * FROM convostore.vector_spaces()",
+    "vector_spaces_above": "SELECT * FROM convostore.vector_spaces_above(20000)",
 }
 
 EXCEPTIONS = {

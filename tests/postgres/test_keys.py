@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from convostore.domain.declarations import CONFIG, PROFILE
 from tests.postgres.databases import NO_TENANT
 
 LEADING = """
@@ -43,7 +44,9 @@ WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AN
 
 UNPREFIXED = {
     "session_session_id_key",  # a session's id is unique across tenants: the given calls by id name no tenant
-    "session_last_activity_at_idx",  # sweeps look for old sessions of all tenants, by a function of their own
+    # The time that sweeps and purges look for, in all tenants, by functions of their own:
+    "session_last_activity_at_idx",
+    *(f"{each.name}_purge_idx" for each in (*CONFIG, PROFILE)),
     "episode_words_idx",  # a GIN index cannot hold a uuid without btree_gin, which the embedded server lacks
     "entity_terms_idx",  # likewise: in both a hash of tenant and agent is one of the terms
 }

@@ -16,7 +16,7 @@ import pytest
 
 from convostore.domain.codec import bare
 from convostore.domain.declaration import Declaration
-from convostore.domain.declarations import DECLARATIONS, SESSION
+from convostore.domain.declarations import CONFIG, DECLARATIONS, SESSION
 from convostore.postgres.checking import prepare
 from convostore.postgres.hybrid import fused
 from convostore.postgres.mapping import RowMapping
@@ -253,6 +253,8 @@ async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
     assert loose == {
         "large_spaces": ["large_space"],
         "text_tenants": ["rule", "episode", "entity"],
+        "tenants_with_embeddings": ["episode", "episode"],
+        "tenants_to_purge": [*(each.name for each in CONFIG), "profile"],
         "tenants": ["agent", "session", "episode", "profile"],
         "session_tenant": ["session"],
         "old_sessions": ["session"],

@@ -83,9 +83,14 @@ async def test_the_search_role_may_read_what_is_searched_and_append_to_the_audit
         ("entity", "SELECT"),
         ("episode", "SELECT"),
         ("large_space", "SELECT"),
+        ("migration_plan", "SELECT"),
         ("profile", "SELECT"),
         ("rule", "SELECT"),
+        ("scenario", "SELECT"),
         ("session", "SELECT"),
+        ("template", "SELECT"),
+        ("tool_activation", "SELECT"),
+        ("variable", "SELECT"),
     ]
 
 
@@ -117,8 +122,11 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("scored_episodes", "convostore_search", scored, False, True),
         ("session_tenant", "convostore_search", fixed, False, True),
         ("tenants", "convostore_search", fixed, False, False),
+        ("tenants_to_purge", "convostore_search", fixed, False, False),
+        ("tenants_with_embeddings", "convostore_search", fixed, False, False),
         ("text_tenants", "convostore_search", fixed, False, False),
         ("vector_spaces", "convostore_search", fixed, False, False),
+        ("vector_spaces_above", "convostore_search", [*fixed, "enable_seqscan=off"], False, False),
     ]
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from convostore import __version__
 from convostore.cli import demo as demonstration
 from convostore.cli import doctor as diagnosis
+from convostore.cli import purge as purging
 from convostore.cli import replay as replaying
 from convostore.cli import stats as statistics
 from convostore.cli import sweep as sweeping
@@ -20,7 +21,7 @@ from convostore.cli.config import config
 from convostore.cli.inspect import inspect
 from convostore.cli.memory import memory
 from convostore.cli.migrate import migrate
-from convostore.cli.options import OF_STORES, AsJson, Home, PostgresUrl, RedisUrl, given, reads, run
+from convostore.cli.options import OF_STORES, AsJson, Home, PostgresUrl, RedisUrl, Yes, confirm, given, reads, run
 
 app = typer.Typer(
     name="convostore",
@@ -82,6 +83,21 @@ def sweep(
 ) -> None:
     """Demote sessions idle for longer than hot_ttl, and delete those idle for longer than max_age."""
     run(sweeping.run(every, given(home, postgres_url, redis_url), as_json=as_json))
+
+
+@app.command(epilog=reads("pooler"))
+def purge(
+    *,
+    days: Annotated[float, typer.Option(help="How long ago it was deleted at least.", min=0, max=36_500)] = 30.0,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    postgres_url: PostgresUrl = None,
+) -> None:
+    """Remove for good what tenants have deleted of configuration and profiles, in batches; repeatable."""
+    if not yes:
+        confirm(f"This removes what all tenants deleted more than {days:g} days ago for good. Continue?")
+    run(purging.run(days, given(home, postgres_url), as_json=as_json))
 
 
 @app.command(epilog=reads("pooler"))

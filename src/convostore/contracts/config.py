@@ -286,5 +286,13 @@ class ConfigStore(Rules, Scenarios):
 
     @abstractmethod
     @non_idempotent
-    async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
-        """Remove what was deleted before a moment for good, all or none; return the number of objects."""
+    async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime, limit: Limit = 1_000) -> int:
+        """Remove for good what was deleted before a moment, all or none; return the number of objects.
+
+        This is one batch, of what was deleted first: call it until it returns 0.
+
+        Args:
+            tenant_id: the tenant.
+            before: the moment.
+            limit: the maximum number of objects of each kind, 1 to 1,000.
+        """

@@ -278,8 +278,14 @@ class ProfileStore(Store):
 
     @abstractmethod
     @non_idempotent
-    async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime) -> int:
-        """Remove for good the profiles deleted before a moment; return their number.
+    async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime, limit: Limit = 1_000) -> int:
+        """Remove for good the profiles deleted before a moment, all or none; return their number.
 
         Merged ones stay, as their ids lead on, until the profile they lead to goes; then they go and count with it.
+        This is one batch, of what was deleted first: call it until it returns 0.
+
+        Args:
+            tenant_id: the tenant.
+            before: the moment.
+            limit: the maximum number of profiles, 1 to 1,000, those merged into them not counted.
         """

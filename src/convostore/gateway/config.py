@@ -152,9 +152,9 @@ class RowConfigStore(TableConfigStore):
 
         return await self._table(AGENT).transaction(work)
 
-    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime, limit: int = 1_000) -> int:
         def work() -> int:
-            return sum(self._table(declaration).purge(tenant_id, before) for declaration in CONFIG)
+            return sum(self._table(declaration).purge(tenant_id, before, limit) for declaration in CONFIG)
 
         return await self._table(AGENT).transaction(work)
 

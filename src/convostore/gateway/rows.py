@@ -179,10 +179,11 @@ class RowTable(Table[M]):
                 self.remove(row)
         return len(rows)
 
-    def purge(self, tenant_id: UUID, before: datetime) -> int:
-        """Remove the rows that were softly deleted before a moment for good; return how many."""
+    def purge(self, tenant_id: UUID, before: datetime, limit: int) -> int:
+        """Remove for good the rows that were softly deleted first, before a moment; return how many."""
         deleted = self.select(tenant_id, {}, deleted=True)
-        old = [row for row in deleted if row.deleted_at is not None and row.deleted_at < before]
+        dated = ((row.deleted_at, self._declaration.key_of(row.read()), row) for row in deleted if row.deleted_at)
+        old = [row for deleted_at, _, row in sorted(dated, key=lambda each: each[:2]) if deleted_at < before][:limit]
         for row in old:
             self.remove(row)
         return len(old)

@@ -114,13 +114,16 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
             expired += len(stale)
         return expired
 
-    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime, limit: int = 1_000) -> int:
         records = self._of(tenant_id)
-        old = [
-            profile_id
-            for profile_id in records
-            if (end := self._end(tenant_id, profile_id)) and end.profile.deleted_at and end.profile.deleted_at < before
-        ]
+        ends = {profile_id: self._end(tenant_id, profile_id) for profile_id in records}
+        deleted = sorted(
+            (end.profile.deleted_at, profile_id)
+            for profile_id, end in ends.items()
+            if end and end.profile.id == profile_id and end.profile.deleted_at and end.profile.deleted_at < before
+        )
+        roots = {profile_id for _, profile_id in deleted[:limit]}
+        old = [profile_id for profile_id, end in ends.items() if end and end.profile.id in roots]
         for profile_id in old:
             del records[profile_id]
         return len(old)

@@ -126,8 +126,9 @@ class PostgresConfigStore(PostgresStore, TableConfigStore):
         rules = known.copies[RULE.plural]
         return list(readable(lambda row: (rules[row[0]](), row[1]), rows))
 
-    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
-        (counts,) = await self._database.fetch(*queries("config").purge_deleted(tenant_id=tenant_id, before=before))
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime, limit: int = 1_000) -> int:
+        query = queries("config").purge_deleted(tenant_id=tenant_id, before=before, limit=limit)
+        (counts,) = await self._database.fetch(*query)
         return sum(counts.values())
 
     async def vector_search_rules(

@@ -93,8 +93,9 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         count: int = await self._database.fetchval(*query)
         return count
 
-    async def purge_deleted(self, tenant_id: UUID, *, before: datetime) -> int:
-        return len(await self._database.fetch(*queries("profile").purge_profiles(tenant_id=tenant_id, before=before)))
+    async def purge_deleted(self, tenant_id: UUID, *, before: datetime, limit: int = 1_000) -> int:
+        query = queries("profile").purge_profiles(tenant_id=tenant_id, before=before, limit=limit)
+        return len(await self._database.fetch(*query))
 
     async def _exact(
         self, tenant_id: UUID, profile_ids: Collection[UUID], item_ids: Collection[UUID] | None = ()

@@ -22,11 +22,12 @@ from convostore.postgres.queries import queries
 from convostore.postgres.spaces import EXACT_ROWS, TABLE_PREFIX, table_name
 
 REINDEX_EVERY = 3_600.0
-"""Seconds between two searches for spaces that have become large: each counts all vectors."""
+"""Seconds between two searches for spaces that have become large."""
 
 _LOCK = 0x7265696E646578  # "reindex": the advisory lock of a reindexing process
 
-_SPACES = "SELECT * FROM convostore.vector_spaces()"
+_SPACES = "SELECT * FROM convostore.vector_spaces_above($1)"
+_EMBEDDED = "SELECT * FROM convostore.tenants_with_embeddings() ORDER BY 1"
 _REGISTERED = "SELECT * FROM convostore.large_spaces()"
 _TABLES = """
 SELECT c.relname FROM pg_catalog.pg_class AS c
@@ -69,7 +70,7 @@ async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: W
         await owner.execute("SELECT set_config('max_parallel_maintenance_workers', $1, false)", str(workers))
         await keeper.execute("SELECT set_config('lock_timeout', $1, false)", PATIENCE)
         steps = Steps(owner, keeper, watch or (lambda *_: None))
-        wanted = _large([Space(*row) for row in await keeper.fetch(_SPACES)])
+        wanted = await _large(keeper)
         known = [Space(row["tenant_id"], row["dimensions"], 0) for row in await keeper.fetch(_REGISTERED)]
         registered = {space.table: space for space in known}
         complete = await _complete(keeper)
@@ -116,24 +117,24 @@ async def spaces_to_index(connection: Any) -> list[Space]:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL ROLE {MAINTENANCE_ROLE}")
         complete = await _complete(connection)
-        spaces = [Space(*row) for row in await connection.fetch(_SPACES)]
-    return [space for name, space in _large(spaces).items() if name not in complete]
+        large = await _large(connection)
+    return [space for name, space in large.items() if name not in complete]
 
 
 async def tenants_with_embeddings(dsn: str) -> list[UUID]:
-    """Return the tenants that have embeddings.
+    """Return the tenants that have embeddings, by id.
 
     Raises:
         ValidationError: the user lacks the privileges.
         ConnectionError: the server cannot be reached.
     """
     async with _connected(dsn, role=MAINTENANCE_ROLE) as connection:
-        return sorted({tenant for tenant, *_ in await connection.fetch(_SPACES)})
+        return [tenant for (tenant,) in await connection.fetch(_EMBEDDED)]
 
 
-def _large(spaces: list[Space]) -> dict[str, Space]:
+async def _large(connection: Any) -> dict[str, Space]:
     """Return the spaces that need an index, by the names of their tables."""
-    return {space.table: space for space in spaces if space.episodes > EXACT_ROWS}
+    return {space.table: space for space in (Space(*row) for row in await connection.fetch(_SPACES, EXACT_ROWS))}
 
 
 async def _complete(connection: Any) -> set[str]:

@@ -82,12 +82,16 @@ FROM convostore.agent AS t
 WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NULL
 
 -- name: purge_deleted
--- Remove what was soft-deleted before a moment for good, of every kind; return the number of rows of each.
+-- Remove for good so many rows of every kind that were soft-deleted first, before a moment; return the number of each.
 WITH {{bound}},
 {{each soft-deleted}}
 {{each}} AS (
     DELETE FROM convostore.{{each}} AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before AND t.id = ANY (ARRAY(
+        SELECT t.id FROM convostore.{{each}} AS t
+        WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before
+        ORDER BY t.deleted_at, t.id
+        LIMIT :limit::bigint))
     RETURNING t.tenant_id
 )
 {{end}}

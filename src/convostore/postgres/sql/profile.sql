@@ -125,19 +125,26 @@ touched AS (
 SELECT count(*) FROM expired
 
 -- name: purge_profiles
--- Delete profiles soft-deleted before a moment and those merged into them, with their children; return their ids.
+-- Delete so many profiles soft-deleted first, before a moment, and those merged into them, with their children.
 WITH RECURSIVE {{bound}},
 purged AS (
-    SELECT p.tenant_id, p.id
-    FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at < :before AND p.merged_into IS NULL
+    (SELECT p.tenant_id, p.id
+     FROM convostore.profile AS p
+     WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at < :before AND p.merged_into IS NULL
+     ORDER BY p.deleted_at, p.id
+     LIMIT :limit::bigint)
     UNION ALL
-    SELECT p.tenant_id, p.id
-    FROM purged JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.merged_into = purged.id
-    WHERE (TABLE bound)
+    SELECT source.tenant_id, source.id
+    FROM purged
+    -- OFFSET 0 keeps the planner, which expects many, from reading all profiles once instead.
+    CROSS JOIN LATERAL (
+        SELECT p.tenant_id, p.id FROM convostore.profile AS p
+        WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.merged_into = purged.id
+        OFFSET 0
+    ) AS source
 )
 DELETE FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT purged.id FROM purged)
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (ARRAY(SELECT purged.id FROM purged))
 RETURNING p.tenant_id, p.id
 
 -- name: set_new_fields

@@ -63,3 +63,15 @@ class ConfigDeleteContract(StoreContract):
         assert await rows.get(store, living) == living
         await rows.save(store, gone, overwrite=True)
         assert gone.revision == 1
+
+    @every_config
+    async def test_a_purge_is_a_batch_of_what_was_deleted_first(self, store: ConfigStore, rows: ConfigRows) -> None:
+        tenant, agent = uuid4(), uuid4()
+        items = [rows.make(tenant, agent) for _ in range(3)]
+        for item in items:
+            await rows.save(store, item)
+            await rows.delete(store, item)
+        assert await store.purge_deleted(tenant, before=now(), limit=2) == 2
+        assert [await rows.restore(store, item) for item in items] == [False, False, True]
+        assert await rows.delete(store, items[2]) is True
+        assert [await store.purge_deleted(tenant, before=now(), limit=2) for _ in range(2)] == [1, 0]

@@ -100,9 +100,9 @@ class ConfigMachine(Machine):
     def whole_agent(self, agent: UUID, what: str) -> None:
         self.both(what, self.tenant, agent)
 
-    @rule(ago=st.integers(-1, 4))
-    def purge(self, ago: int) -> None:
-        self.both("purge_deleted", self.tenant, before=type(self).moment - timedelta(seconds=ago))
+    @rule(ago=st.integers(-1, 4), limit=st.sampled_from([1, 2, 1_000]))
+    def purge(self, ago: int, limit: int) -> None:
+        self.both("purge_deleted", self.tenant, before=type(self).moment - timedelta(seconds=ago), limit=limit)
 
     @rule(data=st.data(), rows=every_rows, agent=agents)
     def lists(self, data: st.DataObject, rows: ConfigRows, agent: UUID) -> None:

@@ -222,9 +222,9 @@ class ProfileMachine(Machine):
     def delete_or_restore(self, slot: int, what: str) -> None:
         self.both(what, self.profile(slot))
 
-    @rule(ago=st.integers(0, 10))
-    def purge(self, ago: int) -> None:
-        self.both("purge_deleted", before=type(self).moment - timedelta(seconds=ago))
+    @rule(ago=st.integers(0, 10), limit=st.sampled_from([1, 2, 1_000]))
+    def purge(self, ago: int, limit: int) -> None:
+        self.both("purge_deleted", before=type(self).moment - timedelta(seconds=ago), limit=limit)
 
     @rule(moment=moments)
     def expire(self, moment: datetime) -> None:

@@ -128,6 +128,18 @@ class MergeContract(StoreContract):
                 await store.merge_profiles(tenant, source, target)
         assert await reread(store, c) == c
 
+    async def test_a_purge_is_a_batch_of_profiles_deleted_first_with_those_merged_into_them(
+        self, store: ProfileStore
+    ) -> None:
+        tenant = uuid4()
+        merged, first, second, third = await save_profiles(store, tenant, {}, {}, {}, {})
+        await store.merge_profiles(tenant, merged.id, first.id)
+        for profile in (first, second, third):
+            await store.delete_profile(tenant, profile.id)
+        assert await store.purge_deleted(tenant, before=now(), limit=1) == 2
+        assert await store.restore_profile(tenant, first.id) is False
+        assert [await store.purge_deleted(tenant, before=now(), limit=1) for _ in range(3)] == [1, 1, 0]
+
     async def test_purging_a_target_takes_what_was_merged_into_it(self, store: ProfileStore) -> None:
         tenant = uuid4()
         a, b, c, kept = await save_profiles(store, tenant, {}, {}, {}, {})
