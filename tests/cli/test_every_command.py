@@ -150,7 +150,7 @@ async def test_an_interrupt_ends_it_with_130_and_without_a_traceback(name: str, 
 
 
 async def test_an_interrupted_question_ends_the_command_too(engines: Embedded) -> None:
-    for command in (("migrate", "--to", "base"), ("audit", "prune", "2020-01")):
+    for command in (("migrate", "--to", "base"), ("audit", "prune", "2020-01"), ("purge",)):
         process = await asyncio.create_subprocess_exec(
             *MODULE, *command, env={**os.environ, **urls(engines)}, stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
@@ -222,6 +222,19 @@ async def test_a_verification_goes_on_where_another_ended(engines: Embedded, ten
         state.write_text(wrong)
         assert (await invoke(*verify, **urls(engines))).exit_code == 2
         assert state.read_text() == wrong
+
+
+async def test_a_purge_counts_what_it_removed(engines: Embedded) -> None:
+    tenant = uuid4()
+    async with await create_pool(engines.postgres_dsn) as pool:
+        await PostgresConfigStore(pool).save_agent(make_agent(tenant, id=tenant))
+        await PostgresConfigStore(pool).delete_agent(tenant, tenant)
+    kept = await invoke("purge", "--yes", **urls(engines))
+    assert (kept.exit_code, kept.stdout) == (0, "0 deleted objects purged.\n"), kept.stderr
+    done = await invoke("purge", "--days", "0", "--yes", "--json", **urls(engines))
+    assert json.loads(done.stdout)["purged"] >= 1
+    async with await create_pool(engines.postgres_dsn) as pool:
+        assert await PostgresConfigStore(pool).restore_agent(tenant, tenant) is False
 
 
 async def test_a_file_is_written_whole_or_not_at_all(engines: Embedded, tenant: UUID, tmp_path: Path) -> None:

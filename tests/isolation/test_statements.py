@@ -19,7 +19,7 @@ EXCEPTIONS = {
     "old_sessions": ["session"],
     "vector_spaces": ["episode", "episode"],
     "vector_spaces_above": ["episode", "episode", "episode"],
-    "tenants_with_embeddings": ["episode", "episode"],
+    "tenants_with_embeddings": ["episode"] * 4,
     "large_spaces": ["large_space"],
     "tenants": ["agent", "session", "episode", "profile"],
     "text_tenants": ["rule", "episode", "entity"],

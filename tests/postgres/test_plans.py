@@ -72,6 +72,7 @@ WRITERS = {
         "hybrid.py",
         "large_spaces.py",
         "profile_columns.py",
+        "purging.py",
         "reindexing.py",
         "session_table.py",
     ),

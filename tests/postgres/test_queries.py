@@ -253,7 +253,7 @@ async def test_a_function_binds_every_table_to_the_tenant(admin: Any) -> None:
     assert loose == {
         "large_spaces": ["large_space"],
         "text_tenants": ["rule", "episode", "entity"],
-        "tenants_with_embeddings": ["episode", "episode"],
+        "tenants_with_embeddings": ["episode"] * 4,
         "tenants_to_purge": [*(each.name for each in CONFIG), "profile"],
         "tenants": ["agent", "session", "episode", "profile"],
         "session_tenant": ["session"],

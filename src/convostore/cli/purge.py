@@ -22,8 +22,8 @@ async def run(days: float, given: dict[str, Any], *, as_json: bool) -> bool:
     async with AsyncExitStack() as stack:
         dsn = await postgres_dsn(settings, stack)
         await migrate(dsn)
-        pool = await create_pool(dsn, max_size=1, role=MAINTENANCE_ROLE, pooler=settings.pooler)
-        await stack.enter_async_context(pool)
+        made = await create_pool(dsn, max_size=1, role=MAINTENANCE_ROLE, pooler=settings.pooler)
+        pool = await stack.enter_async_context(made)
         purged = 0
         with counting("Purging") as watch:
             async for count in purge(pool, before=now() - timedelta(days=days)):

@@ -4,8 +4,8 @@
 
 -- up
 
--- One episode with an embedding in 256, by a hash of its id: about how large each space is. Building it reads the table once, about
--- SECONDS, in which nobody can add episodes; made CONCURRENTLY beforehand, none.
+-- One episode with an embedding in 256, by a hash of its id: about how large each space is. Building it takes about a second per
+-- million episodes in memory, in which nobody can add any; made CONCURRENTLY beforehand, none.
 CREATE INDEX IF NOT EXISTS episode_sample_idx ON convostore.episode (tenant_id, dimensions)
     WHERE dimensions IS NOT NULL AND (uuid_hash_extended(id, 0) & 255) = 0;
 
@@ -32,23 +32,26 @@ BEGIN ATOMIC
            SELECT FROM convostore.episode AS e WHERE e.tenant_id = s.tenant_id AND e.dimensions = s.dimensions OFFSET most);
 END;
 
--- From one tenant to the next by the covering indexes, however many episodes each has.
+-- From one tenant to the next by the covering indexes, whose orders these are, however many episodes each has.
 CREATE FUNCTION convostore.tenants_with_embeddings() RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
-    WITH RECURSIVE embedded AS NOT MATERIALIZED (
-        SELECT e.tenant_id FROM convostore.episode AS e WHERE e.dimensions <= 1280
-        UNION ALL SELECT e.tenant_id FROM convostore.episode AS e WHERE e.dimensions > 1280
-    ), tenant (id) AS (
-        (SELECT e.tenant_id FROM embedded AS e ORDER BY e.tenant_id LIMIT 1)
+    WITH RECURSIVE tenant (id) AS (
+        SELECT least(
+            (SELECT e.tenant_id FROM convostore.episode AS e WHERE e.dimensions <= 1280
+             ORDER BY e.tenant_id, e.agent_id, e.dimensions LIMIT 1),
+            (SELECT e.tenant_id FROM convostore.episode AS e WHERE e.dimensions > 1280
+             ORDER BY e.tenant_id, e.agent_id, e.dimensions LIMIT 1))
         UNION ALL
-        SELECT next.tenant_id
+        SELECT least(
+            (SELECT e.tenant_id FROM convostore.episode AS e WHERE e.tenant_id > tenant.id AND e.dimensions <= 1280
+             ORDER BY e.tenant_id, e.agent_id, e.dimensions LIMIT 1),
+            (SELECT e.tenant_id FROM convostore.episode AS e WHERE e.tenant_id > tenant.id AND e.dimensions > 1280
+             ORDER BY e.tenant_id, e.agent_id, e.dimensions LIMIT 1))
         FROM tenant
-        CROSS JOIN LATERAL (
-            SELECT e.tenant_id FROM embedded AS e WHERE e.tenant_id > tenant.id ORDER BY e.tenant_id LIMIT 1
-        ) AS next
+        WHERE tenant.id IS NOT NULL
     )
-    SELECT tenant.id FROM tenant;
+    SELECT tenant.id FROM tenant WHERE tenant.id IS NOT NULL;
 END;
 
 REVOKE EXECUTE ON FUNCTION convostore.vector_spaces_above, convostore.tenants_with_embeddings FROM PUBLIC;
