@@ -5,6 +5,7 @@ Each statement of each call is first explained with its parameters, in a transac
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -28,7 +29,7 @@ from convostore.postgres import (
     migrate,
 )
 from convostore.postgres.queries import queries
-from convostore.testing.factories import make_session
+from convostore.testing.factories import make_event, make_rule, make_session
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_plans import ROWS, multiply
@@ -106,6 +107,7 @@ async def reads(
     """Call every method for new tenants; return what each statement of it reads."""
     plans = Plans()
     execute = asyncpg.Connection._execute  # type: ignore[attr-defined]
+    execute_many = asyncpg.Connection._executemany  # type: ignore[attr-defined]
 
     async def explained(self: Any, query: str, args: Any, limit: int, timeout: float | None, **more: Any) -> Any:
         async def send(text: str) -> Any:
@@ -114,11 +116,21 @@ async def reads(
         await plans.explain(self, query, send)
         return await execute(self, query, args, limit, timeout, **more)
 
+    async def explained_many(self: Any, query: str, args: Any, timeout: float | None, **more: Any) -> Any:
+        each = [*args]
+
+        async def send(text: str) -> Any:
+            return await execute(self, text, each[-1], 0, timeout)
+
+        await plans.explain(self, query, send)
+        return await execute_many(self, query, each, timeout, **more)
+
     def store(kind: Any, pool: Any) -> Any:
         return metered(kind(pool, timeout=60), plans)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(asyncpg.Connection, "_execute", explained)
+        patched.setattr(asyncpg.Connection, "_executemany", explained_many)
         await calls.sessions(store(PostgresSessionStore, pool))
         await calls.config(store(PostgresConfigStore, pool))
         await calls.memory(store(PostgresMemoryStore, pool))
@@ -135,6 +147,9 @@ async def reads(
         turns = PostgresTurnStore(*of_turns)
         await call_turns(metered(turns, plans))  # type: ignore[arg-type]
         await _system_of_record(store(PostgresSessionStore, pool))
+        plans.call = "test", "together"
+        await _together(pool)
+        assert sum(query.endswith("::int AS n") or "::int AS n FROM" in query for _, _, query in plans.found) >= 5
         plans.call = UNSCOPED[:2]
         await admin.fetch(UNSCOPED[2])
     return plans.found
@@ -174,6 +189,20 @@ async def test_what_a_call_reads_does_not_grow_with_other_tenants(
     assert grown.keys() == {UNSCOPED}, grown
     read = {query for _, _, query in many}
     assert {f"{file}.{name}" for file, name in NAMED if getattr(queries(file), name).sql not in read} == OTHERS
+
+
+async def _together(pool: Any) -> None:
+    """Save at once what travels together: new rows, then their next revisions, and records."""
+    sessions, config = PostgresSessionStore(pool, timeout=60), PostgresConfigStore(pool, timeout=60)
+    audit = PostgresAuditStore(pool, timeout=60)
+    # The first call of a store finds out what its server can do.
+    await sessions.save(make_session(uuid4()))
+    await config.save_rule(make_rule(uuid4(), uuid4()))
+    await audit.save_event(make_event(uuid4()))
+    saved, rules = [make_session(uuid4()) for _ in range(4)], [make_rule(uuid4(), uuid4()) for _ in range(4)]
+    for _ in range(2):
+        await asyncio.gather(*map(sessions.save, saved), *map(config.save_rule, rules))
+    await asyncio.gather(*(audit.save_event(make_event(uuid4())) for _ in range(4)))
 
 
 def _grows(before: Read, after: Read) -> bool:

@@ -16,7 +16,7 @@ from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.checking import prepare
-from convostore.postgres.gathering import gathered
+from convostore.postgres.gathering import gathered, pipelined
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
@@ -37,8 +37,14 @@ from tests.postgres.test_queries import (
     searches,
 )
 
-GATHERED = [("profile", "profile_by_id"), ("session", "get_session"), ("session", "get_session_and_generation")]
+GATHERED = [
+    ("profile", "profile_by_id"),
+    *(("session", f"get_session{more}{by}") for more in ("", "_and_generation") for by in ("", "_of_tenant")),
+]
 """The named queries of which concurrent calls become one."""
+
+SAVES = ("save_new", "save_next")
+"""The generated statements of which concurrent calls are pipelined."""
 
 ROWS, TENANTS = 3, 600
 """How many rows a tenant has of each kind, and how many tenants there are."""
@@ -56,6 +62,12 @@ STATEMENTS: dict[str, list[str]] = {
     },
     **{f"gathered {each.name}": [gathered(text)] for each in DECLARATIONS for text in generated(each.name, "get")},
     **{f"gathered {name}": [gathered(getattr(queries(file), name).sql)] for file, name in GATHERED},
+    **{
+        f"pipelined {each.name}": [pipelined(text) for kind in SAVES for text in generated(each.name, kind)]
+        for each in DECLARATIONS
+        if each.revisioned
+    },
+    "pipelined records": [pipelined(queries("audit").record.sql)],
     **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},
     **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
     **{

@@ -22,6 +22,7 @@ import pytest
 from convostore.embedded import Embedded, open_embedded
 from convostore.errors import ConflictError, ConnectionError
 from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.postgres.database import Database
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore, copies
@@ -128,17 +129,18 @@ async def histories_of(
     deadlines: Sequence[float] = (5.0,),
     *,
     operations: int = OPERATIONS,
+    workers: int = WORKERS,
 ) -> Histories:
     """Run several workers per store on a few sessions; return their histories."""
     histories: Histories = {session_id: [] for session_id in sessions}
-    tenant, workers = uuid4(), [store for store in stores for _ in range(WORKERS)]
-    await asyncio.gather(*(work(store, list(histories), tenant, histories, operations, deadlines) for store in workers))
+    tenant, working = uuid4(), [store for store in stores for _ in range(workers)]
+    await asyncio.gather(*(work(store, list(histories), tenant, histories, operations, deadlines) for store in working))
     return histories
 
 
-def some_sessions() -> list[UUID]:
+def some_sessions(number: int = 3) -> list[UUID]:
     """Return the ids of a few new sessions."""
-    return [uuid4() for _ in range(3)]
+    return [uuid4() for _ in range(number)]
 
 
 def answering_late(pool: Any) -> LateRecord:
@@ -203,6 +205,24 @@ async def test_while_the_hot_tier_is_reachable_every_history_is_linearizable_or_
     for history in histories.values():
         assert (linearizable if disturbance == "none" else regular)(history)
     assert all(store.hot_failures == 0 for store in stores)
+
+
+async def test_saves_that_travel_together_have_linearizable_histories(
+    engines: Embedded, open_stores_on: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    send = Database.fetch_in_time
+
+    async def noted(self: Database, statement: str, each: list[list[Any]], calls: Sequence[Any]) -> Any:
+        sizes.append(len(each))
+        return await send(self, statement, each, calls)
+
+    monkeypatch.setattr(Database, "fetch_in_time", noted)
+    stores = await open_stores_on(f"{engines.redis_url}?db=7", hot_timeout=10.0)
+    histories = await histories_of(stores, some_sessions(24), PATIENT, operations=60, workers=32)
+    assert sum(sizes) > 100
+    for history in histories.values():
+        assert linearizable(history)
 
 
 @pytest.mark.parametrize("applied", ["in time", "late"])

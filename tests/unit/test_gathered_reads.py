@@ -47,6 +47,7 @@ class Server:
 
     async def fetch(self, statement: str, *parameters: Any) -> list[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        current_call().sent = True
         self.sent.append(Statement(statement, parameters, current_call().deadline, answer))
         found: list[Any] = await answer
         return found
@@ -177,7 +178,7 @@ async def test_a_lost_connection_is_an_error_of_each_callers_own(server: Server,
     server.sent[0].succeed()
     await first
     await steps()
-    lost, cause = ConnectionError("lost", code="08006"), OSError("reset")
+    lost, cause = ConnectionError("lost", code="08006", outcome="unknown"), OSError("reset")
     lost.__cause__ = cause
     server.sent[1].answer.set_exception(lost)
     one, other = await asyncio.gather(*others, return_exceptions=True)

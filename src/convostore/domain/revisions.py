@@ -73,6 +73,29 @@ def check_save(declaration: Declaration[M], item: M, stored: RevisionState | Non
         raise ConflictError(f"{which}: the stored revision is another", current_revision=current)
 
 
+def check_saved(
+    declaration: Declaration[M], item: M, refused: str | None, revision: int | None, *, overwrite: bool
+) -> None:
+    """Check that nothing has refused an item that was saved with others.
+
+    Args:
+        declaration: of the items.
+        item: one of them.
+        refused: why it was: `deleted`, `revision`, the name of a unique set, or None.
+        revision: of what is stored.
+        overwrite: whether the revision did not matter.
+
+    Raises:
+        ConflictError: it was refused.
+    """
+    if refused in ("deleted", "revision"):
+        stored = None if revision is None else RevisionState(revision, refused == "deleted")
+        check_save(declaration, item, stored, overwrite=overwrite)
+    for unique in declaration.unique:
+        if refused == declaration.constraint(unique):
+            raise unique_conflict(declaration, unique, item)
+
+
 def check_distinct(items: Sequence[M], declaration: Declaration[M]) -> None:
     """Check that no two items of a list want the same key or the same values of a unique set.
 

@@ -142,15 +142,18 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
     async def _record(self, kind: RecordType[M], items: Sequence[M]) -> None:
         if not items:
             return
-        moment = self._clock()
-        given = {"tenant_id": tenant_of(items[0]), "kind": kind.name, "recorded_at": moment}
+        moment, tenant_id = self._clock(), tenant_of(items[0])
+        given = {"tenant_id": tenant_id, "kind": kind.name, "recorded_at": moment}
         rows = [_row(kind, item) for item in items]
         if len(rows) == 1:
             query = queries("audit").record(**given, **rows[0])
+            # It locks the head of its chain, which is the tenant's if it names no session.
+            recording = self._database.write_together((tenant_id, rows[0]["session_id"] or tenant_id), *query)
         else:
             query = queries("audit").record_all(**given, **{name: [row[name] for row in rows] for name in rows[0]})
+            recording = self._database.fetchval(*query)
         try:
-            await self._database.fetchval(*query)
+            await recording
         except ValidationError as error:
             if error.code != _NO_PARTITION:
                 raise

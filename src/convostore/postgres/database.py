@@ -12,13 +12,14 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
-from convostore.call.call import current_call, running
+from convostore.call.call import Call, current_call, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.metrics import PoolUse, Waiting, watch_pool
+from convostore.errors import StoreError
 from convostore.postgres import driver
 from convostore.postgres.checking import check_session_ids, patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
-from convostore.postgres.gathering import GatheredReads
+from convostore.postgres.gathering import GatheredReads, GatheredWrites
 
 
 class _Marker(Enum):
@@ -37,12 +38,14 @@ class Database:
 
     Args:
         pool: the pool.
-        coalesce: whether concurrent reads by one statement become one statement.
+        coalesce: whether concurrent calls by one statement travel together.
     """
 
     def __init__(self, pool: asyncpg.Pool[Any], *, coalesce: bool = True) -> None:
         self.pool = pool
-        self._gathered = {} if coalesce else None
+        self._coalesces = coalesce
+        self._reads: dict[str, GatheredReads] = {}
+        self._writes: dict[str, GatheredWrites] = {}
         watch_pool("postgres", self, lambda database: database.pool, _use)
         self._patience: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._clocks: WeakKeyDictionary[Any, tuple[datetime, float]] = WeakKeyDictionary()
@@ -53,8 +56,9 @@ class Database:
     in_transaction = False
     """Whether all statements belong to one transaction."""
 
-    _gathered: dict[str, GatheredReads] | None = None
-    """By statement, the reads that travel together."""
+    _coalesces = False
+    _pipelines = False
+    """Whether the server of the latest connection ends a transaction whose client has vanished within a pipeline."""
 
     def _lend(self) -> AbstractAsyncContextManager[Any]:
         """Return a block that has a connection."""
@@ -74,21 +78,53 @@ class Database:
 
     async def fetchrow_together(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """As `fetchrow` of a statement that reads at most one row, together with concurrent calls of it."""
-        if self._gathered is None:
+        if not self._coalesces:
             return await self.fetchrow(statement, *parameters)
-        reads = self._gathered.get(statement)
+        reads = self._reads.get(statement)
         if reads is None:
-            reads = self._gathered[statement] = GatheredReads(self, statement)
+            reads = self._reads[statement] = GatheredReads(self, statement)
         row: asyncpg.Record | None = await reads.read(*parameters)
+        return row
+
+    async def write_together(self, key: tuple[Any, ...], statement: str, *parameters: Any) -> asyncpg.Record | None:
+        """As `fetchrow_in_time` of a statement that returns at most one row, together with concurrent calls of it.
+
+        Args:
+            key: of what the statement locks, its tenant first.
+            statement: ends with what it returns, or selects from a function.
+            parameters: its parameters.
+        """
+        if not (self._coalesces and self._pipelines):
+            return await self.fetchrow_in_time(statement, *parameters)
+        writes = self._writes.get(statement)
+        if writes is None:
+            writes = self._writes[statement] = GatheredWrites(self, statement)
+        row: asyncpg.Record | None = await writes.write(key, *parameters)
         return row
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
         async with self._lend() as connection:
-            until = self._deadline(connection)
+            until = self._deadline(connection, current_call())
             given = [until if parameter is DEADLINE else parameter for parameter in parameters]
             row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
             return row
+
+    async def fetch_in_time(self, statement: str, each: list[list[Any]], calls: Sequence[Call]) -> list[asyncpg.Record]:
+        """Run a statement for each of several calls, pipelined in one transaction; return the rows of all.
+
+        `DEADLINE` becomes that of the call that ends first: its guard does not outlast it, and all commit at once.
+        """
+        async with self._lend() as connection:
+            if not driver.pipelines(connection):
+                raise StoreError("PostgreSQL 16 ends no pipeline whose client has vanished")
+            for call in calls:
+                call.sent = True
+            until = self._deadline(connection, min(calls, key=lambda call: call.deadline))
+            for place in [place for place, parameter in enumerate(each[0]) if parameter is DEADLINE]:
+                for given in each:
+                    given[place] = until
+            return await driver.fetch_pipelined(connection, statement, each)
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
@@ -107,7 +143,7 @@ class Database:
             await connection.execute("BEGIN")
             try:
                 yield connection
-                until = self._deadline(connection).isoformat()
+                until = self._deadline(connection, current_call()).isoformat()
                 # In one round trip: no pause of this process comes between the two.
                 await connection.execute(f"SELECT convostore.in_time('{until}'); COMMIT")
             except Exception:
@@ -138,10 +174,10 @@ class Database:
             raise error from failure
         return connection
 
-    def _deadline(self, connection: Any) -> datetime:
-        """Return when the running call must have ended, by the server's clock, or somewhat earlier."""
+    def _deadline(self, connection: Any, call: Call) -> datetime:
+        """Return when a call must have ended, by the server's clock, or somewhat earlier."""
         server_time, heard_at = self._clocks[driver.physical(connection)]
-        return server_time + timedelta(seconds=current_call().deadline - heard_at)
+        return server_time + timedelta(seconds=call.deadline - heard_at)
 
     async def _make_ready(self, connection: Any) -> None:
         """Check a new connection, and let its statements wait for as long as the running call may."""
@@ -153,6 +189,7 @@ class Database:
             found = await prepare(connection, patience)
             check_session_ids(self.by_tenant, found.sessions_by_tenant)
             self._clocks[physical] = found.server_time, asyncio.get_running_loop().time()
+            self._pipelines = driver.pipelines(connection)
         elif patience > known or known > _TOO_PATIENT * max(patience, DEFAULT_TIMEOUT):
             await set_patience(connection, patience)
         else:

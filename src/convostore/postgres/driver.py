@@ -218,11 +218,16 @@ def is_lost(connection: Any) -> bool:
         return True
 
 
+def pipelines(connection: Any) -> bool:
+    """Return whether the server has a limit to how long it waits for the rest of a pipeline, with locks held."""
+    return bool(connection.get_server_version() >= (17,))
+
+
 async def fetch_pipelined(connection: Any, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
     """Run a statement for each of several argument lists, in one implicit transaction; return the rows of all.
 
-    The next lists are taken and encoded while the server works. PostgreSQL 16 has no limit to how long it waits for the
-    rest of a pipeline, with locks held: there each statement is sent when the one before it is done.
+    The next lists are taken and encoded while the server works. PostgreSQL 16 has no `transaction_timeout`: there each
+    statement is sent when the one before it is done.
 
     Relies on: `fetchmany` sends Bind and Execute for every list and Sync once. While the socket is full it neither
     passes a cancellation on nor notices that the connection is lost; so this waits beside it, and cancels it when a
@@ -231,7 +236,7 @@ async def fetch_pipelined(connection: Any, statement: str, each: Iterable[Sequen
     Raises:
         asyncpg.ConnectionDoesNotExistError: the connection was lost.
     """
-    if connection.get_server_version() < (17,):
+    if not pipelines(connection):
         return [row for arguments in each for row in await connection.fetch(statement, *arguments)]
     raw = physical(connection)
     running = asyncio.ensure_future(connection.fetchmany(statement, each))

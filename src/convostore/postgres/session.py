@@ -31,7 +31,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         max_age: how long after its last activity a sweep deletes a session; None for never.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
-        coalesce: whether concurrent reads of one kind become one statement.
+        coalesce: whether concurrent calls of one kind travel together.
         sessions_by_tenant: whether a session id is unique per tenant alone, so that every call must name the tenant.
             The database was set up for either (`migrate`); a connection to one that was for the other is refused.
     """

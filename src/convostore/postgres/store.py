@@ -39,7 +39,7 @@ class PostgresStore(Store):
         pool: from `create_pool`, or any asyncpg pool whose connections run as the role `convostore_app`.
         timeout: the deadline of a call, in seconds.
         clock: returns the current time, aware.
-        coalesce: whether concurrent reads of one kind become one statement.
+        coalesce: whether concurrent calls of one kind travel together.
         options: of what is written above tables.
     """
 

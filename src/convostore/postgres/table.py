@@ -17,13 +17,13 @@ from convostore.domain.revisions import (
     RevisionState,
     check_distinct,
     check_save,
+    check_saved,
     deduplicated,
     key_conflict,
     managed_values,
     same_content,
     set_managed,
     take_over,
-    unique_conflict,
     with_defaults,
 )
 from convostore.errors import ConflictError, StoreError
@@ -207,10 +207,11 @@ class PostgresTable(Table[M]):
         managed = managed_values(item, revision=0, created_at=None, now=self._clock())
         saving = self.saving(item, managed, statements, overwrite=overwrite)
         inserting = overwrite or item.__dict__["revision"] == 0
+        key = (tenant_of(item), *self._declaration.key_of(item))
         refusal: StoreError = StoreError(f"{self._declaration.name}: is neither saved nor refused", code="unsaved")
         for _ in range(_SAVE_ATTEMPTS):
             try:
-                row = await self._database.fetchrow_in_time(*saving, *further)
+                row = await self._database.write_together(key, *saving, *further)
             except ConflictError as conflict:
                 if not inserting or not await self._check_refusal(item, *further, overwrite=overwrite):
                     raise
@@ -257,22 +258,10 @@ class PostgresTable(Table[M]):
                 retries -= 1
         found = {tuple(row[column] for column in self._declaration.key): row for row in rows}
         for key, row in found.items():
-            self._check_saved(given[key], row, overwrite=overwrite)
+            check_saved(self._declaration, given[key], row["refused"], row["revision"], overwrite=overwrite)
         for key, item in given.items():
             kept = {name: found[key][name] for name in ("revision", "created_at") if name in item.store_managed}
             set_managed(item, **managed[key] | kept)
-
-    def _check_saved(self, item: M, row: asyncpg.Record, *, overwrite: bool) -> None:
-        """Raise the error for a refused item."""
-        refused = row["refused"]
-        if refused is None:
-            return
-        if refused in ("deleted", "revision"):
-            stored = None if row["revision"] is None else RevisionState(row["revision"], refused == "deleted")
-            check_save(self._declaration, item, stored, overwrite=overwrite)
-        for unique in self._declaration.unique:
-            if refused == self._declaration.constraint(unique):
-                raise unique_conflict(self._declaration, unique, item)
 
     async def delete(self, tenant_id: UUID, **where: Any) -> bool:
         shape, values = split(where)
