@@ -83,8 +83,8 @@ def test_the_page_lists_every_setting_with_its_variable_default_and_bounds() -> 
     (attributes,) = re.findall(r"Attributes:\n(.*)", Settings.__doc__ or "", re.DOTALL)
     texts = dict(re.findall(r"^ {8}(\w+): (.*?)(?=^ {8}\w|\Z)", attributes, re.MULTILINE | re.DOTALL))
     rows = [
-        f"| `CONVOSTORE_{name.upper()}`<br>`{name}` | {default_of(field)} | {allowed(field)} | "
-        f"{' '.join(texts[name].split())} |".replace("|  |", "| |").replace("|  |", "| |")
+        f"| `CONVOSTORE_{name.upper()}`<br>`{name}` | {' '.join(texts[name].split())} | "
+        f"{default_of(field)} | {allowed(field)} |".replace("|  |", "| |").replace("|  |", "| |")
         for name, field in Settings.model_fields.items()
     ]
     page = (REFERENCE / "settings.md").read_text("utf-8")
