@@ -109,8 +109,9 @@ def test_the_example_of_the_turn_page_prints_what_it_says() -> None:
     assert output_of(example) == printed.splitlines()
 
 
-def test_the_example_of_the_page_on_deadlines_prints_what_it_says() -> None:
-    page = DOCS / "explanation" / "deadlines.md"
+@pytest.mark.parametrize("name", ["audit", "deadlines"])
+def test_the_example_of_an_explanation_prints_what_it_says(name: str) -> None:
+    page = DOCS / "explanation" / f"{name}.md"
     (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
     assert output_of(example) == printed.splitlines()
 
