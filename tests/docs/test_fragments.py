@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from typer.main import get_command
 
@@ -24,6 +23,7 @@ from tests.postgres.databases import connected
 
 PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if page.parent.name != "decisions")]
 BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+LOCKED = "the examples' own packages are locked for development only"
 
 
 async def run(fragment: str, names: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ async def test_the_search_of_the_page_on_vectors_runs() -> None:
 async def test_the_probes_of_the_pages_answer(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fastapi = pytest.importorskip("fastapi", reason="the examples' own packages are locked for development only")
+    fastapi, httpx = (pytest.importorskip(name, reason=LOCKED) for name in ("fastapi", "httpx"))
     monkeypatch.setenv("CONVOSTORE_BACKEND", "memory")
     health, mount, _ = blocks(DOCS / "howto" / "monitoring.md", "python")
     lifespan, _ = blocks(DOCS / "howto" / "fastapi.md", "python")

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from convostore.embedded import Embedded
@@ -20,6 +19,8 @@ from convostore.testing.faults import LostAnswers
 from tests.docs.pages import ROOT
 
 pytest.importorskip("fastapi", reason="the examples' own packages are locked for development only")
+
+import httpx
 
 from examples.support.agents import LanguageModel, Situation
 from examples.support.service import create_app
