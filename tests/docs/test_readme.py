@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.docs.pages import ROOT, blocks, output_of
 
 README = (ROOT / "README.md").read_text()
@@ -18,10 +20,12 @@ def test_the_example_is_twelve_lines_and_runs(area: Path) -> None:
     assert "user_channel_id='ann@example.com'" in output_of(example, CONVOSTORE_HOME=str(area / "home"))[0]
 
 
-def test_links_lead_to_files() -> None:
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "examples/support/README"])
+def test_links_lead_to_files(page: str) -> None:
+    file = ROOT / f"{page}.md"
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text("utf-8"))
+    assert targets or page == "SECURITY"
+    assert [target for target in targets if not (file.parent / target).exists()] == []
 
 
 def test_every_make_target_it_names_exists() -> None:
