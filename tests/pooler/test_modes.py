@@ -46,7 +46,9 @@ async def test_connections_share_few_sessions_and_leave_nothing_on_them(
     agents = [make_agent(uuid4()) for _ in range(50)]
     async with await create_pool(by_transaction.dsn(login), pooler="transaction", max_size=10) as pool:
         store = PostgresConfigStore(pool)
-        await asyncio.gather(*(store.save_agent(agent) for agent in agents))
+        for _ in range(2):  # The second time they travel together.
+            await asyncio.gather(*(store.save_agent(agent) for agent in agents))
+        assert {agent.revision for agent in agents} == {2}
         found = await asyncio.gather(*(store.within(600).get_agent(each.tenant_id, each.id) for each in agents))
         assert found == agents
         assert pool.get_size() == 10

@@ -250,6 +250,27 @@ async def test_concurrent_writers_end_as_one_after_the_other(pool: Pool) -> None
         assert stored.turn_count == revisions.get(stored.revision, session.turn_count)
 
 
+async def test_batches_of_two_processes_take_their_locks_in_one_order(server: Embedded) -> None:
+    """The server does not look for deadlocks."""
+    settings, tenants = {"deadlock_timeout": "1h"}, [uuid4() for _ in range(3)]
+    async with (
+        await create_pool(server.postgres_dsn, max_size=1, settings=settings) as one,
+        await create_pool(server.postgres_dsn, max_size=1, settings=settings) as other,
+    ):
+        stores, dice = [PostgresSessionStore(pool, timeout=30.0) for pool in (one, other)], random.Random(3)
+        sessions = [make_session(dice.choice(tenants)) for _ in range(30)]
+        await asyncio.gather(*map(stores[0].save, sessions))
+        for _ in range(20):
+            calls = [
+                store.save(session.model_copy(), overwrite=True)
+                for store in stores
+                for session in dice.sample(sessions, len(sessions))
+            ]
+            await asyncio.gather(*calls)
+        stored = [await stores[0].get(session.session_id) for session in sessions]
+        assert [each and each.revision for each in stored] == [41] * len(sessions)
+
+
 @pytest.fixture
 async def proxied(server: Embedded) -> AsyncIterator[tuple[Proxy, Pool]]:
     """A pool of one connection by way of a proxy."""
