@@ -253,8 +253,8 @@ class GatheredWrites(_Gathered):
             key: the ids of what it locks, its tenant's first. A batch takes its locks in the order of the keys.
             parameters: of the statement.
         """
-        size = sum([len(each) for each in parameters if type(each) in (str, bytes)])
-        if key in self._refused or size >= _MOST_BYTES:
+        size = sum([len(each) for each in parameters if type(each) is str or type(each) is bytes])
+        if (self._refused and key in self._refused) or size >= _MOST_BYTES:
             return await self._alone(key, *parameters)
         return await self._call(object(), key, parameters, size)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -41,6 +41,7 @@ class RowMapping(Generic[M]):
         self._computed = declaration.computed
         self.types = {column: column_type(field.annotation) for column, field in declaration.model.model_fields.items()}
         self.written = self.types | dict.fromkeys(declaration.computed, "text")
+        self._parted = cache(self._of)
         self._lists: dict[int, Callable[[Any], Any]] = {
             number: _array_text if kind.endswith("[]") else encode_vector
             for number, kind in enumerate(self.types.values())
@@ -52,12 +53,19 @@ class RowMapping(Generic[M]):
         """The columns as a select list."""
         return ", ".join(map(quoted, self.columns))
 
-    def parameters(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
-        """Return what a write gives of an item, all or these columns, as arguments: computed ones come last."""
-        names = [*(self.written if columns is None else columns)]
-        of = [self._computed[name] for name in names if name in self._computed]
-        computed = [make(getattr(item, field)) for field, make in of]
-        return self._codec.to_row(item, names[: len(names) - len(computed)]) + computed
+    def parameters(self, item: M, columns: tuple[str, ...] | None = None, **changed: Any) -> list[Any]:
+        """Return what a write gives of an item, all or these columns, some changed: computed ones come last."""
+        fields, computed = self._parted(columns)
+        values = self._codec.to_row(item, fields, **changed)
+        for field, make in computed:
+            values.append(make(item.__dict__[field]))
+        return values
+
+    def _of(self, columns: tuple[str, ...] | None) -> tuple[list[str], list[tuple[str, Callable[[Any], Any]]]]:
+        """Return which of the columns are fields, and what computes the others of which field."""
+        names = self.written if columns is None else columns
+        fields = [name for name in names if name not in self._computed]
+        return fields, [self._computed[name] for name in names if name in self._computed]
 
     def listed(self, column: str) -> str:
         """Return the element type of the array in which `lists` passes a column."""

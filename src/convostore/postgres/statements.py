@@ -32,6 +32,7 @@ class Statements:
         self._mapping = mapping
         self._table = f"convostore.{quoted(declaration.name)}"
         self._key = [quoted(column) for column in ("tenant_id", *declaration.key)]
+        self.of_next = (*declaration.key, *self.replaced)
         self.select = cache(self._select)
         self.get = cache(self._get)
         self.select_keys = cache(self._select_keys)

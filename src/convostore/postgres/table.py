@@ -87,7 +87,7 @@ class PostgresTable(Table[M]):
         after: M | None = None,
     ) -> list[M]:
         shape, values = split(where)
-        position = [column.removeprefix("-") for column in self._declaration.position(order)]
+        position = tuple(column.removeprefix("-") for column in self._declaration.position(order))
 
         async def fetch(last: list[Any], offset: int) -> list[asyncpg.Record]:
             statement = self._statements.select(shape, order, after=bool(last))
@@ -228,12 +228,11 @@ class PostgresTable(Table[M]):
     ) -> tuple[Any, ...]:
         """Return the statement of a save that sets these values, with its arguments but further ones."""
         statements = statements or self._statements
-        fresh, tenant_id, write_id = item.model_copy(update=dict(managed)), tenant_of(item), current_call().write_id
-        expected: int = item.__dict__["revision"]
+        tenant_id, write_id, expected = tenant_of(item), current_call().write_id, item.__dict__["revision"]
         if overwrite or expected == 0:
-            return statements.save_new(), tenant_id, *self.mapping.parameters(fresh), write_id, overwrite
-        columns = (*self._declaration.key, *statements.replaced)
-        return statements.save_next(), tenant_id, *self.mapping.parameters(fresh, columns), write_id, expected
+            return statements.save_new(), tenant_id, *self.mapping.parameters(item, **managed), write_id, overwrite
+        values = self.mapping.parameters(item, statements.of_next, **managed)
+        return statements.save_next(), tenant_id, *values, write_id, expected
 
     async def save_all(self, items: Sequence[M], *, overwrite: bool) -> None:
         check_distinct(items, self._declaration)

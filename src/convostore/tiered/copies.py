@@ -139,13 +139,14 @@ class HotCopies:
         for refused in (reply for reply in replies if isinstance(reply, StoreError)):
             raise refused
         guard = Guard(uuid4(), _NOBODY, uuid4().hex)
+        both = self._keys(guard)
 
         async def placed_and_released(connection: Connection) -> None:
             await self._identities.check(connection)
-            await self._placing(guard, _milliseconds(PUBLISH_WITHIN), _LOADING, 0)(connection)
-            await self._releasing(guard, 0)(connection)
+            await self._placing(guard, both, _milliseconds(PUBLISH_WITHIN), _LOADING, 0)(connection)
+            await self._releasing(guard, both, 0)(connection)
 
-        await self._servers.on(self._keys(guard)[0], placed_and_released)
+        await self._servers.on(both[0], placed_and_released)
         return versions
 
     async def read(self, session_id: UUID, tenant_id: UUID | None = None) -> Copy | None:
@@ -192,17 +193,16 @@ class HotCopies:
 
     async def _place(self, guard: Guard, lifetime: int, expected: int, generation: int) -> bool:
         with nothing_applied():
-            return await self._attempt(
-                self._keys(guard)[0], self._placing(guard, lifetime, expected, generation), False
-            )
+            both = self._keys(guard)
+            return await self._attempt(both[0], self._placing(guard, both, lifetime, expected, generation), False)
 
     def _placing(
-        self, guard: Guard, lifetime: int, expected: int, generation: int
+        self, guard: Guard, both: tuple[str, str], lifetime: int, expected: int, generation: int
     ) -> Callable[[Connection], Awaitable[bool]]:
         async def place(connection: Connection) -> bool:
             server = self._identities.last(connection)
             arguments = str(guard.tenant_id), guard.token, server, lifetime, expected, self._ttl, generation
-            return bool(await connection.run(_script("place_guard"), self._keys(guard), *arguments))
+            return bool(await connection.run(_script("place_guard"), both, *arguments))
 
         return place
 
@@ -220,17 +220,18 @@ class HotCopies:
         Returns:
             Whether the copy was published; None if the revision could not be reported.
         """
-        return await self._attempt(self._keys(guard)[0], self._releasing(guard, revision, session, generation), None)
+        both = self._keys(guard)
+        return await self._attempt(both[0], self._releasing(guard, both, revision, session, generation), None)
 
     def _releasing(
-        self, guard: Guard, revision: int, session: Session | None = None, generation: int = 0
+        self, guard: Guard, both: tuple[str, str], revision: int, session: Session | None = None, generation: int = 0
     ) -> Callable[[Connection], Awaitable[bool]]:
         async def release(connection: Connection) -> bool:
             server = self._identities.last(connection)
             value = b"" if session is None else _value(session, server, generation)
             times = _milliseconds(PUBLISH_WITHIN), self._ttl, self._lease, self._ttl
             arguments = str(guard.tenant_id), guard.token, server, revision, value, *times
-            return bool(await connection.run(_script("release_guard"), self._keys(guard), *arguments))
+            return bool(await connection.run(_script("release_guard"), both, *arguments))
 
         return release
 
@@ -250,8 +251,8 @@ class HotCopies:
 
     def _keys(self, guard: Guard) -> tuple[str, str]:
         """Return the keys of the copy and of the guard."""
-        named = OfTenant(guard.tenant_id, guard.session_id)
-        return self._key(guard.session_id, guard.tenant_id), f"{keys.bucket(named)}guard:{named}"
+        bucket, named = keys.bucket(guard.session_id), str(OfTenant(guard.tenant_id, guard.session_id))
+        return f"{bucket}copy:{named if self._by_tenant else guard.session_id}", f"{bucket}guard:{named}"
 
     async def _attempt(self, key: str, work: Callable[[Connection], Awaitable[T]], otherwise: T) -> T:
         async def identified(connection: Connection) -> T:

@@ -87,9 +87,9 @@ class Codec(Generic[M]):
         # Outside of the block: the chain would name what lies deeper.
         raise Unreadable(self.name, key, wrong)
 
-    def to_row(self, item: M, columns: Iterable[str] | None = None) -> list[Any]:
-        """Return the values of an item's fields, all or these, each as its column holds it."""
-        values, nested = item.__dict__, self.nested
+    def to_row(self, item: M, columns: Iterable[str] | None = None, **changed: Any) -> list[Any]:
+        """Return the values of an item's fields, all or these, some changed, each as its column holds it."""
+        values, nested = {**item.__dict__, **changed} if changed else item.__dict__, self.nested
         return [
             to_json(values[column]).decode() if column in nested and values[column] is not None else values[column]
             for column in columns or self.columns
