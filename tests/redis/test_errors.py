@@ -6,6 +6,7 @@ import ast
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
@@ -20,7 +21,7 @@ from convostore.errors import ConnectionError, StoreError
 from convostore.redis import RedisSessionStore, create_client, keys
 from convostore.redis.commands import Commands
 from convostore.redis.connection import Command, Connection
-from convostore.redis.errors import DRIVER, REPLIES, translated
+from convostore.redis.errors import DRIVER, REPLIES, _causes, translated
 from convostore.redis.servers import Servers, servers_of
 
 ROOT = Path(convostore.__file__).parent
@@ -101,6 +102,14 @@ def test_every_class_of_the_table_means_what_it_says(kind: type[Exception]) -> N
     error = kind("what the driver says, with a secret")
     assert facts(translated(error)) == expected
     assert translated(error).__cause__ is error
+
+
+def test_causes_that_lead_back_to_an_error_are_followed_once() -> None:
+    # So it is if an error that several callers share is raised again while one is handled that it caused.
+    shared, error = OSError("lost"), exceptions.ConnectionError("lost")
+    error.__cause__, shared.__context__ = shared, error
+    assert list(islice(_causes(error), 3)) == [error, shared]
+    assert translated(error).code == "connection"
 
 
 def test_every_class_of_the_driver_and_kind_of_the_system_is_in_the_table() -> None:

@@ -212,6 +212,9 @@ def _found(error: BaseException) -> tuple[str, Meaning, Outcome]:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """Yield an error and what it comes from, each once: those that callers share may come from each other."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
         yield error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
