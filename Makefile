@@ -1,4 +1,4 @@
-# make setup demo format lint test-fast test check bench docs   (test-lowest test-pythons trust peers audit lock build release clean)
+# make setup demo format lint test-fast test check bench docs   (test-lowest test-pythons trust soak peers audit lock build release clean)
 # Only the first run of `setup` uses the network. PYTHON=/path/to/python chooses the interpreter, ARGS="…" is passed on.
 
 BIN := .venv/bin
@@ -9,7 +9,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --extra all --extra testing --pyt
 PROOFS := tests/isolation tests/faults tests/postgres/test_other_releases.py tests/secrets tests/sessions/test_histories.py tests/sessions/test_linearizability.py
 export PYTHON
 
-.PHONY: help setup demo format lint test-fast test check test-lowest test-pythons trust audit bench peers docs lock build release clean
+.PHONY: help setup demo format lint test-fast test check test-lowest test-pythons trust soak audit bench peers docs lock build release clean
 
 help:
 	@sed -n 1,2p Makefile
@@ -54,6 +54,9 @@ test-pythons: setup
 trust: setup
 	$(BIN)/pytest --numprocesses 4 --dist worksteal --trust --trust-facts build/trust.json $(PROOFS) $(ARGS)
 	$(BIN)/python scripts/trust.py build/trust.json
+
+soak: setup
+	$(BIN)/python -m bench.soak $(ARGS)
 
 audit: setup
 	scripts/audit
