@@ -221,3 +221,8 @@ async def test_tenants_with_embeddings_are_those_that_have_any(dsn: str) -> None
         await memory.add_episode(make_episode(tenant, tenant, embedding=[1.0] * 1_500))
         await memory.add_episode(make_episode(without, without, embedding=None))
     assert await tenants_with_embeddings(dsn) == [tenant]
+
+
+async def test_records_are_frozen_by_the_vacuum_that_follows_their_insertion(admin: Any) -> None:
+    options = await admin.fetchval("SELECT reloptions FROM pg_class WHERE oid = 'convostore.audit_record'::regclass")
+    assert sorted(options) == ["autovacuum_freeze_min_age=0", "autovacuum_vacuum_insert_scale_factor=0.02"]
