@@ -148,16 +148,31 @@ def lines(found: dict[int, dict[str, Cost]]) -> Iterable[tuple[str, ...]]:
         )
 
 
+def markdown(found: dict[int, dict[str, Cost]], before: dict[str, Cost]) -> str:
+    """Return the table for a page, with the figures of another release beside the most tenants."""
+    rows = ["| call | rows | pages | planning, ms | server, µs | before |", "|---|---|---|---|---|---|"]
+    for name, *cells in lines(found):
+        one = before.get(name)
+        was = f"{one.rows:,.0f}; {one.pages:,}; {one.planning:.2f}; {one.cpu:,.0f}" if one else ""
+        rows.append(f"| `{name.replace(', ', '`, ', 1)}{'' if ', ' in name else '`'} | {' | '.join(cells)} | {was} |")
+    return "\n".join(rows) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.operations", description=__doc__)
     parser.add_argument("--rounds", type=positive, default=7, help="calls of each method per size (default: 7)")
     parser.add_argument("--tenants", type=positive, nargs="+", default=TENANTS, help="how many others there are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the table of a page of the documentation")
+    parser.add_argument("--before", type=Path, metavar="FILE", help="the figures of another release, from its --json")
     arguments = parser.parse_args()
     found = asyncio.run(run(arguments.tenants, arguments.rounds))
     Console(width=200).print(shown(found))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    if arguments.page:
+        kept = json.loads(arguments.before.read_text())[str(max(found))] if arguments.before else {}
+        arguments.page.write_text(markdown(found, {name: Cost(*figures) for name, figures in kept.items()}))
 
 
 if __name__ == "__main__":
