@@ -154,7 +154,9 @@ def markdown(found: dict[int, dict[str, Cost]], before: dict[str, Cost]) -> str:
     for name, *cells in lines(found):
         one = before.get(name)
         was = f"{one.rows:,.0f}; {one.pages:,}; {one.planning:.2f}; {one.cpu:,.0f}" if one else ""
-        rows.append(f"| `{name.replace(', ', '`, ', 1)}{'' if ', ' in name else '`'} | {' | '.join(cells)} | {was} |")
+        method, comma, case = name.partition(", ")
+        title = f"`{method}`{comma}{case}" if "." in method else name
+        rows.append(f"| {title} | {' | '.join(cells)} | {was} |")
     return "\n".join(rows) + "\n"
 
 
