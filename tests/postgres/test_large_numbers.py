@@ -133,7 +133,7 @@ async def test_a_purge_visits_the_tenants_that_have_something_and_goes_on_where_
     async with await create_pool(dsn, max_size=1) as pool:
         for tenant in tenants:
             await deleted(pool, tenant, templates=5)
-        await deleted(pool, later := uuid4(), templates=1)
+        await deleted(pool, later := UUID(int=2**128 - 1), templates=1)
         await admin.execute(
             "UPDATE convostore.template SET deleted_at = deleted_at + interval '1 day' WHERE tenant_id = $1 "
             "AND deleted_at IS NOT NULL",
