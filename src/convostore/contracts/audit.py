@@ -344,7 +344,7 @@ class AuditStore(Store):
             session_id: only the chain of this session.
             anchor: the `head` of an earlier verification, or several, of any of these chains.
             from_anchor: whether a chain is read from its latest anchor on, rather than from its beginning: what the
-                earlier verification has read is not read again.
+                earlier verification has read is not read again, and nothing of a chain that still ends there.
             limit: the maximum number of records, of heads and of bodies that are read, 1 to 1,000; None for all.
             after: the result of the step before; None begins.
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
-from convostore.call.paging import PAGE, paginate
+from convostore.call.paging import paginate
 from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import END, GENESIS, VERSION, Problem, Verifier
 from convostore.errors import ValidationError
@@ -82,7 +82,7 @@ async def verify(
     if session_id is None and not from_anchor:
         bodies = paginate(partial(trail.list_bodies, tenant_id), place if isinstance(place, AuditBody) else None)
         result = result.model_copy(update=await _step(_unrecorded, bodies, limit))
-    if result.ok and result.next is None and not result.records:
+    if result.ok and result.next is None and not result.chains:
         return result.model_copy(update={"problem": AuditProblem(reason="unknown", session_id=session_id)})
     return result
 
@@ -146,13 +146,15 @@ async def _verify_records(
         plain(after) if after else None,
     )
     problem: Problem | None = None
-    last: AuditRecord | None = None
-    async for record in _records(trail, tenant_id, session_id, starts, after):
-        if limit is not None and verifier.records >= limit:
+    number, last = 0, None
+    async for item in _unverified(trail, tenant_id, session_id, starts, after):
+        if number == limit:
             break
-        if problem := verifier.check(plain(record)):
+        if isinstance(item, AuditAnchor):
+            verifier.pass_by(plain(item))
+        elif problem := verifier.check(plain(item)):
             break
-        last = record
+        number, last = number + 1, item if isinstance(item, AuditAnchor) else item.anchor
     else:
         problem, last = verifier.end(), None
     months = {date.fromisoformat(f"{month}-01") for month in verifier.months_dropped}
@@ -163,30 +165,44 @@ async def _verify_records(
         bodies=before.bodies + verifier.bodies,
         months_dropped=sorted({*before.months_dropped, *months}),
         head=AuditAnchor.model_validate(heads[0]) if heads else before.head,
-        next=last.anchor if last and problem is None else None,
+        next=last if problem is None else None,
     )
 
 
-async def _records(
+async def _unverified(
     trail: Trail,
     tenant_id: UUID,
     session_id: UUID | None,
     starts: Mapping[UUID | None, AuditAnchor],
     after: AuditAnchor | None,
+) -> AsyncIterator[AuditRecord | AuditAnchor]:
+    """Yield the records behind a place; of a chain with a start those from that on, or it if the chain ends there."""
+    if not starts:
+        listed = partial(trail.list_records, tenant_id, session_id=session_id)
+        async for record in paginate(listed, _cursor(after) if after else None):
+            yield record
+        return
+    if after:
+        async for record in _chain(trail, tenant_id, after.session_id, _cursor(after)):
+            yield record
+    place = AuditHead(tenant_id=tenant_id, session_id=after.session_id, sequence=0, recorded=0) if after else None
+    async for head in paginate(partial(trail.list_heads, tenant_id, session_id=session_id), place):
+        start = starts.get(head.session_id)
+        if start and (head.recorded, head.recorded_hash) == (start.sequence, start.hash):
+            yield start
+            continue
+        async for record in _chain(trail, tenant_id, head.session_id, _cursor(start, -1) if start else None):
+            yield record
+
+
+async def _chain(
+    trail: Trail, tenant_id: UUID, session_id: UUID | None, after: AuditRecord | None
 ) -> AsyncIterator[AuditRecord]:
-    """Yield records behind a place, of a chain with a start from that on; a page at most is read before a start."""
-    start = starts.get(session_id)
-    cursor = _cursor(after) if after else _cursor(start, -1) if start else None
-    while True:
-        page = await trail.list_records(tenant_id, session_id=session_id, limit=PAGE, after=cursor)
-        for record in page:
-            start = starts.get(record.session_id)
-            if start is None or record.sequence >= start.sequence:
-                yield record
-        if len(page) < PAGE:
+    """Yield the records of one chain behind a cursor; the list of a tenant begins with its own chain."""
+    async for record in paginate(partial(trail.list_records, tenant_id, session_id=session_id), after):
+        if record.session_id != session_id:
             return
-        start = starts.get(page[-1].session_id)
-        cursor = _cursor(start, -1) if start and page[-1].sequence < start.sequence else page[-1]
+        yield record
 
 
 def _cursor(anchor: AuditAnchor, shift: int = 0) -> AuditRecord:

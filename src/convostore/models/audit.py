@@ -239,7 +239,7 @@ class AuditVerification(FrozenModel):
     problem: AuditProblem | None = None
     """First problem found; None if there are records, and all are as they were recorded."""
     chains: Count = 0
-    """Number of chains read, 0 or more."""
+    """Number of chains read, or found to end at their anchors as they did, 0 or more."""
     records: Count = 0
     """Number of records found unchanged, 0 or more."""
     bodies: Count = 0
