@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.status import Status
 
 from bench import audit, config, memory, profiles, report, sessions
+from bench.data import ITEMS
 from bench.engines import Engines, open_engines
 from bench.harness import Measurement, Operation, measure
 
@@ -27,22 +29,26 @@ OPERATIONS: dict[str, Callable[[Engines], Awaitable[Operation]]] = {
 def main() -> None:
     arguments = _parser().parse_args()
     with Console(stderr=True).status("starting the engines") as progress:
-        measured = asyncio.run(_run(arguments.only or list(OPERATIONS), arguments.rounds, progress))
+        names = arguments.only or list(OPERATIONS)
+        measured = asyncio.run(_run(names, arguments.rounds, arguments.concurrent, progress))
     report.show(measured, arguments.rounds)
     if arguments.json:
         report.write(measured, arguments.json)
 
 
-async def _run(names: list[str], rounds: int, progress: Status) -> list[Measurement]:
+async def _run(names: list[str], rounds: int, concurrent: Sequence[int], progress: Status) -> list[Measurement]:
     measured = []
     async with open_engines() as engines:
         for name in names:
             progress.update(name)
-            operation = await OPERATIONS[name](engines)
+            given = await OPERATIONS[name](engines)
+            # A goal is for a number of calls at a time.
+            others = [replace(given, concurrency=number, goal=None, server_goal=None) for number in concurrent]
             # Collections during a measurement skip the objects of its set-up.
             gc.collect()
             gc.freeze()
-            measured += await measure(name, operation, rounds, engines.pids)
+            for operation in others or [given]:
+                measured += await measure(name, operation, rounds, engines.pids)
             gc.unfreeze()
     return measured
 
@@ -56,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
         choices=OPERATIONS,
         metavar="NAME",
         help=f"one of {', '.join(OPERATIONS)}; repeatable",
+    )
+    parser.add_argument(
+        "--concurrent",
+        type=positive,
+        nargs="+",
+        default=[],
+        metavar="NUMBER",
+        help=f"so many calls at a time, at most {ITEMS}, instead of those of the goals",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round")
     return parser

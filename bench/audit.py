@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid5
 
-from bench.data import columns
+from bench.data import ITEMS, columns
 from bench.engines import TENANTS, Engines
 from bench.harness import Operation, Way
 from convostore.models import AuditEvent, ToolCall, TurnRecord
@@ -77,11 +77,11 @@ def insert(table: str, model: type[Any]) -> str:
 
 
 def _turns(number: int) -> Callable[[int], list[TurnRecord]]:
-    """Return a function that makes turns of 64 sessions, round-robin."""
+    """Return a function that makes turns of as many sessions as a block has items, round-robin."""
 
     def inputs(tenants: int) -> list[TurnRecord]:
-        sessions = [(TENANTS[n % tenants], uuid5(TENANTS[n % tenants], f"session {n}")) for n in range(64)]
-        return [_turn(*sessions[n % 64]) for n in range(number)]
+        sessions = [(TENANTS[n % tenants], uuid5(TENANTS[n % tenants], f"session {n}")) for n in range(ITEMS)]
+        return [_turn(*sessions[n % ITEMS]) for n in range(number)]
 
     return inputs
 
@@ -102,7 +102,7 @@ async def _save(engines: Engines, title: str, *, goal: float, concurrency: int) 
     async def bare(turn: TurnRecord) -> None:
         await pool.execute(into, *row(turn))
 
-    inputs = _turns(256)
+    inputs = _turns(ITEMS)
     ways = Way(store.save_turn, inputs), Way(bare, inputs)
     return Operation(title, goal, *ways, concurrency=concurrency, server_goal=goal)
 
@@ -124,16 +124,16 @@ async def _save_event(engines: Engines, title: str, *, goal: float, concurrency:
         await pool.execute(into, *values(event))
 
     def inputs(tenants: int) -> list[AuditEvent]:
-        owners = [TENANTS[n % tenants] for n in range(64)]
+        owners = [TENANTS[n % tenants] for n in range(ITEMS)]
         return [
             make_event(
-                owners[n % 64],
-                session_id=uuid5(owners[n % 64], f"session {n % 64}"),
-                turn_id=uuid5(owners[n % 64], f"turn {n}"),
+                owner,
+                session_id=uuid5(owner, f"session {n}"),
+                turn_id=uuid5(owner, f"turn {n}"),
                 event_type="rule_matched",
                 event_data={"rule": "greeting", "scores": [0.5, 0.25], "reason": "The customer said hello."},
             )
-            for n in range(256)
+            for n, owner in enumerate(owners)
         ]
 
     ways = Way(store.save_event, inputs), Way(bare, inputs)

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import Any
 from uuid import UUID, uuid4
 
-from bench.data import Vectors, columns, repeated, spread
+from bench.data import Vectors, columns, spread
 from bench.engines import SPREAD, TENANTS, Engines
 from bench.harness import Operation, Way
 from convostore.models import Agent, Rule
@@ -49,7 +49,7 @@ async def _agent_get(engines: Engines, title: str, *, goal: float, concurrency: 
         row = await pool.fetchrow(select, *key)
         return Agent.model_validate(dict(row)) if row else None
 
-    inputs = repeated(ids, 2)
+    inputs = ids.__getitem__
     return Operation(
         title, goal, Way(call, inputs), Way(bare, inputs), concurrency, agree=lambda a, b: bool(a and a == b)
     )
@@ -133,8 +133,8 @@ async def save(engines: Engines) -> Operation:
     return Operation(
         "rule upsert, 64 concurrent",
         0.5,
-        Way(store.save_rule, repeated(saved, 2)),
-        Way(bare, repeated(written, 2)),
+        Way(store.save_rule, saved.__getitem__),
+        Way(bare, written.__getitem__),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from random import Random
 from sys import byteorder
@@ -15,18 +15,15 @@ from bench.engines import SPREAD, TENANTS
 T = TypeVar("T")
 
 DIMENSIONS = 384
+ITEMS = 256
+"""In a block, for one tenant or many: as many as calls are made at a time at most, so that none meets another."""
 _NOISE = 1 << 20
 _FLOAT = 4
 
 
 def spread(make: Callable[[UUID], T]) -> dict[int, list[T]]:
-    """Make 64 items for each number of tenants, distributed evenly."""
-    return {tenants: [make(TENANTS[number % tenants]) for number in range(len(TENANTS))] for tenants in SPREAD}
-
-
-def repeated(items: dict[int, list[T]], times: int) -> Callable[[int], Sequence[T]]:
-    """Return the inputs of a block that repeats the same items."""
-    return lambda tenants: items[tenants] * times
+    """Make the items of a block for each number of tenants, distributed evenly."""
+    return {tenants: [make(TENANTS[number % tenants]) for number in range(ITEMS)] for tenants in SPREAD}
 
 
 class Vectors:

@@ -1,7 +1,7 @@
 """`python -m bench.everything`: all that the page of the figures shows, one program after the other, and the page.
 
 Each program runs in a process of its own and writes its figures to build/bench; the page is made of those, so that
-one part can be measured again alone.
+one part can be measured again alone. What the goals are compared with is measured twice, before and after all else.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bench.__main__ import positive
 
 ROOT = Path(__file__).parent.parent
 FIGURES = ROOT / "build" / "bench"
+AGAIN = FIGURES / "again"
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 
 
@@ -33,8 +34,19 @@ def parts(rounds: int) -> dict[str, list[str]]:
         "growth": [python, "-m", "bench.growth", *often],
         "bulk": [python, "-m", "bench.bulk", "--episodes", "10000", *often],
         "sizes": [python, "-m", "bench.sizes"],
+        "concurrent": [python, "-m", "bench", *_CONCURRENT, *rare],
         "methods": [python, "-m", "bench.methods", "--concurrent", "1", "64", *rare],
     }
+
+
+TWICE = ("turn", "steps", "goals", "bulk")
+"""The parts that have goals."""
+_CONCURRENT = [
+    *("--concurrent", "1", "16", "64", "256"),
+    *("--only", "session-get", "--only", "session-get-recent", "--only", "session-save"),
+    *("--only", "session-save-tiered", "--only", "agent-get", "--only", "rule-save", "--only", "profile-get"),
+    *("--only", "profile-update-field", "--only", "episodes-add-two", "--only", "turn-save", "--only", "event-save"),
+]
 
 
 def main() -> int:
@@ -43,20 +55,21 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=parts(1), help="measure this part anew; repeatable")
     parser.add_argument("--page", action="store_true", help="measure nothing, make the page")
     arguments = parser.parse_args()
-    FIGURES.mkdir(parents=True, exist_ok=True)
-    wanted = {} if arguments.page else parts(arguments.rounds)
-    for name, command in wanted.items():
-        if arguments.only and name not in arguments.only:
+    AGAIN.mkdir(parents=True, exist_ok=True)
+    commands = parts(arguments.rounds)
+    runs = [*((FIGURES, name) for name in commands), *((AGAIN, name) for name in TWICE)]
+    for folder, name in runs:
+        if arguments.page or (arguments.only and name not in arguments.only):
             continue
         started = time.monotonic()
-        done = subprocess.run([*command, "--json", str(FIGURES / f"{name}.json")], cwd=ROOT, check=False)
+        done = subprocess.run([*commands[name], "--json", str(folder / f"{name}.json")], cwd=ROOT, check=False)
         print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
         if done.returncode:
             return done.returncode
-    if missing := [name for name in parts(1) if not (FIGURES / f"{name}.json").exists()]:
-        print(f"no page without {', '.join(missing)}", file=sys.stderr)
+    if missing := [file for file in (folder / f"{name}.json" for folder, name in runs) if not file.exists()]:
+        print(f"no page without {', '.join(str(file.relative_to(FIGURES)) for file in missing)}", file=sys.stderr)
         return 1
-    page.write(FIGURES, arguments.rounds)
+    page.write(FIGURES, AGAIN, arguments.rounds)
     return 0
 
 

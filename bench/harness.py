@@ -63,6 +63,7 @@ class Measurement:
     name: str
     title: str
     tenants: int
+    concurrency: int
     goal: float | None
     clock: Literal["cpu", "wall"]
     store: list[Sample]
@@ -118,7 +119,18 @@ async def measure(name: str, operation: Operation, rounds: int, servers: tuple[i
         store, driver = samples.values()
         goal, server_goal = operation.goal, operation.server_goal
         measured.append(
-            Measurement(name, operation.title, tenants, goal, operation.clock, store, driver, note, server_goal)
+            Measurement(
+                name,
+                operation.title,
+                tenants,
+                operation.concurrency,
+                goal,
+                operation.clock,
+                store,
+                driver,
+                note,
+                server_goal,
+            )
         )
     return measured
 

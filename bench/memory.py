@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
-from bench.data import DIMENSIONS, Vectors, columns
+from bench.data import DIMENSIONS, ITEMS, Vectors, columns
 from bench.engines import SPREAD, TENANTS, Engines
 from bench.harness import Operation, Way
 from convostore.models import Episode
@@ -37,7 +37,7 @@ async def add(engines: Engines) -> Operation:
     insert = _insert(1)
 
     def inputs(tenants: int) -> list[Episode]:
-        return [_episode(TENANTS[number % tenants], vectors) for number in range(128)]
+        return [_episode(TENANTS[number % tenants], vectors) for number in range(ITEMS)]
 
     async def bare(episode: Episode) -> None:
         await pool.execute(insert, *_VALUES(episode))
@@ -55,7 +55,7 @@ async def add_two(engines: Engines) -> Operation:
     insert = _insert(2)
 
     def inputs(tenants: int) -> list[list[Episode]]:
-        return [[_episode(TENANTS[number % tenants], vectors) for _ in range(2)] for number in range(128)]
+        return [[_episode(TENANTS[number % tenants], vectors) for _ in range(2)] for number in range(ITEMS)]
 
     async def bare(episodes: list[Episode]) -> None:
         await pool.execute(insert, *chain.from_iterable(map(_VALUES, episodes)))

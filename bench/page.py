@@ -28,10 +28,13 @@ _WAYS = {"stores": "single calls", "units": "load_turn, unit_of_work", "by_hand"
 Figures = dict[str, Any]
 
 
-def write(folder: Path, rounds: int) -> None:
-    """Write the page from the JSON files of a folder."""
-    found: Figures = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("*.json"))}
-    found["machine"] = _machine()
+def write(folder: Path, again: Path, rounds: int) -> None:
+    """Write the page from the JSON files of a folder, and of one with the second run of what has goals."""
+    found, found_again = (
+        {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(each.glob("*.json"))}
+        for each in (folder, again)
+    )
+    found |= {"machine": _machine(), "again": found_again}
     ASSETS.mkdir(parents=True, exist_ok=True)
     (ASSETS / "figures.json").write_text(json.dumps(_rounded(found), separators=(",", ":")) + "\n", "utf-8")
     for name, plot in _plots(found):
@@ -115,8 +118,15 @@ def _page(found: Figures, rounds: int) -> Iterator[str]:
         "[Raw figures](../assets/benchmarks/figures.json) of every round, in seconds.\n"
     )
     yield "## Goals\n"
-    yield "Times as much as by hand, for one tenant / 64, unless another unit is named.\n"
-    yield from _table(("operation", "figure", "goal", "measured", "met"), _goals(found))
+    yield (
+        "Times as much as by hand, for one tenant / 64, unless another unit is named; measured before and after all "
+        "else.\n"
+    )
+    yield from _table(("operation", "figure", "goal", "first", "second", "met"), _twice(found))
+    yield "\n### By calls at a time\n"
+    yield "Times as much as by hand with as many at a time, for one tenant / 64.\n"
+    at_a_time = sorted({each["concurrency"] for each in found["concurrent"]})
+    yield from _table(("operation", "figure", *at_a_time), _concurrent(found, at_a_time))
     yield "\n## A whole turn\n"
     yield "![A whole turn](../assets/benchmarks/turn.svg)\n"
     yield from _table(("tenants", "at a time", "way", *_heads("client ms", "server ms", "wall ms")), _turns(found))
@@ -190,6 +200,28 @@ def _goals(found: Figures) -> Iterator[tuple[str, ...]]:
         cpu = [(each["add_episodes"], each["copy"]) for each in loads]
         ratios = median((a["client"] + a["server"]) / (b["client"] + b["server"]) for a, b in cpu)
         yield _goal(f"`add_episodes` of 10,000 against COPY, {text}", "client and server", 1.5, [ratios])
+
+
+def _twice(found: Figures) -> Iterator[tuple[str, ...]]:
+    for first, second in zip(_goals(found), _goals(found["again"]), strict=True):
+        *named, measured, met = first
+        yield *named, measured, second[-2], met if met == second[-1] else "once"
+
+
+def _concurrent(found: Figures, at_a_time: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    for _, each in groupby(found["concurrent"], key=lambda operation: str(operation["name"])):
+        measured = list(each)
+        title = measured[0]["title"].removesuffix(", alone").removesuffix(", 64 concurrent")
+        for figure in _CPU:
+            cells = [
+                " / ".join(
+                    f"{_times(one['store'], one['driver'], figure):.2f}"
+                    for one in measured
+                    if one["concurrency"] == number
+                )
+                for number in at_a_time
+            ]
+            yield title, figure, *cells
 
 
 def _goal(title: str, figure: str, limit: float, values: Sequence[float], digits: int = 2) -> tuple[str, ...]:

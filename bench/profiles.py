@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from uuid import UUID
 
-from bench.data import columns, repeated, spread
+from bench.data import columns, spread
 from bench.engines import Engines
 from bench.harness import Operation, Way
 from convostore.models import Channel, CustomerProfile, ProfileField
@@ -87,7 +87,7 @@ async def _get(engines: Engines, title: str, *, goal: float, concurrency: int) -
         document = await pool.fetchval(SELECT, *key)
         return CustomerProfile.model_validate_json(document) if document else None
 
-    inputs = repeated(ids, 2)
+    inputs = ids.__getitem__
     return Operation(
         title, goal, Way(call, inputs), Way(bare, inputs), concurrency, agree=lambda a, b: bool(a and a == b)
     )

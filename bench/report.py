@@ -35,7 +35,7 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
         "The ratio is the median of the rounds' ratios.",
     )
     shown.add_column("operation", no_wrap=True)
-    for heading in ("tenants", "store µs", "driver µs", "ratio", "goal"):
+    for heading in ("tenants", "at a time", "store µs", "driver µs", "ratio", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
     shown.add_column()
     for heading in ("server ratio", "goal"):
@@ -47,6 +47,7 @@ def _table(measured: Sequence[Measurement], rounds: int) -> Table:
         shown.add_row(
             item.title,
             str(item.tenants),
+            str(item.concurrency),
             *(_micro(item.deciding(side)) for side in (item.store, item.driver)),
             f"{item.ratio:.2f}",
             "" if item.goal is None else f"≤ {item.goal:g}",
