@@ -42,6 +42,7 @@ GENERATED = [
         "delete",
         "insert",
         "insert_all",
+        "insert_few",
         "insert_new",
         "save_new",
         "save_next",
@@ -112,6 +113,8 @@ def generated(entity: str, statement: str) -> list[str]:
     make = getattr(statements, statement)
     if statement == "get":
         return [make(tuple((column, EQUAL) for column in declaration.key))]
+    if statement == "insert_few":
+        return [make(2)]
     if statement in ("select", "count", "delete", "restore"):
         return [make(shape) for shape in shapes(declaration)]
     return [make()]

@@ -37,6 +37,7 @@ class Statements:
         self.get = cache(self._get)
         self.select_keys = cache(self._select_keys)
         self.insert = cache(self._insert_only)
+        self.insert_few = cache(self._insert_few)
         self.insert_new = cache(self._insert_new)
         self.insert_all = cache(self._insert_all)
         self.save_new = cache(self._save_new)
@@ -80,23 +81,38 @@ class Statements:
 
     def _insert_all(self) -> str:
         """INSERT rows ON CONFLICT DO NOTHING; parameters: as `insert_new`."""
-        return self._insert_new(f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING ")
+        return self._insert_given(*self._arrays(), f"ON CONFLICT ({', '.join(self._key)}) DO NOTHING ")
 
-    def _insert_new(self, otherwise: str = "") -> str:
+    def _insert_new(self) -> str:
         """INSERT rows and return their keys; parameters: tenant, an array per column, the write id if revisioned.
 
         Columns of arrays are passed as array literals: the driver takes a list of lists for a two-dimensional array.
         """
-        columns, kinds = [*self._mapping.written], self._mapping.written
-        listed = [f"${number}::{self._mapping.listed(column)}[]" for number, column in enumerate(columns, 2)]
-        names, values = [*map(quoted, columns)], [f"given.{quoted(column)}::{kinds[column]}" for column in columns]
+        return self._insert_given(*self._arrays())
+
+    def _insert_few(self, rows: int) -> str:
+        """INSERT so many rows and return their keys; parameters: tenant, the columns of each row, the write id."""
+        kinds = self._mapping.written.values()
+        firsts = range(2, 2 + rows * len(kinds), len(kinds))
+        values = [", ".join(f"${number}::{kind}" for number, kind in enumerate(kinds, first)) for first in firsts]
+        return self._insert_given(f"(VALUES ({'), ('.join(values)}))", firsts.stop)
+
+    def _arrays(self) -> tuple[str, int]:
+        """Return the source of rows that are given as an array per column, and the number of the next parameter."""
+        listed = [
+            f"${number}::{kind}[]" for number, kind in enumerate(map(self._mapping.listed, self._mapping.written), 2)
+        ]
+        return f"unnest({', '.join(listed)})", 2 + len(listed)
+
+    def _insert_given(self, source: str, write_id: int, otherwise: str = "") -> str:
+        """INSERT the rows of a source and return their keys; the write id is the parameter of this number."""
+        given = columns = ", ".join(map(quoted, self._mapping.written))
+        values = ", ".join(f"given.{quoted(column)}::{kind}" for column, kind in self._mapping.written.items())
         if self._declaration.revisioned:
-            names.append("write_id")
-            values.append(f"${len(columns) + 2}::uuid")
+            columns, values = f"{columns}, write_id", f"{values}, ${write_id}::uuid"
         return (
-            f"INSERT INTO {self._table} AS t ({', '.join(names)}) SELECT {', '.join(values)} "
-            f"FROM unnest({', '.join(listed)}) AS given ({', '.join(map(quoted, columns))}) WHERE {BIND_TENANT} "
-            f"{otherwise}RETURNING {', '.join(self._key[1:])}"
+            f"INSERT INTO {self._table} AS t ({columns}) SELECT {values} FROM {source} AS given ({given}) "
+            f"WHERE {BIND_TENANT} {otherwise}RETURNING {', '.join(self._key[1:])}"
         )
 
     def count(self, shape: Shape) -> str:

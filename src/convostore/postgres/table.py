@@ -38,6 +38,13 @@ from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
 
+_FEW = 4
+"""Rows that are inserted with a parameter per value, which costs less for few than arrays do.
+
+The driver asks of each element of an array by abstract base classes whether it is an array itself, and the server plans
+anew for the length of arrays.
+"""
+
 _SAVE_ATTEMPTS = 6
 """How often an upsert is tried when a concurrent insert of the same row causes a unique violation.
 
@@ -137,8 +144,9 @@ class PostgresTable(Table[M]):
             return
         each = self._adding(given, defaults)
         first, second = next(each), next(each, None)
-        if second is not None or self._database.in_transaction or not await self._insert_new(first):
-            await self._add_missing(given, tenant_of(items[0]), chain(filter(None, (first, second)), each))
+        tenant_id = tenant_of(items[0])
+        if second is not None or self._database.in_transaction or not await self._insert_new(tenant_id, first):
+            await self._add_missing(given, tenant_id, chain(filter(None, (first, second)), each))
         for item in items:
             take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
 
@@ -152,41 +160,53 @@ class PostgresTable(Table[M]):
         """
         fresh = [item.model_copy() for item in items]
         given = deduplicated(fresh, self._declaration, defaults)
-        arguments, *further = self._adding(given, defaults)
+        rows, *further = self._adding(given, defaults)
         if further:
             return None
         for item in fresh:
             take_over(item, with_defaults(given[self._declaration.key_of(item)], defaults))
-        return fresh, (self._statements.insert_new(), *arguments)
+        return fresh, self._inserting(tenant_of(items[0]), rows)
 
-    def _adding(self, given: Mapping[tuple[Any, ...], M], defaults: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-        """Set what is new of items, and yield the arguments of their insertion, in batches."""
-        write_id = tuple[UUID, ...]()
+    def _adding(self, given: Mapping[tuple[Any, ...], M], defaults: Mapping[str, Any]) -> Iterator[list[list[Any]]]:
+        """Set what is new of items, and yield their rows, in batches."""
         if self._declaration.revisioned:
-            write_id = (current_call().write_id,)
             for item in given.values():
                 set_managed(item, **managed_values(item, revision=0, created_at=None, now=self._clock()))
         # Rows are inserted in the order of their keys, so that concurrent calls cannot deadlock.
-        batches = in_batches(
+        return in_batches(
             map(self.mapping.parameters, (with_defaults(given[key], defaults) for key in in_order(given)))
         )
-        return ((tenant_of(next(iter(given.values()))), *self.mapping.lists(rows), *write_id) for rows in batches)
 
-    async def _insert_new(self, batch: tuple[Any, ...]) -> bool:
+    def _inserting(self, tenant_id: UUID, rows: list[list[Any]]) -> tuple[Any, ...]:
+        """Return the statement that inserts a batch of new rows, with its arguments."""
+        if len(rows) > _FEW:
+            return self._statements.insert_new(), *self._listed(tenant_id, rows)
+        return self._statements.insert_few(len(rows)), tenant_id, *chain.from_iterable(rows), *self._write_id()
+
+    def _listed(self, tenant_id: UUID, rows: list[list[Any]]) -> tuple[Any, ...]:
+        """Return the arguments that insert a batch of rows as arrays."""
+        return tenant_id, *self.mapping.lists(rows), *self._write_id()
+
+    def _write_id(self) -> tuple[UUID, ...]:
+        """Return what rows keep of the running call, if they keep anything."""
+        return (current_call().write_id,) if self._declaration.revisioned else ()
+
+    async def _insert_new(self, tenant_id: UUID, rows: list[list[Any]]) -> bool:
         """Insert a batch in one statement and return True, or insert nothing and return False if a row exists."""
         try:
-            await self._database.fetch(self._statements.insert_new(), *batch)
+            await self._database.fetch(*self._inserting(tenant_id, rows))
         except ConflictError:
             return False
         return True
 
     async def _add_missing(
-        self, given: dict[tuple[Any, ...], M], tenant_id: UUID, batches: Iterable[tuple[Any, ...]]
+        self, given: dict[tuple[Any, ...], M], tenant_id: UUID, batches: Iterable[list[list[Any]]]
     ) -> None:
         """Insert the rows that do not exist, in one transaction, if those that do have the same content."""
         missing = set(given)
         async with self._database.transaction() as connection:
-            added = await fetch_pipelined(connection, self._statements.insert_all(), batches)
+            arguments = (self._listed(tenant_id, rows) for rows in batches)
+            added = await fetch_pipelined(connection, self._statements.insert_all(), arguments)
             missing.difference_update(map(tuple, added))
             for keys in in_batches(map(list, in_order(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
