@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from typing import Any
 from uuid import uuid4
 
@@ -119,3 +122,14 @@ async def test_a_cancelled_call_ends_its_span(spans: list[Recorded]) -> None:
 async def test_without_a_provider_a_call_has_no_span() -> None:
     assert await InMemoryConfigStore().get_agent(uuid4(), uuid4()) is None
     assert not trace.get_current_span().is_recording()
+
+
+def test_a_provider_that_the_environment_names_collects_spans() -> None:
+    program = (
+        "import asyncio, uuid; from opentelemetry import trace; from convostore.inmemory import InMemoryConfigStore; "
+        "asyncio.run(InMemoryConfigStore().get_agent(uuid.uuid4(), uuid.uuid4())); "
+        "print(type(trace._TRACER_PROVIDER).__name__)"
+    )
+    named = {**os.environ, "OTEL_PYTHON_TRACER_PROVIDER": "default_tracer_provider"}
+    ran = subprocess.run([sys.executable, "-c", program], env=named, capture_output=True, text=True, check=True)
+    assert ran.stdout == "NoOpTracerProvider\n"

@@ -47,11 +47,12 @@ class BindTenant:
             if bound is None:
                 raise ValidationError(UNNAMED)
             call = call.with_arguments({**arguments, "tenant_id": bound})
-        named = {tenant for tenant in _named(arguments) if tenant is not None}
-        if bound is not None and not named <= {bound}:
-            raise ValidationError("tenant_id: this store is bound to another tenant")
-        if len(named) > 1:
-            raise ValidationError("tenant_id: one call must name one tenant")
+        first = bound
+        for tenant in _named(arguments):
+            first = first or tenant
+            if tenant is not None and tenant != first:
+                other = "one call must name one tenant" if bound is None else "this store is bound to another tenant"
+                raise ValidationError(f"tenant_id: {other}")
         return await proceed(call)
 
 

@@ -23,6 +23,8 @@ class Trace:
 
     def __init__(self, system: str) -> None:
         self._system = system
+        if trace is not None:
+            trace.get_tracer_provider()  # the one that the environment names, if it does
 
     async def __call__(self, call: Call, proceed: Proceed) -> Any:
         """Run the call."""
@@ -49,7 +51,9 @@ class Trace:
 
 
 def _collected() -> bool:
-    """Return whether the application collects spans: until it sets a provider, the API only stands in for one."""
-    if trace is None:
-        return False
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    """Return whether the application collects spans: until it sets a provider, the API only stands in for one.
+
+    Relies on: `_TRACER_PROVIDER` is the provider that is set. `get_tracer_provider` looks for one in the environment as
+    long as there is none, which takes as long as four interceptors.
+    """
+    return trace is not None and trace._TRACER_PROVIDER is not None
