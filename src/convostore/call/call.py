@@ -61,7 +61,11 @@ class Interceptor(Protocol):
         """Run a call: return what `await proceed(call)` returns, or something else, or raise."""
 
 
-def chain(interceptors: Sequence[Interceptor], last: Proceed) -> Proceed:
+Surrounding: TypeAlias = Callable[[Call, Proceed], Awaitable[Any]]
+"""An interceptor, or what does nothing after the call and so is no coroutine: it returns what `proceed` returns."""
+
+
+def chain(interceptors: Sequence[Surrounding], last: Proceed) -> Proceed:
     """Return what passes a call through interceptors, the first outermost, to the last step."""
     proceed = last
     for interceptor in reversed(interceptors):
@@ -69,7 +73,7 @@ def chain(interceptors: Sequence[Interceptor], last: Proceed) -> Proceed:
     return proceed
 
 
-def _linked(interceptor: Interceptor, proceed: Proceed) -> Proceed:
+def _linked(interceptor: Surrounding, proceed: Proceed) -> Proceed:
     return lambda call: interceptor(call, proceed)
 
 

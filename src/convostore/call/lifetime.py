@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Any
 
@@ -50,11 +51,11 @@ class Lifetime:
         if loop is not self._loop:
             raise StoreError("The stores belong to another event loop; open others in this one.", code="wrong_loop")
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
         """Run the call.
 
         Raises:
             StoreError: see `check`.
         """
         self.check()
-        return await proceed(call)
+        return proceed(call)

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, ClassVar, ParamSpec, Self, TypeVar, cast
 from uuid import UUID
 
-from convostore.call.call import Call, Interceptor, Proceed, chain, running
+from convostore.call.call import Call, Interceptor, Proceed, Surrounding, chain, running
 from convostore.call.deadlines import DEFAULT_TIMEOUT, keep_deadline
 from convostore.call.effects import Effect, effect_of
 from convostore.call.health import BackendHealth
@@ -228,7 +228,7 @@ def _surrounded(contract: Callable[..., Any], method: Callable[..., Awaitable[An
                 if outer is not None and call.effect is not Effect.READ:
                     outer.sent = outer.sent or call.sent
 
-        interceptors: tuple[Interceptor, ...] = (
+        interceptors: tuple[Surrounding, ...] = (
             *store._interceptors,
             Measure(store.system),
             Trace(store.system),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +36,7 @@ class BindTenant:
         self._bound = bound
         self._required = required
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
         """Run the call.
 
         Raises:
@@ -53,7 +53,7 @@ class BindTenant:
             if tenant is not None and tenant != first:
                 other = "one call must name one tenant" if bound is None else "this store is bound to another tenant"
                 raise ValidationError(f"tenant_id: {other}")
-        return await proceed(call)
+        return proceed(call)
 
 
 def _named(arguments: Mapping[str, Any]) -> Iterator[UUID | None]:

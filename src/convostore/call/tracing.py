@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from convostore.call.call import Call, Proceed
@@ -26,10 +27,11 @@ class Trace:
         if trace is not None:
             trace.get_tracer_provider()  # the one that the environment names, if it does
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
         """Run the call."""
-        if not _collected():
-            return await proceed(call)
+        return self._in_span(call, proceed) if _collected() else proceed(call)
+
+    async def _in_span(self, call: Call, proceed: Proceed) -> Any:
         attributes = {
             "db.system.name": self._system,
             "db.operation.name": call.operation,
@@ -56,4 +58,4 @@ def _collected() -> bool:
     Relies on: `_TRACER_PROVIDER` is the provider that is set. `get_tracer_provider` looks for one in the environment as
     long as there is none, which takes as long as four interceptors.
     """
-    return trace is not None and trace._TRACER_PROVIDER is not None
+    return getattr(trace, "_TRACER_PROVIDER", None) is not None

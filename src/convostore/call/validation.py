@@ -7,7 +7,7 @@ The signature in the contract is the check: it is compiled once per method into 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -127,17 +127,19 @@ class Validate:
     def __init__(self, check: ArgumentCheck) -> None:
         self._check = check
 
-    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+    def __call__(self, call: Call, proceed: Proceed) -> Awaitable[Any]:
         """Run the call with checked arguments.
 
         Raises:
             ValidationError: an argument is invalid; nothing was sent.
         """
-        given = call.arguments
         if call.effect is Effect.READ:
-            return await proceed(call.with_arguments(self._check(given)))
+            return proceed(call.with_arguments(self._check(call.arguments)))
+        return self._write(call, proceed)
+
+    async def _write(self, call: Call, proceed: Proceed) -> Any:
         # The caller may change a list during the call.
-        given = {name: list(value) if isinstance(value, list) else value for name, value in given.items()}
+        given = {name: list(value) if isinstance(value, list) else value for name, value in call.arguments.items()}
         checked = self._check(given)
         result = await proceed(call.with_arguments(checked))
         _write_back(given, checked)
