@@ -7,7 +7,6 @@ from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
 
 from convostore import __version__
 from convostore.cli import demo as demonstration
@@ -22,6 +21,7 @@ from convostore.cli.inspect import inspect
 from convostore.cli.memory import memory
 from convostore.cli.migrate import migrate
 from convostore.cli.options import OF_STORES, AsJson, Home, PostgresUrl, RedisUrl, Yes, confirm, given, reads, run
+from convostore.cli.output import terminal
 
 app = typer.Typer(
     name="convostore",
@@ -122,4 +122,4 @@ def doctor(
     redis_url: RedisUrl = None,
 ) -> None:
     """Check settings, servers, versions and privileges, and name the remedy for each problem."""
-    run(diagnosis.run(Console(), given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))
+    run(diagnosis.run(terminal(), given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))

@@ -165,6 +165,8 @@ def _anchors(path: Path) -> list[AuditAnchor]:
 
 
 def _interrupted(path: Path) -> AuditVerification | None:
+    if path.exists() and not path.is_file():
+        raise ValidationError(f"{path}: must be a file")
     try:
         found = AuditVerification.model_validate_json(path.read_text("utf-8")) if path.exists() else None
     except (pydantic.ValidationError, UnicodeDecodeError) as error:

@@ -33,7 +33,7 @@ def unpacked(text: str, length: int) -> list[Any]:
     """
     try:
         values = json.loads(urlsafe_b64decode(f"{text}{'=' * (-len(text) % 4)}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, list) or len(values) != length:
         raise no_cursor()

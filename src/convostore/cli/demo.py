@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from uuid import UUID, uuid4
 
-from rich.console import Console
-
 from convostore.cli.measure import Measure
-from convostore.cli.output import report
+from convostore.cli.output import report, terminal
 from convostore.cli.replay import opened, play
 from convostore.cli.tables import facts, show
 from convostore.errors import ConflictError
@@ -21,7 +19,7 @@ _OTHER_SERVERS = {f"CONVOSTORE_{name}" for name in ("POSTGRES_URL", "REDIS_URL",
 
 async def run(*, as_json: bool) -> bool:
     """Run the demonstration, print its report, and return whether every check passed."""
-    console = Console(quiet=as_json)
+    console = terminal(quiet=as_json)
     for variable in [name for name in os.environ if name.upper() in _OTHER_SERVERS]:
         del os.environ[variable]
     console.print("[bold]convostore[/]: conversations with a bookshop's support, replayed through five stores.")

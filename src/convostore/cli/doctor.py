@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from convostore.call.translation import UNANSWERED
 from convostore.cli.checks import CHECKS
@@ -65,8 +66,9 @@ async def run(console: Console, given: dict[str, Any], *, as_json: bool = False,
         async for finding in _found(target, timeout):
             findings.append(finding)
             if not as_json:
-                mark = _MARKS[finding.status]
-                console.print(f"{mark} {finding.subject}: {escape(finding.detail)}", highlight=False)
+                line = Table.grid(padding=(0, 1))
+                line.add_row(_MARKS[finding.status], f"{finding.subject}: {escape(finding.detail)}")
+                console.print(line)
     ok = all(finding.status != "failed" for finding in findings)
     if as_json:
         listed = {name: asdict(engine) for name, engine in engines.items()}

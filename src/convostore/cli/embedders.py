@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from convostore.errors import ValidationError
-from convostore.operations.reembedding import Embedder
+from convostore.operations.reembedding import Embedder, Vectors, embed
 
 
 def loaded_embedder(name: str) -> Embedder:
-    """Import an embedder.
+    """Import an embedder; a failure of its own is a `ValidationError` that says where, and nothing of the texts.
 
     Raises:
         ValidationError: there is none of that name.
@@ -22,9 +24,21 @@ def loaded_embedder(name: str) -> Embedder:
         found: Any = import_module(module)
         for part in function.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        if not callable(found):
+            raise TypeError(name)
+    except Exception as error:
         raise ValidationError(f"embedder: {name} cannot be imported as package.module:function") from error
     finally:
         sys.path.remove("")
-    embedder: Embedder = found
+
+    async def embedder(texts: list[str]) -> Vectors:
+        try:
+            return await embed(found, texts)
+        except ValidationError as error:
+            raise ValidationError(f"embedder: {name} {str(error).partition(': ')[2]}") from error
+        except Exception as error:
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{Path(last.filename).name}, line {last.lineno}"
+            raise ValidationError(f"embedder: {name} raised {type(error).__name__} in {where}") from error
+
     return embedder

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any, TextIO
@@ -31,26 +34,43 @@ def writing(path: Path) -> Iterator[TextIO]:
         OSError: the path cannot be written.
     """
     if path == STANDARD:
-        yield sys.stdout
+        yield _standard()
     elif _is_device(path):
-        with path.open("w", encoding="utf-8") as file:
+        with _naming(path), path.open("w", encoding="utf-8") as file:
             yield file
     else:
         partial = _partial(path, delete=False)
         kept = Path(partial.name)
         try:
-            with partial as file:
+            with _naming(path), partial as file:
                 yield file
             kept.replace(path)
         finally:
             kept.unlink(missing_ok=True)
 
 
+def _standard() -> TextIO:
+    """Return standard output, in UTF-8 like every file."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
+
+
 def _partial(path: Path, *, delete: bool) -> Any:
-    try:
+    with _naming(path):
         return NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=delete)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Let what the system says of a file name the path that was given."""
+    try:
+        yield
     except OSError as error:
-        error.filename = str(path)
+        if error.errno is not None:
+            error.filename = str(path)
         raise
 
 

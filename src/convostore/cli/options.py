@@ -63,10 +63,10 @@ def run(command: Coroutine[Any, Any, bool]) -> None:
         succeeded = asyncio.run(command)
     except StoreError as error:
         raise _failed(str(error), 2 if isinstance(error, ValidationError) else 1) from None
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        raise _failed(f"{error.filename}: {error.strerror}" if error.filename else str(error), 2) from None
+        if error.filename is None:
+            raise  # of standard output
+        raise _failed(f"{error.filename}: {error.strerror}", 2) from None
     except KeyboardInterrupt:
         raise interrupted() from None
     raise typer.Exit(0 if succeeded else 1)

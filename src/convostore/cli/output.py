@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import Enum
@@ -58,16 +59,23 @@ def show(sections: Sections, *, as_json: bool) -> None:
     if as_json:
         typer.echo(_json(sections))
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = _UNCUT
+    console = terminal()
     for name, section in sections.items():
         for part in _shown(name, section, console):
             console.print(part, soft_wrap=isinstance(part, str))
 
 
+def terminal(*, quiet: bool = False) -> Console:
+    """Return a console on standard output, which wraps nothing where that is no terminal."""
+    console = Console(highlight=False, quiet=quiet)
+    if not console.is_terminal:
+        console.width = _UNCUT
+    return console
+
+
 def _json(facts: Sections) -> str:
-    text = json.dumps(_plain(facts), ensure_ascii=False, indent=1)
+    ascii_alone = not getattr(sys.stdout, "encoding", "utf-8").lower().startswith("utf")
+    text = json.dumps(_plain(facts), ensure_ascii=ascii_alone, indent=1)
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from convostore import Interceptor, open_stores
 from convostore.cli.measure import Measure
-from convostore.cli.output import report
+from convostore.cli.output import report, terminal
 from convostore.cli.progress import counting, waiting
 from convostore.cli.tables import facts, show
 from convostore.replay import Record, Replay, Report, read
@@ -28,7 +28,7 @@ _STANDARD_INPUT = Path("/dev/stdin")
 
 async def run(files: Sequence[Path], tenant_id: UUID, settings: dict[str, Any], *, as_json: bool) -> bool:
     """Replay files into a tenant, print the report, and return whether every check passed."""
-    console, measure = Console(quiet=as_json), Measure()
+    console, measure = terminal(quiet=as_json), Measure()
     paths = [_STANDARD_INPUT if file == Path("-") else file for file in files]
     async with opened(console, settings, measure) as stores:
         outcome = await play(stores, tenant_id, lambda: chain.from_iterable(map(read, paths)))

@@ -181,7 +181,7 @@ async def _tenant_row(look: Looking, tenant: UUID) -> Row:
 
 async def _embedded(embedder: str, query: str) -> list[float]:
     (vector,) = await embed(loaded_embedder(embedder), [query])
-    return list(map(float, vector))
+    return vector
 
 
 def _session_row(look: Looking, session: Session, standing: Standing) -> Row:

@@ -15,6 +15,7 @@ from convostore.embedded.binaries import postgres_programs, valkey_server
 from convostore.embedded.errors import EmbeddedError
 from convostore.embedded.launch import Connection, connect, runtime_roots, temporary_roots
 from convostore.embedded.supervisor.protocol import Request, from_text, receive, to_text
+from convostore.errors import ValidationError
 
 _log = logging.getLogger("convostore.embedded")
 
@@ -177,8 +178,12 @@ async def open_embedded(
 
 
 def _request(home: Path | None, version: int | None, *, valkey: bool, timeout: float) -> Request:
+    try:
+        resolved = None if home is None else to_text(home.expanduser().resolve())
+    except RuntimeError as error:
+        raise ValidationError(f"home: {home} begins with the directory of a user who has none") from error
     return Request(
-        home=None if home is None else to_text(home.expanduser().resolve()),
+        home=resolved,
         postgres_bin=None if version is None else to_text(postgres_programs(version)),
         postgres_version=version,
         valkey_server=to_text(valkey_server()) if valkey else None,

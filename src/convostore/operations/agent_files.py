@@ -267,7 +267,7 @@ def _key(declaration: Declaration[Any], document: Document, path: Path) -> str:
 def _read(file: Path, directory: Path) -> Document:
     try:
         document = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValidationError(f"{file.relative_to(directory)}: is not JSON in UTF-8") from error
     if not isinstance(document, dict):
         raise ValidationError(f"{file.relative_to(directory)}: is not a JSON object")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 from uuid import UUID
 
 from convostore.contracts import MemoryStore
@@ -52,9 +53,7 @@ async def reembed(
         after = None
         while episodes := await store.get_episodes_to_embed(tenant_id, model, after=after, limit=batch):
             vectors = await embed(embedder, [episode.content for episode in episodes])
-            if len(vectors) != len(episodes):
-                raise ValidationError("embedder: must return a vector for each text")
-            given = {episode.id: [*map(float, vector)] for episode, vector in zip(episodes, vectors, strict=True)}
+            given = {episode.id: vector for episode, vector in zip(episodes, vectors, strict=True)}
             await store.add_embeddings(tenant_id, model, given)
             after = episodes[-1].id
             if watch:
@@ -65,10 +64,18 @@ async def reembed(
             continue  # an episode was added since the last batch
 
 
-async def embed(embedder: Embedder, texts: list[str]) -> Vectors:
-    """Return what an embedder makes of texts."""
-    if inspect.iscoroutinefunction(embedder):
-        coroutine: Awaitable[Vectors] = embedder(texts)
-        return await coroutine
-    vectors = await asyncio.to_thread(embedder, texts)
-    return await vectors if inspect.isawaitable(vectors) else vectors
+async def embed(embedder: Embedder, texts: list[str]) -> list[list[float]]:
+    """Return what an embedder makes of texts: a vector for each, in order.
+
+    Raises:
+        ValidationError: it returned something else.
+    """
+    made = embedder(texts) if inspect.iscoroutinefunction(embedder) else await asyncio.to_thread(embedder, texts)
+    returned: Any = await made if inspect.isawaitable(made) else made
+    try:
+        vectors = [[*map(float, vector)] for vector in returned]
+    except (TypeError, ValueError):
+        vectors = []
+    if len(vectors) != len(texts):
+        raise ValidationError("embedder: must return a vector for each text")
+    return vectors

@@ -13,6 +13,7 @@ import redis.asyncio as aio
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
 from convostore import urls
 from convostore.call.deadlines import DEFAULT_TIMEOUT
@@ -83,7 +84,7 @@ def create_client(url: str, *, max_connections: int = 10) -> Any:
         if isinstance(client, aio.Redis):
             driver.check_options(client)
         return client
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RedisError):
         pass  # Its message may quote the password.
     raise ValidationError(f"redis_url: must be {_FORMS}, with options that redis-py knows")
 

@@ -103,11 +103,14 @@ async def prepare_roles(dsn: str, login: str, *, timeout: float = 10.0) -> None:
         timeout: how long to wait, in seconds.
 
     Raises:
-        ValidationError: the user of the URL may not do this, or the server lacks pgvector.
+        ValidationError: there is no such login, the user of the URL may not do this, or the server lacks pgvector.
         ConnectionError: the server cannot be reached.
     """
+    text = roles_sql(login)
     async with _connected(dsn, timeout) as connection:
-        await connection.execute(roles_sql(login))
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", login):
+            raise ValidationError("login: the server has no such user; CREATE ROLE it WITH LOGIN")
+        await connection.execute(text)
 
 
 async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:

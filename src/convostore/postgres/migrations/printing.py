@@ -23,7 +23,12 @@ def roles_sql(login: str) -> str:
 
     Args:
         login: the user that migrates, and may run the application as well.
+
+    Raises:
+        ValidationError: that is no name.
     """
+    if not (login and login.isprintable()):
+        raise ValidationError("login: must be the name of a user")
     name = _literal(login)
     made = [
         *(
