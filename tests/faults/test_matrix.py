@@ -40,7 +40,8 @@ SECTIONS: dict[str, tuple[Section, tuple[Side, ...]]] = {
     "sessions on Redis": (calls.sessions, ("redis",)),
     "sessions on PostgreSQL": (calls.sessions, ("postgres",)),
     "sessions, tiered": (calls.sessions, ("postgres", "redis")),
-    "turns": (call_turns, ("postgres", "redis")),
+    "turns on PostgreSQL": (call_turns, ("postgres",)),
+    "turns, tiered": (call_turns, ("postgres", "redis")),
     "config": (calls.config, ("postgres",)),
     "memory": (calls.memory, ("postgres",)),
     "audit": (calls.audit, ("postgres",)),
@@ -52,6 +53,9 @@ SERVERS: dict[Side, str] = {"postgres": "PostgreSQL 18", "redis": "Valkey"}
 SAMPLE = {
     ("sessions on Redis", "reset after delivery, once"),
     ("sessions, tiered", "reset after delivery, once"),
+    ("turns on PostgreSQL", "answer lost"),
+    ("turns, tiered", "answer lost, once"),
+    ("turns, tiered", "reset after delivery, once"),
     ("memory", "answer lost"),
     ("profiles", "answer lost, once"),
 }

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 
 from convostore.call.store import Store
+from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.postgres import (
     PostgresAuditStore,
@@ -137,16 +138,10 @@ class World:
                 return [TieredSessionStore(self.client, sessions, timeout=PATIENCE)]
             case "sessions on PostgreSQL":
                 return [sessions]
-            case "turns":
-                return [
-                    PostgresTurnStore(
-                        TieredSessionStore(self.client, sessions, timeout=PATIENCE),
-                        PostgresConfigStore(pool),
-                        PostgresMemoryStore(pool),
-                        PostgresAuditStore(pool),
-                        PostgresProfileStore(pool),
-                    )
-                ]
+            case "turns on PostgreSQL":
+                return [self._turns(sessions)]
+            case "turns, tiered":
+                return [self._turns(TieredSessionStore(self.client, sessions, timeout=PATIENCE))]
             case "config":
                 return [PostgresConfigStore(pool, timeout=PATIENCE)]
             case "memory":
@@ -155,6 +150,11 @@ class World:
                 return [PostgresAuditStore(each, timeout=PATIENCE) for each in self.pools]
             case _:
                 return [PostgresProfileStore(pool, timeout=PATIENCE)]
+
+    def _turns(self, sessions: SessionStore) -> Store:
+        pool = self.pools[0]
+        others = PostgresConfigStore, PostgresMemoryStore, PostgresAuditStore, PostgresProfileStore
+        return PostgresTurnStore(sessions, *(kind(pool) for kind in others))  # type: ignore[arg-type]
 
     async def state(self) -> State:
         """Return a digest of everything stored.

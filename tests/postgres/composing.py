@@ -30,6 +30,7 @@ from convostore.postgres.kept import Configuration
 from convostore.postgres.loading import Asked, LoadStatement
 from convostore.postgres.units import UnitStatement
 from convostore.testing.factories import (
+    make_asset,
     make_entity,
     make_episode,
     make_event,
@@ -69,10 +70,12 @@ def turns_on(pool: asyncpg.Pool[Any], **options: Any) -> PostgresTurnStore:
 def unit(tenant: UUID, *, revision: int) -> Unit:
     """Return a unit that is one statement of all parts."""
     work, agent = UnitOfWork(tenant), uuid4()
-    session, entity = make_session(tenant), make_entity(tenant, agent)
-    session.__dict__["revision"] = revision
-    work.save_session(session)
-    work.update_field(uuid4(), make_field())
+    profile, entity = uuid4(), make_entity(tenant, agent)
+    for session in (make_session(tenant), make_session(tenant)):
+        session.__dict__["revision"] = revision
+        work.save_session(session)
+    work.update_field(profile, make_field())
+    work.add_asset(profile, make_asset())
     work.add_entities([entity])
     work.add_relationships([make_relationship(entity, entity)])
     work.add_episodes([make_episode(tenant, agent)])

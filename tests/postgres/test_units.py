@@ -15,7 +15,6 @@ from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, NotFoundError
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.testing.factories import (
-    make_asset,
     make_episode,
     make_event,
     make_field,
@@ -66,7 +65,7 @@ class Conversation:
         work.save_session(self.session)
         work.update_field(self.profile.id, make_field())
         if self.form == "transaction":
-            work.add_asset(self.profile.id, make_asset())
+            work.update_field(self.profile.id, make_field())  # The same name twice.
         work.add_episodes([make_episode(self.tenant, self.session.agent_id)])
         work.save_turn(make_turn(self.tenant, session_id=self.session.session_id))
 

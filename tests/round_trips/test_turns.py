@@ -20,6 +20,7 @@ from convostore.postgres import (
 )
 from convostore.testing.factories import (
     make_agent,
+    make_asset,
     make_entity,
     make_episode,
     make_event,
@@ -89,6 +90,30 @@ async def test_a_unit_costs_one_round_trip_and_two_of_the_hot_copy(
     c, d = (make_entity(session.tenant_id, session.agent_id) for _ in range(2))
     graph = [("add_relationships", [make_relationship(c, d)]), ("add_entities", [c, d])]
     assert await counted.round_trips(lambda: commit(store, session, profile, *graph)) == (1, redis)
+
+
+@pytest.mark.parametrize(("tiered", "redis"), [(False, 0), (True, 2)], ids=["PostgreSQL", "two tiers"])
+async def test_assets_and_further_sessions_cost_no_further_round_trip(
+    counted: Counted, *, tiered: bool, redis: int
+) -> None:
+    store = turns(counted, tiered=tiered)
+    session, profile = await prepared(store)
+    others = [make_session(session.tenant_id) for _ in range(2)]
+
+    async def commit_more() -> None:
+        more = [("add_asset", profile, make_asset()) for _ in range(2)]
+        await commit(store, session, profile, *more, *(("save_session", each) for each in others))
+
+    async def commit_assets() -> None:
+        async with store.unit_of_work(session.tenant_id) as work:
+            work.add_asset(profile, make_asset())
+
+    for each in (commit_more, commit_assets):
+        for _ in range(2):
+            await each()
+    assert await counted.round_trips(commit_assets) == (1, 0)
+    trips, exchanged = await counted.round_trips(commit_more)
+    assert (trips, min(exchanged, 2)) == (1, redis)
 
 
 @pytest.mark.parametrize("tiered", [False, True], ids=["PostgreSQL", "two tiers"])

@@ -24,6 +24,7 @@ from convostore.models import (
     VerificationLevel,
 )
 from convostore.models.base import FrozenModel
+from convostore.postgres.composition import Expression
 from convostore.postgres.pages import page
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
@@ -141,16 +142,29 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
     async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
         return await self._database.fetchval(*self._setting(tenant_id, profile_id, [field])) is not None
 
-    def _setting(self, tenant_id: UUID, profile_id: UUID, fields: Iterable[ProfileField]) -> tuple[Any, ...]:
-        """Return the statement that sets fields of different names whose ids are new, with its arguments."""
+    def _setting(
+        self, tenant_id: UUID, profile_id: UUID, fields: Iterable[ProfileField], further: int = 0
+    ) -> tuple[Any, ...]:
+        """Return the statement that sets fields of different names whose ids are new, with its arguments.
+
+        So many further changes of the profile are made beside; `touched` has its id if they may be.
+        """
         query: tuple[Any, ...] = queries("profile").set_new_fields(
             tenant_id=tenant_id,
             profile_id=profile_id,
             fields=_listed(map(_FIELD.to_document, fields)),
+            further=further,
             changed_at=self._clock(),
             write_id=current_call().write_id,
         )
         return query
+
+    def _adding(self, tenant_id: UUID, profile_id: Expression, assets: Iterable[ProfileAsset]) -> tuple[Any, ...]:
+        """Return the statement that adds active assets whose ids are new to a locked profile, with its arguments."""
+        documents = (_ASSET.to_document(asset, position=place) for place, asset in enumerate(assets))
+        query = queries("profile").add_new_assets
+        added: tuple[Any, ...] = query(tenant_id=tenant_id, profile_id=profile_id, assets=_listed(documents))
+        return added
 
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
         expected = [

@@ -7,16 +7,24 @@ from typing import Any
 
 from convostore.contracts.unit_of_work import Unit
 from convostore.domain.revisions import managed_values, set_managed, take_over
-from convostore.gateway.turn import ADDED, RECORDED, TurnParts
+from convostore.gateway.turn import ADDED, OF_PROFILES, RECORDED, TurnParts
+from convostore.models import ItemStatus
 from convostore.models.base import Model
-from convostore.postgres.composition import Part, composed
+from convostore.postgres.composition import Expression, Part, composed
 from convostore.postgres.database import DEADLINE, Database
 from convostore.postgres.queries import queries
-from convostore.postgres.table import stored_values
+
+_SESSIONS = 8
+"""How many sessions at most are saved by one statement, whose text and plan grow with each."""
+
+_KEPT = ("revision", "created_at")
+"""What a saved session has in the database instead of what was to be set."""
+
+_TOUCHED = Expression("SELECT t.id FROM touched AS t")
 
 
 class UnitStatement:
-    """Writes a unit of which nothing is there yet: one session, new fields of one profile, new rows, and records.
+    """Writes a unit of which nothing is there yet: few sessions, new items of one profile, new rows, and records.
 
     Each part begins when the one before it is done, so that locks are taken in the order of `gateway.turn.write`.
 
@@ -34,11 +42,11 @@ class UnitStatement:
     @property
     def is_possible(self) -> bool:
         """Whether the unit is such a one."""
-        fields = self._unit.of("update_field")
-        one_profile = len({each.options["profile_id"] for each in fields}) <= 1
+        fields, assets = self._unit.of("update_field"), self._unit.of("add_asset")
+        one_profile = len({each.options["profile_id"] for each in (*fields, *assets)}) <= 1
         each_once = len({each.item.name for each in fields}) == len(fields)
-        one_session = len(self._unit.of("save_session")) <= 1
-        return one_session and one_profile and each_once and not self._unit.of("add_asset")
+        active = all(each.item.status is not ItemStatus.SUPERSEDED for each in assets)
+        return one_profile and each_once and active and len(self._unit.of("save_session")) <= _SESSIONS
 
     async def run(self, database: Database, *, invalidate_copies: bool) -> int | None:
         """Write the unit; on request increment the generation of hot copies; return the generation before.
@@ -48,16 +56,17 @@ class UnitStatement:
         Raises:
             ConflictError, NotFoundError, ValidationError: something of it is there already, or refused.
         """
-        tenant_id, managed = self._unit.tenant_id, dict[str, Any]()
-        saves = self._unit.of("save_session")
-        for save in saves:
-            managed = self._save(save.item, **save.options)
+        tenant_id = self._unit.tenant_id
+        saves = sorted(self._unit.of("save_session"), key=lambda save: save.item.session_id)
+        managed = [self._save(number, save.item, **save.options) for number, save in enumerate(saves)]
         if invalidate_copies:
             self._add("invalidated", queries("session").invalidate_copies(tenant_id=tenant_id))
-        if fields := self._unit.of("update_field"):
-            items = [each.item for each in fields]
-            setting = self._stores.profiles._setting(tenant_id, fields[0].options["profile_id"], items)
-            self._add("fields", setting, rows=len(items))
+        if of_profile := self._unit.of(*OF_PROFILES):
+            profiles, profile_id = self._stores.profiles, of_profile[0].options["profile_id"]
+            fields, assets = ([each.item for each in self._unit.of(method)] for method in OF_PROFILES)
+            self._add("fields", profiles._setting(tenant_id, profile_id, fields, len(assets)), rows=len(fields))
+            if assets:
+                self._add("assets", profiles._adding(tenant_id, _TOUCHED, assets), rows=len(assets))
         for method in ADDED:
             if (added := self._unit.of(method)) and not self._insert(method, [each.item for each in added]):
                 return None
@@ -66,21 +75,21 @@ class UnitStatement:
             self._add("recorded", self._stores.audit._recording(tenant_id, given))
         generation = queries("session").generation_of_copies(tenant_id=tenant_id)
         self._parts.append(Part("generation", generation[0]))
-        row = await database.fetchrow_in_time(*composed(tenant_id, self._parts, self._result(bool(saves)), DEADLINE))
+        row = await database.fetchrow_in_time(*composed(tenant_id, self._parts, self._result(len(saves)), DEADLINE))
         assert row is not None
-        for save in saves:
-            set_managed(save.item, **managed | stored_values(row, managed))
+        for number, (save, values) in enumerate(zip(saves, managed, strict=True)):
+            set_managed(save.item, **values | {name: row[f"{name}{number}"] for name in _KEPT})
         for item, stored in self._stored:
             take_over(item, stored)
         found: int = row["generation"]
         return found
 
-    def _save(self, session: Model, *, overwrite: bool, fence: int | None) -> dict[str, Any]:
+    def _save(self, number: int, session: Model, *, overwrite: bool, fence: int | None) -> dict[str, Any]:
         """Add the save of a session; return what it sets."""
         sessions = self._stores.sessions
         managed = managed_values(session, revision=0, created_at=None, now=sessions._clock())
         saving = sessions._sessions.saving(session, managed, overwrite=overwrite)
-        self._add("saved", (*saving, fence, DEADLINE), rows=1)
+        self._add(f"saved{number}", (*saving, fence, DEADLINE), rows=1)
         return managed
 
     def _insert(self, method: str, items: list[Model]) -> bool:
@@ -99,9 +108,10 @@ class UnitStatement:
         follows = self._parts[-1].name if self._parts else None
         self._parts.append(Part(name, sql, tuple(arguments), rows, follows))
 
-    def _result(self, saved: bool) -> str:
-        last = self._parts[-2].name
+    def _result(self, saved: int) -> str:
+        kept = "".join(f"saved{number}.{name} AS {name}{number}, " for number in range(saved) for name in _KEPT)
+        tables = ", ".join((f"{self._parts[-2].name}_done", *(f"saved{number}" for number in range(saved))))
         return (
-            f"SELECT {'saved.*, ' * saved}coalesce((TABLE generation), 0) AS generation, "
-            f"convostore.in_time({{0}}::timestamptz) AS ended_in_time FROM {last}_done{', saved' * saved}"
+            f"SELECT {kept}coalesce((TABLE generation), 0) AS generation, "
+            f"convostore.in_time({{0}}::timestamptz) AS ended_in_time FROM {tables}"
         )

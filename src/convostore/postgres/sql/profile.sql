@@ -153,7 +153,8 @@ WITH {{bound}},
 new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, :fields::json)),
 touched AS (
     UPDATE convostore.profile AS p
-    SET revision = p.revision + (SELECT count(*) FROM new_field), updated_at = :changed_at, write_id = :write_id
+    SET revision = p.revision + (SELECT count(*) FROM new_field) + :further::bigint, updated_at = :changed_at,
+        write_id = :write_id
     WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id AND p.deleted_at IS NULL
       -- Beside a concurrent change the row has a newer revision than this statement's snapshot, in which fields are read.
       AND p.revision = (
@@ -186,6 +187,25 @@ FROM touched AS t CROSS JOIN new_field AS n
 -- The index of active fields takes the new one once the old one is superseded.
 WHERE (TABLE bound) AND (SELECT count(*) FROM superseded) >= 0
 RETURNING f.id
+
+-- name: add_new_assets
+-- Add new assets to a profile that was locked, behind its active ones, or none if there is no profile; return their ids.
+INSERT INTO convostore.profile_asset AS a (
+    tenant_id, id, profile_id, position, name, asset_type, storage_provider, storage_path, mime_type, size_bytes,
+    checksum, uploaded_at, uploaded_in_session_id, uploaded_in_scenario_id, source_item_id, derived_from_tool, status,
+    superseded_by_id, superseded_at, verified, verification_result, retention_policy, expires_at, analysis_field_ids
+)
+SELECT
+    :tenant_id, n.id, :profile_id::uuid, n.position + (
+        SELECT count(*) FROM convostore.profile_asset AS o
+        WHERE {{bind_tenant}} AND o.tenant_id = :tenant_id AND o.profile_id = :profile_id AND o.status <> 'superseded'),
+    n.name, n.asset_type, n.storage_provider, n.storage_path, n.mime_type, n.size_bytes, n.checksum, n.uploaded_at,
+    n.uploaded_in_session_id, n.uploaded_in_scenario_id, n.source_item_id, n.derived_from_tool, n.status,
+    n.superseded_by_id, n.superseded_at, n.verified, n.verification_result, n.retention_policy, n.expires_at,
+    n.analysis_field_ids
+FROM json_populate_recordset(NULL::convostore.profile_asset, :assets::json) AS n
+WHERE {{bind_tenant}} AND :profile_id::uuid IS NOT NULL
+RETURNING a.id
 
 -- name: apply_profile_change
 -- Compare-and-set: write the rows of a change if every profile is as expected; return `applied` or `changed`.

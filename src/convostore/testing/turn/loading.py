@@ -101,7 +101,7 @@ class TurnLoadContract(StoreContract):
             turn = await store.load_turn(tenant, session_id=session.session_id, query_embedding=[1.0, 0.0])
             assert (turn.config.agent, turn.config.scenarios) == (agent, [scenario])
             assert (turn.config.rules, turn.rules) == ([rule], [(rule, 1.0)])
-            turn.config.agent.metadata["a"].append(2)
+            turn.config.agent.metadata["b"] = 2
             turn.config.scenarios[0].tags.append("b")
             turn.config.scenarios[0].steps[0].name = "b"
             turn.config.rules[0].attached_tool_ids.append("b")

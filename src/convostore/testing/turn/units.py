@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.contracts import TurnStore, UnitOfWork
-from convostore.errors import StoreError
+from convostore.errors import ConflictError, StoreError
 from convostore.models import CustomerProfile, ItemStatus, Session
 from convostore.testing.base import StoreContract
 from convostore.testing.factories import (
@@ -200,6 +200,45 @@ class UnitOfWorkContract(StoreContract):
             old.id,
             fields[0].id,
         }
+
+    async def test_assets_follow_those_that_are_there(self, store: TurnStore) -> None:
+        tenant = uuid4()
+        profile = await saved_profile(store, tenant)
+        first = make_asset()
+        await store.profiles.add_asset(tenant, profile.id, first)
+        second, third, last, past = (make_asset() for _ in range(4))
+        past.status = ItemStatus.SUPERSEDED
+        for assets in ((second, third), (last, past)):
+            async with store.unit_of_work(tenant) as work:
+                for asset in assets:
+                    work.add_asset(profile.id, asset)
+                work.update_field(profile.id, make_field())
+        found = await store.profiles.get_profile(tenant, profile.id)
+        assert found is not None
+        assert (found.assets, found.revision) == ([first, second, third, last], 8)
+
+    async def test_several_sessions_are_saved_together_or_not_at_all(self, store: TurnStore) -> None:
+        tenant = uuid4()
+        old, new = await saved_session(store, tenant), make_session(tenant)
+        stale = old.model_copy(deep=True)
+        more = [make_session(tenant) for _ in range(20)]
+
+        async def save(*sessions: Session) -> None:
+            async with store.unit_of_work(tenant) as work:
+                for each in sessions:
+                    work.save_session(each)
+
+        await save(new, old)
+        assert [each.revision for each in (old, new)] == [2, 1]
+        for each in (old, new):
+            assert await store.sessions.get(each.session_id) == each
+        with pytest.raises(ConflictError) as refused:
+            await save(new, *more[:2], stale)
+        assert (refused.value.item, refused.value.current_revision) == (("save_session", 3), 2)
+        assert await store.sessions.get(new.session_id) == new
+        await save(*more)
+        for each in more:
+            assert await store.sessions.get(each.session_id) == each
 
     async def test_writes_of_a_merged_profile_reach_the_one_that_it_was_merged_into(self, store: TurnStore) -> None:
         tenant = uuid4()
