@@ -28,6 +28,7 @@ from convostore.postgres import (
     create_pool,
     migrate,
 )
+from convostore.postgres.driver import pipelines
 from convostore.postgres.queries import queries
 from convostore.testing.factories import make_event, make_rule, make_session
 from tests.postgres.databases import connected, fresh_database
@@ -134,7 +135,9 @@ async def reads(
         await call_everything(pool, maintenance, plans)
         plans.call = "test", "together"
         await _together(pool)
-        assert sum(query.endswith("::int AS n") or "::int AS n FROM" in query for _, _, query in plans.found) >= 5
+        together = sum(query.endswith("::int AS n") or "::int AS n FROM" in query for _, _, query in plans.found)
+        async with pool.acquire() as connection:
+            assert (together >= 5) == pipelines(connection)
         plans.call = UNSCOPED[:2]
         await admin.fetch(UNSCOPED[2])
     return plans.found
