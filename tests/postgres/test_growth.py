@@ -227,6 +227,7 @@ OTHER_PAGES = 50
 OTHERS = {
     *("overview.locks", "overview.login", "overview.rows", "overview.sizes", "overview.tenants"),
     *("config.get_agent_state", "profile.add_new_assets", "profile.profile_by_id_or_identity"),
+    "profile.set_new_fields",
     *("session.delete_old_sessions", "session.old_sessions", "session.tenant_of_session"),
 }
 """Named queries of operators and sweeps, which concern all tenants, and those that are sent as parts of others."""

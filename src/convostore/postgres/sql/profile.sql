@@ -147,8 +147,46 @@ DELETE FROM convostore.profile AS p
 WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (ARRAY(SELECT purged.id FROM purged))
 RETURNING p.tenant_id, p.id
 
+-- name: set_new_field
+-- Set a new field on a living profile, superseding the active one of its name, or nothing; return its id.
+WITH {{bound}},
+touched AS (
+    UPDATE convostore.profile AS p
+    SET revision = p.revision + 1 + :further::bigint, updated_at = :changed_at, write_id = :write_id
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = :profile_id AND p.deleted_at IS NULL
+      -- Beside a concurrent change the row has a newer revision than this statement's snapshot, in which fields are read.
+      AND p.revision = (
+          SELECT s.revision FROM convostore.profile AS s
+          WHERE (TABLE bound) AND s.tenant_id = :tenant_id AND s.id = :profile_id)
+      AND NOT EXISTS (
+          SELECT FROM convostore.profile_field AS f
+          WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.id = :id)
+    RETURNING p.id
+),
+superseded AS (
+    UPDATE convostore.profile_field AS f
+    SET status = 'superseded', superseded_by_id = :id, superseded_at = :changed_at
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.profile_id = (SELECT t.id FROM touched AS t)
+      AND f.name = :name AND f.status = 'active' AND :status = 'active'
+    RETURNING f.id
+)
+INSERT INTO convostore.profile_field AS f (
+    tenant_id, profile_id, id, name, value, value_type, source, source_session_id, source_scenario_id, source_step_id,
+    source_item_id, source_metadata, status, superseded_by_id, superseded_at, verified, verification_method,
+    verified_at, verified_by, confidence, requires_confirmation, collected_at, updated_at, expires_at
+)
+SELECT
+    :tenant_id, t.id, :id, :name, :value, :value_type, :source, :source_session_id, :source_scenario_id,
+    :source_step_id, :source_item_id, :source_metadata, :status, :superseded_by_id, :superseded_at, :verified,
+    :verification_method, :verified_at, :verified_by, :confidence, :requires_confirmation, :collected_at, :updated_at,
+    :expires_at
+FROM touched AS t
+-- The index of active fields takes the new one once the old one is superseded.
+WHERE (TABLE bound) AND (SELECT count(*) FROM superseded) >= 0
+RETURNING f.id
+
 -- name: set_new_fields
--- Set new fields of different names on a living profile, superseding those of their names, or none; return their ids.
+-- The same for several fields of different names, all or none; return their ids.
 WITH {{bound}},
 new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, :fields::json)),
 touched AS (
