@@ -14,11 +14,29 @@ import pytest
 from convostore import urls
 from convostore.domain.declarations import DECLARATIONS
 from convostore.embedded import Embedded
-from convostore.errors import ConflictError, ConnectionError, StoreError, ValidationError
-from convostore.models import Agent
-from convostore.postgres import PostgresAuditStore, PostgresConfigStore, PostgresSessionStore, create_pool
+from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
+from convostore.models import Agent, ItemStatus
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    create_pool,
+)
 from convostore.postgres.gathering import pipelined
-from convostore.testing.factories import make_agent, make_event, make_rule, make_session, make_turn
+from convostore.testing.factories import (
+    make_agent,
+    make_entity,
+    make_episode,
+    make_event,
+    make_field,
+    make_profile,
+    make_relationship,
+    make_rule,
+    make_session,
+    make_turn,
+)
 from convostore.testing.faults import Flow, Proxy, proxy_to
 from tests.faults.cancelled import cancelled_at
 from tests.postgres.blocking import blocking
@@ -91,6 +109,36 @@ async def test_sessions_turns_and_events_of_one_tenant_and_of_many_are_saved_tog
         for tenant in {*tenants}:
             assert len(await audit.list_records(tenant, limit=1_000)) == 2 * tenants.count(tenant)
             assert (await audit.verify(tenant)).ok
+
+
+async def test_what_is_added_and_fields_that_are_set_travel_together(pool: Pool) -> None:
+    memory, profiles, tenant = PostgresMemoryStore(pool), PostgresProfileStore(pool), uuid4()
+    agent, profile = uuid4(), make_profile(tenant)
+    await profiles.save_profile(profile)
+    episodes = [make_episode(each, agent) for each in [tenant] * 10 + [uuid4() for _ in range(10)]]
+    entities = [make_entity(tenant, agent) for _ in range(10)]
+    fields = [make_field(f"name_{number % 5}", number) for number in range(20)]
+    for _ in range(2):  # The second time all is there already.
+        await asyncio.gather(
+            *map(memory.add_episode, episodes),
+            *map(memory.add_entity, entities),
+            *(profiles.update_field(tenant, profile.id, field) for field in fields),
+        )
+    assert [await memory.get_episode(each.tenant_id, each.id) for each in episodes] == episodes
+    assert [await memory.get_entity(tenant, each.id) for each in entities] == entities
+    stored = await profiles.get_profile(tenant, profile.id)
+    assert stored is not None
+    assert stored.revision == 21
+    for number in range(5):
+        history = await profiles.get_field_history(tenant, profile.id, f"name_{number}")
+        assert {each.id for each in history} == {each.id for each in fields if each.name == f"name_{number}"}
+        assert [each.status for each in history].count(ItemStatus.ACTIVE) == 1
+    one, other = entities[:2]
+    edges = [make_relationship(one, other) for _ in range(6)]
+    edges[3] = make_relationship(one, other, to_entity_id=uuid4())
+    found = await together(*map(memory.add_relationship, edges))
+    assert isinstance(found[3], NotFoundError)
+    assert found[:3] + found[4:] == [edge.id for edge in edges if edge is not edges[3]]
 
 
 STATEMENTS = {

@@ -43,8 +43,8 @@ GATHERED = [
 ]
 """The named queries of which concurrent calls become one."""
 
-SAVES = ("save_new", "save_next")
-"""The generated statements of which concurrent calls are pipelined."""
+PIPELINED = [("audit", "record"), ("profile", "set_new_fields")]
+"""Those of which concurrent calls are pipelined."""
 
 ROWS, TENANTS = 3, 600
 """How many rows a tenant has of each kind, and how many tenants there are."""
@@ -63,11 +63,11 @@ STATEMENTS: dict[str, list[str]] = {
     **{f"gathered {each.name}": [gathered(text)] for each in DECLARATIONS for text in generated(each.name, "get")},
     **{f"gathered {name}": [gathered(getattr(queries(file), name).sql)] for file, name in GATHERED},
     **{
-        f"pipelined {each.name}": [pipelined(text) for kind in SAVES for text in generated(each.name, kind)]
-        for each in DECLARATIONS
-        if each.revisioned
+        f"pipelined {entity}.{statement}": [pipelined(text) for text in generated(entity, statement)]
+        for entity, statement in GENERATED
+        if statement in ("insert", "save_new", "save_next")
     },
-    "pipelined records": [pipelined(queries("audit").record.sql)],
+    **{f"pipelined {name}": [pipelined(getattr(queries(file), name).sql)] for file, name in PIPELINED},
     **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},
     **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
     **{

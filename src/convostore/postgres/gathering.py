@@ -35,7 +35,10 @@ _MOST = 128
 """How many parameter lists a batch carries at most."""
 
 _MOST_BYTES = 128 << 10
-"""With how many bytes of texts a batch of writes leaves."""
+"""With how many bytes a batch of writes leaves, roughly."""
+
+_SIZES = {str: 1, bytes: 1, list: 8}
+"""Of the types of parameters whose length varies, the bytes of an element."""
 
 _PATIENCE = 0.05
 """Seconds after which a statement under way holds up no other, and for which a batch of writes waits for locks."""
@@ -253,7 +256,7 @@ class GatheredWrites(_Gathered):
             key: the ids of what it locks, its tenant's first. A batch takes its locks in the order of the keys.
             parameters: of the statement.
         """
-        size = sum([len(each) for each in parameters if type(each) is str or type(each) is bytes])
+        size = sum([_SIZES[type(each)] * len(each) for each in parameters if type(each) in _SIZES])
         if (self._refused and key in self._refused) or size >= _MOST_BYTES:
             return await self._alone(key, *parameters)
         return await self._call(object(), key, parameters, size)

@@ -140,7 +140,8 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         return MERGE.from_document(row["document"], f"into {profile_id}") if row else None
 
     async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
-        return await self._database.fetchval(*self._setting(tenant_id, profile_id, [field])) is not None
+        setting = self._setting(tenant_id, profile_id, [field])
+        return await self._database.write_together((tenant_id, profile_id), *setting) is not None
 
     def _setting(
         self, tenant_id: UUID, profile_id: UUID, fields: Sequence[ProfileField], further: int = 0

@@ -125,9 +125,8 @@ class PostgresTable(Table[M]):
             parameters.append(current_call().write_id)
         refusal = key_conflict(self._declaration, key)
         try:
-            if await self._database.fetchval(
-                self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
-            ):
+            inserting = self._statements.insert(), tenant_id, *self.mapping.parameters(fresh), *parameters
+            if await self._database.write_together((tenant_id, *key), *inserting):
                 take_over(item, fresh)
                 return
         except ConflictError as conflict:
