@@ -12,7 +12,7 @@ from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.models import Channel, Rule
 from convostore.postgres import PostgresConfigStore, PostgresProfileStore, PostgresSessionStore, create_pool
-from convostore.postgres.gathering import gathered
+from convostore.postgres.gathered_statements import gathered
 from convostore.postgres.queries import queries
 from convostore.testing.factories import make_asset, make_field, make_identity, make_profile, make_rule, make_session
 from tests.postgres.blocking import blocking

@@ -24,7 +24,7 @@ from convostore.postgres import (
     PostgresSessionStore,
     create_pool,
 )
-from convostore.postgres.gathering import pipelined
+from convostore.postgres.gathered_statements import pipelined
 from convostore.testing.factories import (
     make_agent,
     make_entity,

@@ -16,7 +16,7 @@ from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.checking import prepare
-from convostore.postgres.gathering import gathered, pipelined
+from convostore.postgres.gathered_statements import gathered, pipelined
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements

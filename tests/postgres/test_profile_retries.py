@@ -26,10 +26,12 @@ class Lossy(PostgresProfileStore):
 
     def __init__(self, pool: Pool) -> None:
         super().__init__(pool)
-        send = self._database.fetchval
+        for name in ("fetchval", "write_together"):
+            setattr(self._database, name, self._losing(getattr(self._database, name)))
 
-        async def lose(statement: str, *parameters: Any) -> Any:
-            answer = await send(statement, *parameters)
+    def _losing(self, send: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def lose(*given: Any) -> Any:
+            answer = await send(*given)
             if self.meanwhile is not None:
                 happening, self.meanwhile = self.meanwhile, None
                 # By somebody else: a call within this one would be part of it.
@@ -37,7 +39,7 @@ class Lossy(PostgresProfileStore):
                 raise ConnectionError("lost", outcome="unknown")
             return answer
 
-        self._database.fetchval = lose  # type: ignore[method-assign]
+        return lose
 
 
 async def nothing() -> None:

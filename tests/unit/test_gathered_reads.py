@@ -15,7 +15,8 @@ from convostore.call.call import Call, current_call, running
 from convostore.call.effects import Effect
 from convostore.errors import ConnectionError, StoreError
 from convostore.postgres import gathering
-from convostore.postgres.gathering import GatheredReads, gathered
+from convostore.postgres.gathered_statements import gathered
+from convostore.postgres.gathering import GatheredReads
 
 ONE = "SELECT $1::text || $2::text"
 
@@ -75,7 +76,7 @@ def reads(server: Server) -> GatheredReads:
 
 def reading(reads: GatheredReads, *key: str, deadline: float = 100.0) -> asyncio.Task[Any]:
     with within(deadline):
-        return asyncio.create_task(reads.read(*key))
+        return asyncio.create_task(reads.call(key))
 
 
 async def steps() -> None:
@@ -224,7 +225,7 @@ async def test_a_statement_carries_a_bounded_number_of_keys(
 async def test_a_statement_that_takes_long_holds_up_no_other(
     server: Server, reads: GatheredReads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "_PATIENCE", 0)
+    monkeypatch.setattr(gathering, "PATIENCE", 0)
     first, second = reading(reads, "a", "1"), reading(reads, "b", "1")
     async with asyncio.timeout(20):
         while len(server.sent) < 2:  # noqa: ASYNC110

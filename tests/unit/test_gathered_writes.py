@@ -14,7 +14,8 @@ from convostore.call.call import Call, current_call, running
 from convostore.call.effects import Effect
 from convostore.errors import ConflictError, ConnectionError, StoreError
 from convostore.postgres import gathering
-from convostore.postgres.gathering import GatheredWrites, pipelined
+from convostore.postgres.gathered_statements import pipelined
+from convostore.postgres.gathering import GatheredWrites
 from convostore.postgres.tenancy import BIND_TENANT
 
 ONE = f"UPDATE t SET x = $2 WHERE {BIND_TENANT} RETURNING x"
@@ -97,7 +98,7 @@ def writing(writes: GatheredWrites, value: str, key: int | None = None, *, deadl
     call = Call("config", "save_rule", None, {}, uuid4(), deadline, Effect.IDEMPOTENT)
     token = running.set(call)
     number = UUID(int=ord(value[-1]) if key is None else key)
-    task = asyncio.create_task(writes.write((number,), number, value))
+    task = asyncio.ensure_future(writes.call((number, value), (number,)))
     running.reset(token)
     return Writing(call, task)
 
@@ -313,7 +314,7 @@ async def test_a_batch_is_bounded_in_number_and_bytes(
 async def test_a_write_that_takes_long_holds_up_no_other(
     server: Server, writes: GatheredWrites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gathering, "_PATIENCE", 0)
+    monkeypatch.setattr(gathering, "PATIENCE", 0)
     slow = writing(writes, "slow")
     await steps()
     for value in "ab":

@@ -112,7 +112,8 @@ class Declaration(Kept[M]):
 
     def key_of(self, item: M) -> tuple[Any, ...]:
         """Return the values of an item's key."""
-        return tuple(getattr(item, name) for name in self.key)
+        values = item.__dict__
+        return tuple([values[name] for name in self.key])
 
     def position(self, order: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Return the columns that say where a row stands in a list: those of the order, or of another, and the key."""

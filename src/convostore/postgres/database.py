@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from enum import Enum
@@ -76,17 +76,18 @@ class Database:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
             return row
 
-    async def fetchrow_together(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
+    def fetchrow_together(self, statement: str, *parameters: Any) -> Awaitable[asyncpg.Record | None]:
         """As `fetchrow` of a statement that reads at most one row, together with concurrent calls of it."""
         if not self._coalesces:
-            return await self.fetchrow(statement, *parameters)
+            return self.fetchrow(statement, *parameters)
         reads = self._reads.get(statement)
         if reads is None:
             reads = self._reads[statement] = GatheredReads(self, statement)
-        row: asyncpg.Record | None = await reads.read(*parameters)
-        return row
+        return reads.call(parameters)
 
-    async def write_together(self, key: tuple[Any, ...], statement: str, *parameters: Any) -> asyncpg.Record | None:
+    def write_together(
+        self, key: tuple[Any, ...], statement: str, *parameters: Any
+    ) -> Awaitable[asyncpg.Record | None]:
         """As `fetchrow_in_time` of a statement that returns at most one row, together with concurrent calls of it.
 
         Args:
@@ -95,12 +96,11 @@ class Database:
             parameters: its parameters.
         """
         if not (self._coalesces and self._pipelines):
-            return await self.fetchrow_in_time(statement, *parameters)
+            return self.fetchrow_in_time(statement, *parameters)
         writes = self._writes.get(statement)
         if writes is None:
             writes = self._writes[statement] = GatheredWrites(self, statement)
-        row: asyncpg.Record | None = await writes.write(key, *parameters)
-        return row
+        return writes.call(parameters, key)
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
