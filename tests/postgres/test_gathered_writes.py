@@ -250,15 +250,16 @@ async def test_a_locked_row_delays_its_own_caller_alone(server: Embedded) -> Non
         ):
             for revision in (2, 3, 4):
                 first = asyncio.create_task(store.save(others[0]))
-                waits.append(asyncio.create_task(store.save(locked.model_copy(), overwrite=revision > 2)))
+                waits.append(asyncio.create_task(store.save(locked.model_copy())))
                 rest = [asyncio.create_task(store.save(each)) for each in others[1:]]
                 await asyncio.gather(first, *rest)
                 assert {each.revision for each in others} == {revision}
                 assert not any(task.done() for task in waits)
-        await asyncio.gather(*waits)
+        ends = await together(*waits)
+        assert sorted(type(end).__name__ for end in ends) == ["ConflictError", "ConflictError", "UUID"]
         stored = await store.get(locked.session_id)
         assert stored is not None
-        assert stored.revision == 4
+        assert stored.revision == 2
         assert await pool.fetchval("SELECT current_setting('lock_timeout')") == "0"
 
 
