@@ -43,7 +43,7 @@ GATHERED = [
 ]
 """The named queries of which concurrent calls become one."""
 
-PIPELINED = [("audit", "record"), ("profile", "set_new_fields")]
+PIPELINED = [("audit", "record"), ("profile", "set_new_field")]
 """Those of which concurrent calls are pipelined."""
 
 ROWS, TENANTS = 3, 600
