@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,8 +48,8 @@ async def test_every_command_shows_something_and_content_only_on_demand(engines:
         return done.stdout
 
     looked = run("look.sh")
-    assert looked.count("┏") == SCRIPTS["look.sh"].count("\n") + 1 - 2
+    assert len(re.findall("^─+$", looked, re.MULTILINE)) == SCRIPTS["look.sh"].count("\n") + 1 - 2
     assert "ann@example.com" not in looked
     assert run("stats.sh").count("audit_record") == 2
-    assert "│      1 │ verified │" in run("page.sh")
+    assert "     1  verified " in run("page.sh")
     assert "ann@example.com" in run("reveal.sh")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -59,21 +60,28 @@ async def run(console: Console, given: dict[str, Any], *, as_json: bool = False,
             "redis": redis_engine(redis_url, embedded=settings.redis_url is None),
         }
         if not as_json:
-            console.print(f"PostgreSQL: {escape(str(engines['postgres']))}", highlight=False)
-            console.print(f"Redis or Valkey: {escape(str(engines['redis']))}", highlight=False)
+            _print(console, "[dim]·[/]", "PostgreSQL", engines["postgres"])
+            _print(console, "[dim]·[/]", "Redis or Valkey", engines["redis"])
         findings = []
         target = Target(postgres_url, redis_url, settings.pool_size, settings.pooler, settings.max_age)
         async for finding in _found(target, timeout):
             findings.append(finding)
             if not as_json:
-                line = Table.grid(padding=(0, 1))
-                line.add_row(_MARKS[finding.status], f"{finding.subject}: {escape(finding.detail)}")
-                console.print(line)
+                _print(console, _MARKS[finding.status], finding.subject, finding.detail)
     ok = all(finding.status != "failed" for finding in findings)
     if as_json:
         listed = {name: asdict(engine) for name, engine in engines.items()}
         typer.echo(json.dumps({"ok": ok, "engines": listed, "findings": [asdict(each) for each in findings]}, indent=1))
+    else:
+        counts = Counter(finding.status for finding in findings)
+        console.print(f"\n{len(findings)} checks: {', '.join(f'{count} {status}' for status, count in counts.items())}")
     return ok
+
+
+def _print(console: Console, mark: str, subject: str, detail: object) -> None:
+    line = Table.grid(padding=(0, 1))
+    line.add_row(mark, f"{subject}: {escape(str(detail))}")
+    console.print(line)
 
 
 async def _found(target: Target, timeout: float) -> AsyncIterator[Finding]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -60,9 +61,17 @@ def show(sections: Sections, *, as_json: bool) -> None:
         typer.echo(_json(sections))
         return
     console = terminal()
-    for name, section in sections.items():
-        for part in _shown(name, section, console):
+    for number, (name, section) in enumerate(sections.items()):
+        for part in ("", *_shown(name, section, console))[number == 0 :]:
             console.print(part, soft_wrap=isinstance(part, str))
+
+
+def table(*headings: str, numeric: Collection[str] = ()) -> Table:
+    """Return an empty table with these headings; columns of numbers are aligned to the right."""
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for heading in headings:
+        made.add_column(heading, justify="right" if heading in numeric else "left", overflow="fold")
+    return made
 
 
 def terminal(*, quiet: bool = False) -> Console:
@@ -89,16 +98,18 @@ def _shown(name: str, section: Any, console: Console) -> list[Any]:
         return [f"[dim]More: --{_title(name)} {section}[/]"] if section else []
     if not section:
         return [f"[dim]no {_title(name)}[/]"]
-    table = Table(title=_title(name), title_justify="left")
-    for field in section[0]:
-        numeric = any(isinstance(row[field], int | float) and not isinstance(row[field], bool) for row in section)
-        table.add_column(_title(field), justify="right" if numeric else "left", overflow="fold")
+    title = f"[bold]{_title(name)}[/]"
+    whole = table(*map(_title, section[0]), numeric={_title(field) for field in section[0] if _numeric(field, section)})
     for row in section:
-        table.add_row(*map(_cell, row.values()))
-    if Measurement.get(console, console.options.update(max_width=_UNCUT), table).maximum <= console.width:
-        return [table]
+        whole.add_row(*map(_cell, row.values()))
+    if Measurement.get(console, console.options.update(max_width=_UNCUT), whole).maximum <= console.width:
+        return [title, whole]
     # Too wide for this terminal: row by row.
-    return [_title(name), *(part for row in section for part in (*_shown(name, row, console), ""))]
+    return [title, *(part for row in section for part in (*_shown(name, row, console), ""))][:-1]
+
+
+def _numeric(field: str, rows: Sequence[Row]) -> bool:
+    return any(isinstance(row[field], int | float) and not isinstance(row[field], bool) for row in rows)
 
 
 def _title(name: str) -> str:

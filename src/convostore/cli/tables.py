@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from convostore.cli import output
 from convostore.cli.measure import Measure
 from convostore.replay import Report
 
@@ -17,7 +18,8 @@ _PROBLEMS = 10
 
 def show(console: Console, report: Report, measure: Measure) -> bool:
     """Print counts, durations and checks; return whether every check passed."""
-    console.print(_contents(report), _operations(measure.durations))
+    console.print("\n[bold]In the stores[/]", _contents(report), sep="\n")
+    console.print("\n[bold]Operations[/], one call at a time", _operations(measure.durations), "", sep="\n")
     for claim, outcomes in report.checks.items():
         failed, held = outcomes[False], outcomes[True]
         mark = "[red]✗[/]" if failed else "[green]✓[/]"
@@ -51,9 +53,7 @@ def facts(report: Report, measure: Measure) -> dict[str, Any]:
 
 
 def _contents(report: Report) -> Table:
-    table = Table("store", "what", title="In the stores", title_justify="left")
-    table.add_column("written", justify="right")
-    table.add_column("read back", justify="right")
+    table = output.table("store", "what", "written", "read back", numeric=("written", "read back"))
     last = None
     for (store, what), written in report.written.items():
         if last is not None and store != last:
@@ -64,18 +64,15 @@ def _contents(report: Report) -> Table:
 
 
 def _operations(durations: Mapping[tuple[str, str], list[float]]) -> Table:
-    table = Table("store", "operation", title="Operations", title_justify="left", caption_justify="left")
-    table.caption = "Milliseconds, one call at a time, on this machine; `make bench` compares with the bare drivers."
-    for heading in ("calls", "median ms", "p99 ms"):
-        table.add_column(heading, justify="right")
+    figures = ("calls", "median ms", "p99 ms")
+    table = output.table("store", "operation", *figures, numeric=figures)
     stores = list(dict.fromkeys(store for store, _ in durations))
     last = None
     for (store, method), seconds in sorted(durations.items(), key=lambda entry: stores.index(entry[0][0])):
         if last is not None and store != last:
             table.add_section()
         p50, p99 = _milliseconds(seconds)
-        figures = (f"{len(seconds):,}", f"{p50:.2f}", f"{p99:.2f}")
-        table.add_row("" if store == last else store, method, *figures)
+        table.add_row("" if store == last else store, method, f"{len(seconds):,}", f"{p50:.2f}", f"{p99:.2f}")
         last = store
     return table
 
