@@ -6,10 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from convostore.cli.app import app
 from tests.docs.pages import ROOT, blocks, output_of
 
 README = (ROOT / "README.md").read_text()
+BENCHMARKS = (ROOT / "docs" / "explanation" / "benchmarks.md").read_text("utf-8")
+VECTORS = (ROOT / "docs" / "howto" / "vector-search.md").read_text("utf-8")
+WORDS = {"3": "three", "4": "four", "5": "five"}
 
 
 def test_the_example_is_twelve_lines_and_runs(area: Path) -> None:
@@ -34,3 +39,27 @@ def test_every_make_target_it_names_exists() -> None:
     rules = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert named
     assert named <= rules
+
+
+def test_its_figures_are_those_of_the_pages_that_it_names() -> None:
+    explained = ROOT / "docs" / "explanation"
+    packages = re.search(r"(\d+) packages are installed, (\d+) MiB", README)
+    assert packages is not None
+    dependencies = (explained / "dependencies.md").read_text("utf-8")
+    assert "installs {} packages of {} MiB".format(*packages.groups()) in dependencies
+    turn = re.search(r"unit_of_work` \| server .*?\n\| the same \| round trips \|[^|]*\| (\d+) / \1 \|", BENCHMARKS)
+    assert turn is not None
+    assert f"in {WORDS[turn[1]]} round trips" in README
+    assert re.findall(r"recall is about [\d.]+", README) == re.findall(r"recall is about [\d.]+", VECTORS)
+
+
+def test_the_versions_of_python_are_those_of_the_package() -> None:
+    (row,) = re.findall(r"\| Python \| (.*) \|", README)
+    classifiers = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text("utf-8"))
+    assert re.findall(r"3\.\d+", row) == classifiers
+
+
+def test_every_command_that_it_names_exists() -> None:
+    named = re.findall(r"`convostore ([a-z -]+)`", README)
+    assert named
+    assert not [each for each in named if CliRunner().invoke(app, [*each.split(), "--help"]).exit_code]

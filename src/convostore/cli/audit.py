@@ -17,7 +17,7 @@ from convostore.cli.database import postgres_dsn
 from convostore.cli.files import STANDARD, check_writable, writing
 from convostore.cli.options import AsJson, Home, PostgresUrl, Tenant, Yes, confirm, given, reads, run
 from convostore.cli.output import report
-from convostore.cli.progress import Watching, counting
+from convostore.cli.progress import Watching, counting, waiting
 from convostore.domain.codec import canonical, plain
 from convostore.domain.verify_export import described
 from convostore.errors import ValidationError
@@ -142,7 +142,8 @@ async def _export(tenant: UUID, session: UUID | None, output: Path, given: dict[
 async def _prune(before: datetime, given: dict[str, Any], *, as_json: bool) -> bool:
     """Drop bodies by the month, and print the months."""
     async with _store(given, MAINTENANCE_ROLE) as store:
-        months = await store.drop_bodies(before=before.replace(tzinfo=UTC))
+        with waiting("Dropping bodies"):
+            months = await store.drop_bodies(before=before.replace(tzinfo=UTC))
     report(f"Dropped the bodies of {_listed(months)}.", as_json=as_json, months=[f"{month:%Y-%m}" for month in months])
     return True
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from convostore.cli.database import postgres_dsn
 from convostore.cli.looking import reading
 from convostore.cli.output import Bytes, Row, show
+from convostore.cli.progress import waiting
 from convostore.postgres.overview import Overview, Size
 from convostore.settings import load_settings
 
@@ -23,7 +24,8 @@ async def run(tenant: UUID | None, given: dict[str, Any], *, as_json: bool) -> b
         if tenant is None:
             rows = [_table(name, size) for name, size in sizes.items()]
         else:
-            counted = await overview.rows(tenant)
+            with waiting("Counting rows"):
+                counted = await overview.rows(tenant)
             rows = [_share(name, counted[name], size) for name, size in sizes.items() if name in counted]
     show({"tables": rows}, as_json=as_json)
     return True
