@@ -85,6 +85,13 @@ class Settings(BaseSettings):
             urls.parsed(value.get_secret_value(), schemes, name=info.field_name or "")
         return value
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _is_a_directory(cls, value: object) -> object:
+        if value == "":
+            raise ValueError("is empty, which would be the working directory")
+        return value
+
     @model_validator(mode="after")
     def _has_servers(self) -> Settings:
         if self.pooler and self.postgres_url is None and self.backend == "engines":

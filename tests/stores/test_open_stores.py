@@ -114,6 +114,7 @@ async def test_stores_bound_to_a_tenant_refuse_others() -> None:
         ({"pooler": "statement"}, "pooler"),
         ({"pooler": "session"}, "pooler"),
         ({"home": "somewhere", "ephemeral": True}, "ephemeral"),
+        ({"home": ""}, "home: is empty"),
         ({"redis_url": "http://example.com"}, "redis_url"),
         ({"postgres_url": "mysql://example.com"}, "postgres_url"),
     ],
