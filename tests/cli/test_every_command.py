@@ -19,8 +19,9 @@ from typer.testing import CliRunner, Result
 from convostore.cli.app import app
 from convostore.domain import verify_export
 from convostore.embedded import Embedded
-from convostore.postgres import PostgresAuditStore, PostgresConfigStore, create_pool
-from convostore.testing.factories import make_agent, make_event, make_turn
+from convostore.models.fields import now
+from convostore.postgres import PostgresAuditStore, PostgresConfigStore, PostgresProfileStore, create_pool
+from convostore.testing.factories import make_agent, make_event, make_field, make_profile, make_turn
 from tests.cli.conftest import Run
 from tests.secrets.test_commands import COMMANDS, commands
 
@@ -235,6 +236,18 @@ async def test_a_purge_counts_what_it_removed(engines: Embedded) -> None:
     assert json.loads(done.stdout)["purged"] >= 1
     async with await create_pool(engines.postgres_dsn) as pool:
         assert await PostgresConfigStore(pool).restore_agent(tenant, tenant) is False
+
+
+async def test_fields_expire_and_are_counted(engines: Embedded) -> None:
+    profile = make_profile(uuid4(), fields={"city": make_field(expires_at=now())})
+    async with await create_pool(engines.postgres_dsn) as pool:
+        await PostgresProfileStore(pool).save_profile(profile)
+        done = await invoke("expire", "--json", **urls(engines))
+        assert json.loads(done.stdout)["expired"] >= 1, done.stderr
+        assert (await invoke("expire", **urls(engines))).stdout == "0 fields expired.\n"
+        found = await PostgresProfileStore(pool).get_profile(profile.tenant_id, profile.id)
+        assert found is not None
+        assert found.fields == {}
 
 
 async def test_a_file_is_written_whole_or_not_at_all(engines: Embedded, tenant: UUID, tmp_path: Path) -> None:

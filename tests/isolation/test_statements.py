@@ -20,6 +20,7 @@ EXCEPTIONS = {
     "vector_spaces": ["episode", "episode"],
     "vector_spaces_above": ["episode", "episode", "episode"],
     "tenants_with_embeddings": ["episode"] * 4,
+    "tenants_with_stale_fields": ["profile", "profile_field"],
     "large_spaces": ["large_space"],
     "tenants": ["agent", "session", "episode", "profile"],
     "text_tenants": ["rule", "episode", "entity"],

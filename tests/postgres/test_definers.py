@@ -45,6 +45,7 @@ MAINTENANCE = {
     "tenants": "SELECT * FROM convostore.tenants(NULL, 10)",
     "tenants_to_purge": "SELECT convostore.tenants_to_purge(now())",
     "tenants_with_embeddings": "SELECT convostore.tenants_with_embeddings()",
+    "tenants_with_stale_fields": "SELECT convostore.tenants_with_stale_fields(now())",
     "text_tenants": "SELECT convostore.text_tenants()",
     "vector_spaces": "SELECT * FROM convostore.vector_spaces()",
     "vector_spaces_above": "SELECT * FROM convostore.vector_spaces_above(20000)",

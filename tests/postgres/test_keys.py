@@ -47,6 +47,7 @@ UNPREFIXED = {
     # The time that sweeps and purges look for, in all tenants, by functions of their own:
     "session_last_activity_at_idx",
     *(f"{each.name}_purge_idx" for each in (*CONFIG, PROFILE)),
+    "profile_field_stale_idx",
     "episode_words_idx",  # a GIN index cannot hold a uuid without btree_gin, which the embedded server lacks
     "entity_terms_idx",  # likewise: in both a hash of tenant and agent is one of the terms
 }

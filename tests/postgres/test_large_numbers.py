@@ -14,10 +14,10 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.models.fields import now
 from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresProfileStore, create_pool, migrate
-from convostore.postgres.purging import purge
+from convostore.postgres.purging import expire, purge
 from convostore.postgres.queries import queries
 from convostore.postgres.reindexing import tenants_with_embeddings
-from convostore.testing.factories import make_agent, make_episode, make_profile, make_template
+from convostore.testing.factories import at, make_agent, make_episode, make_field, make_profile, make_template
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.filled import fill
 from tests.postgres.test_plans import multiply
@@ -45,6 +45,7 @@ LATER = "UPDATE convostore.template SET deleted_at = deleted_at + interval '1 da
 NOTHING_DUE = {
     "a sweep": "SELECT * FROM convostore.old_sessions('2000-01-01', 1000)",
     "a purge of all tenants": "SELECT * FROM convostore.tenants_to_purge('2000-01-01')",
+    "the expiry of fields": "SELECT * FROM convostore.tenants_with_stale_fields('1990-01-01')",
 }
 
 
@@ -105,8 +106,8 @@ async def test_upkeep_with_nothing_due_reads_as_much_beside_ten_times_as_many_te
             await admin.fetch(statement)  # looks up what the functions name
         read.append({what: pages(await explained(admin, statement)) for what, statement in NOTHING_DUE.items()})
     # A page for each level of an index, of which one may have been added; of eight and a profile's in a purge.
-    assert read[0]["a sweep"] <= 3
-    assert read[1]["a sweep"] <= read[0]["a sweep"] + 1
+    for what in ("a sweep", "the expiry of fields"):
+        assert read[1][what] <= read[0][what] + 1 <= 5, what
     assert read[1]["a purge of all tenants"] <= read[0]["a purge of all tenants"] <= 3 * 9
 
 
@@ -141,16 +142,38 @@ async def test_a_purge_visits_the_tenants_that_have_something_and_goes_on_where_
         )
     before = now()
     interrupted = purge(keeper, before=before, batch=2)
-    # The agent and two of its templates.
-    assert await anext(interrupted) == 3
+    # The agent and two of its templates, and a profile with the one merged into it.
+    assert await anext(interrupted) == 5
     await interrupted.aclose()
     rest = [purged async for purged in purge(keeper, before=before, batch=2)]
-    assert 3 + sum(rest) == 3 * (1 + 5 + 2) + 1 + 2
-    assert max(rest) <= 3
+    assert 5 + sum(rest) == 3 * (1 + 5 + 2) + 1 + 2
+    assert max(rest) == 5
     assert [purged async for purged in purge(keeper, before=before)] == []
     assert [purged async for purged in purge(keeper, before=now() + timedelta(days=2))] == [1]
     for name, left in (("agent", 4), ("template", 3 * 5 + 1), ("profile", 2 * 4)):
         assert await admin.fetchval(f"SELECT count(*) FROM convostore.{name}") == left, name
+
+
+async def test_fields_of_all_tenants_expire_in_batches_but_those_of_deleted_profiles(
+    dsn: str, admin: Any, keeper: asyncpg.Pool[Any]
+) -> None:
+    async with await create_pool(dsn, max_size=1) as pool:
+        store = PostgresProfileStore(pool)
+        for tenant in (uuid4(), uuid4()):
+            fields = {f"f{n}": make_field(f"f{n}", expires_at=at(n)) for n in range(5)}
+            living, gone = (make_profile(tenant, fields=fields if n else {}) for n in (1, 0))
+            for profile in (living, gone):
+                await store.save_profile(profile)
+            await store.update_field(tenant, gone.id, make_field("f", expires_at=at(0)))
+            await store.delete_profile(tenant, gone.id)
+        await store.save_profile(make_profile(uuid4(), fields={"f": make_field("f")}))
+    interrupted = expire(keeper, at=at(3), batch=3)
+    assert await anext(interrupted) == 3
+    await interrupted.aclose()
+    assert sorted([count async for count in expire(keeper, at=at(3), batch=3)]) == [1, 1, 3]
+    assert [count async for count in expire(keeper, at=at(3), batch=3)] == []
+    found = await admin.fetch("SELECT status, count(*) FROM convostore.profile_field GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in found] == [("active", 2 * (1 + 1) + 1), ("expired", 2 * 4)]
 
 
 async def test_a_purge_reads_what_it_removes_however_much_a_tenant_keeps(

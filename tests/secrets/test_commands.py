@@ -48,6 +48,7 @@ def commands(tmp_path: Path) -> dict[str, list[str]]:
         "migrate roles": ["--login", "nobody"],
         "sweep": [],
         "purge": ["--days", "36500", "--yes"],
+        "expire": [],
         "doctor": ["--timeout", "5"],
         "memory reindex": [],
         "memory re-embed": ["--to", "next", "--embedder", f"{__name__}:embed", "--tenant", str(TENANT)],

@@ -101,6 +101,12 @@ def purge(
 
 
 @app.command(epilog=reads("pooler"))
+def expire(*, as_json: AsJson = False, home: Home = None, postgres_url: PostgresUrl = None) -> None:
+    """Let the fields of profiles expire whose time has come, of all tenants, in batches; repeatable."""
+    run(purging.run_expiry(given(home, postgres_url), as_json=as_json))
+
+
+@app.command(epilog=reads("pooler"))
 def stats(
     tenant: Annotated[UUID | None, typer.Argument(help="The tenant; without, the tables of all.")] = None,
     *,

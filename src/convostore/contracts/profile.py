@@ -184,14 +184,16 @@ class ProfileStore(Store):
 
     @abstractmethod
     @non_idempotent
-    async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None) -> int:
-        """Let every active field whose `expires_at` has come expire; return how many did.
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None, limit: Limit = 1_000) -> int:
+        """Let active fields whose `expires_at` has come expire, all or none; return how many did.
 
-        An expired field is no longer among its profile's `fields`, and stays in the history.
+        An expired field is no longer among its profile's `fields`, and stays in the history. This is one batch, of
+        those whose time came first: call it until it returns 0.
 
         Args:
             tenant_id: the tenant.
             at: up to which moment, inclusive; None means now.
+            limit: the maximum number of fields, 1 to 1,000.
         """
 
     @abstractmethod

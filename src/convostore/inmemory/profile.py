@@ -97,22 +97,22 @@ class InMemoryProfileStore(InMemoryStore, BaseProfileStore):
 
         return self._listed(tenant_id, matches)[offset:][:limit]
 
-    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
-        moment, expired = at or self._clock(), 0
-        for record in self._living(tenant_id):
-            stale = [
-                item
-                for item in record.fields.values()
-                if item.status is ItemStatus.ACTIVE and item.expires_at is not None and item.expires_at <= moment
-            ]
-            for item in stale:
-                item.status = ItemStatus.EXPIRED
-            if stale:
-                profile = record.profile
-                record.write_id = current_call().write_id
-                set_managed(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
-            expired += len(stale)
-        return expired
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None, limit: int = 1_000) -> int:
+        moment = at or self._clock()
+        stale = [
+            (item.expires_at, item.id, item, record)
+            for record in self._living(tenant_id)
+            for item in record.fields.values()
+            if item.status is ItemStatus.ACTIVE and item.expires_at is not None and item.expires_at <= moment
+        ]
+        stale = sorted(stale, key=lambda each: each[:2])[:limit]
+        for *_, item, _ in stale:
+            item.status = ItemStatus.EXPIRED
+        for record in {id(record): record for *_, record in stale}.values():
+            profile = record.profile
+            record.write_id = current_call().write_id
+            set_managed(profile, revision=profile.revision + 1, updated_at=max(self._clock(), profile.updated_at))
+        return len(stale)
 
     async def purge_deleted(self, tenant_id: UUID, *, before: datetime, limit: int = 1_000) -> int:
         records = self._of(tenant_id)

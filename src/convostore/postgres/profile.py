@@ -86,10 +86,10 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         rows = await self._database.fetch(*query)
         return list(readable(lambda row: _profile(row, tenant_id), rows))
 
-    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None) -> int:
+    async def expire_stale_fields(self, tenant_id: UUID, *, at: datetime | None = None, limit: int = 1_000) -> int:
         moment = self._clock()
         query = queries("profile").expire_fields(
-            tenant_id=tenant_id, at=at or moment, updated_at=moment, write_id=current_call().write_id
+            tenant_id=tenant_id, at=at or moment, limit=limit, updated_at=moment, write_id=current_call().write_id
         )
         count: int = await self._database.fetchval(*query)
         return count

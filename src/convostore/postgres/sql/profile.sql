@@ -96,25 +96,33 @@ ORDER BY g.revision DESC
 LIMIT 1
 
 -- name: expire_fields
--- Expire active fields whose `expires_at` has passed, of profiles that are not deleted; return their number.
+-- Expire so many active fields whose `expires_at` passed first, of profiles that are not deleted; return their number.
 WITH {{bound}},
 expiring AS MATERIALIZED (
-    SELECT DISTINCT f.profile_id
+    SELECT f.id, f.profile_id
     FROM convostore.profile_field AS f
+    -- OFFSET 0 looks profiles up one by one, in the order of the index on times.
+    CROSS JOIN LATERAL (
+        SELECT FROM convostore.profile AS p
+        WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = f.profile_id AND p.deleted_at IS NULL
+        OFFSET 0
+    ) AS living
     WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.status = 'active' AND f.expires_at <= :at
+    ORDER BY f.expires_at, f.id
+    LIMIT :limit::bigint
 ),
 locked AS MATERIALIZED (
     SELECT p.id
     FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM expiring)
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (ARRAY(SELECT e.profile_id FROM expiring AS e))
       AND p.deleted_at IS NULL
     ORDER BY p.id
     FOR UPDATE
 ),
 expired AS (
     UPDATE convostore.profile_field AS f SET status = 'expired'
-    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.profile_id IN (SELECT id FROM locked)
-      AND f.status = 'active' AND f.expires_at <= :at
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.id = ANY (ARRAY(SELECT e.id FROM expiring AS e))
+      AND f.profile_id IN (SELECT locked.id FROM locked) AND f.status = 'active' AND f.expires_at <= :at
     RETURNING f.profile_id
 ),
 touched AS (

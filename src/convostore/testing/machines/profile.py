@@ -226,9 +226,9 @@ class ProfileMachine(Machine):
     def purge(self, ago: int, limit: int) -> None:
         self.both("purge_deleted", before=type(self).moment - timedelta(seconds=ago), limit=limit)
 
-    @rule(moment=moments)
-    def expire(self, moment: datetime) -> None:
-        self.both("expire_stale_fields", at=moment)
+    @rule(moment=moments, limit=st.sampled_from([1, 1_000]))
+    def expire(self, moment: datetime, limit: int) -> None:
+        self.both("expire_stale_fields", at=moment, limit=limit)
 
     @rule(level=st.none() | levels, page=pages)
     def lists(self, level: VerificationLevel | None, page: dict[str, int]) -> None:

@@ -88,6 +88,17 @@ class ProfileHistoryContract(StoreContract):
         assert (await reread(store, one)).fields == {"f0": new}
         assert len(await store.get_field_history(tenant, one.id, "f0")) == 2
 
+    async def test_fields_expire_in_batches_in_the_order_of_their_times(self, store: ProfileStore) -> None:
+        tenant = uuid4()
+        fields = [{f"f{n}": make_field(f"f{n}", n, expires_at=at(n)) for n in numbers} for numbers in ((0, 3), (1, 2))]
+        deleted = {"f": make_field("f", expires_at=at(0))}
+        one, two, gone = await save_profiles(store, tenant, *({"fields": each} for each in (*fields, deleted)))
+        await store.delete_profile(tenant, gone.id)
+        assert await store.expire_stale_fields(tenant, limit=3) == 3
+        assert [{*(await reread(store, each)).fields} for each in (one, two)] == [{"f3"}, set()]
+        assert [(await reread(store, each)).revision for each in (one, two)] == [2, 2]
+        assert [await store.expire_stale_fields(tenant, limit=3) for _ in range(2)] == [1, 0]
+
     async def test_fields_of_a_deleted_profile_do_not_expire(self, store: ProfileStore) -> None:
         tenant = uuid4()
         (profile,) = await save_profiles(store, tenant, {"fields": {"f": make_field("f", expires_at=at(1))}})
