@@ -116,15 +116,19 @@ async def test_what_is_added_and_fields_that_are_set_travel_together(pool: Pool)
     agent, profile = uuid4(), make_profile(tenant)
     await profiles.save_profile(profile)
     episodes = [make_episode(each, agent) for each in [tenant] * 10 + [uuid4() for _ in range(10)]]
+    pairs = [[make_episode(each.tenant_id, agent) for _ in range(2)] for each in episodes]
     entities = [make_entity(tenant, agent) for _ in range(10)]
     fields = [make_field(f"name_{number % 5}", number) for number in range(20)]
     for _ in range(2):  # The second time all is there already.
         await asyncio.gather(
             *map(memory.add_episode, episodes),
+            *map(memory.add_episodes, pairs),
             *map(memory.add_entity, entities),
             *(profiles.update_field(tenant, profile.id, field) for field in fields),
         )
     assert [await memory.get_episode(each.tenant_id, each.id) for each in episodes] == episodes
+    for pair in pairs:
+        assert [await memory.get_episode(each.tenant_id, each.id) for each in pair] == pair
     assert [await memory.get_entity(tenant, each.id) for each in entities] == entities
     stored = await profiles.get_profile(tenant, profile.id)
     assert stored is not None

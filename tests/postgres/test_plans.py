@@ -65,7 +65,7 @@ STATEMENTS: dict[str, list[str]] = {
     **{
         f"pipelined {entity}.{statement}": [pipelined(text) for text in generated(entity, statement)]
         for entity, statement in GENERATED
-        if statement in ("insert", "save_new", "save_next")
+        if statement in ("insert", "insert_few", "save_new", "save_next")
     },
     **{f"pipelined {name}": [pipelined(getattr(queries(file), name).sql)] for file, name in PIPELINED},
     **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},

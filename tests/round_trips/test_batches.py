@@ -37,7 +37,7 @@ async def test_up_to_200_are_added_in_one_round_trip_more_in_one_within_a_transa
         [make_episode(tenant, agent, embedding=[1.0, 2.0, 3.0]) for _ in range(number)] for number in (200, 600)
     )
     await store.add_entities(entities)
-    await store.add_episodes([make_episode(tenant, agent)])
+    await store.add_episodes([make_episode(tenant, agent) for _ in range(200)])
     assert await counted.round_trips(lambda: store.add_episodes(few)) == (1, 0)
     await store.add_episodes([make_episode(tenant, agent) for _ in range(201)])
     # BEGIN and COMMIT are a round trip each.

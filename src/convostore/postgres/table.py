@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 
 from convostore.call.call import current_call
-from convostore.domain.declaration import Declaration, tenant_of
+from convostore.domain.declaration import tenant_of
 from convostore.domain.revisions import (
     RevisionState,
     check_distinct,
@@ -27,13 +25,10 @@ from convostore.domain.revisions import (
     with_defaults,
 )
 from convostore.errors import ConflictError, StoreError
-from convostore.gateway.table import Table, Where
 from convostore.models.base import Model
 from convostore.postgres.batches import in_batches, in_order
-from convostore.postgres.database import Database
 from convostore.postgres.driver import fetch_pipelined
-from convostore.postgres.mapping import RowMapping
-from convostore.postgres.pages import page
+from convostore.postgres.readable_table import ReadableTable
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
@@ -52,67 +47,8 @@ ON CONFLICT arbitrates by the primary key alone; a concurrent insert may violate
 """
 
 
-class PostgresTable(Table[M]):
+class PostgresTable(ReadableTable[M]):
     """The rows of one declaration."""
-
-    def __init__(self, declaration: Declaration[M], database: Database, clock: Callable[[], datetime]) -> None:
-        self._declaration = declaration
-        self._database = database
-        self._clock = clock
-        self.mapping = RowMapping(declaration)
-        self._statements = self._make_statements(declaration, self.mapping)
-
-    def on(self, database: Database) -> Self:
-        """Return the table on another database, such as a transaction."""
-        if database is self._database:
-            return self
-        twin = copy(self)
-        twin._database = database
-        return twin
-
-    def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:
-        """Return the generator of the table's statements."""
-        return Statements(declaration, mapping)
-
-    async def get(self, tenant_id: UUID, **where: Any) -> M | None:
-        row = await self._database.fetchrow_together(*self.getting(tenant_id, **where))
-        return self.mapping.model(row, tenant_id) if row else None
-
-    def getting(self, tenant_id: UUID, **where: Any) -> tuple[Any, ...]:
-        """Return the statement of `get`, with its arguments."""
-        shape, values = split(where)
-        return self._statements.get(shape), tenant_id, *values
-
-    async def find(
-        self,
-        tenant_id: UUID,
-        where: Where,
-        *,
-        limit: int | None = None,
-        offset: int = 0,
-        order: tuple[str, ...] | None = None,
-        after: M | None = None,
-    ) -> list[M]:
-        shape, values = split(where)
-        position = tuple(column.removeprefix("-") for column in self._declaration.position(order))
-
-        async def fetch(last: list[Any], offset: int) -> list[asyncpg.Record]:
-            statement = self._statements.select(shape, order, after=bool(last))
-            return await self._database.fetch(statement, tenant_id, *values, limit, offset, *last)
-
-        return await page(
-            fetch,
-            self.mapping.reader(tenant_id),
-            lambda row: [row[column] for column in position],
-            after=[] if after is None else self.mapping.parameters(after, position),
-            limit=limit,
-            offset=offset,
-        )
-
-    async def count(self, tenant_id: UUID, where: Where) -> int:
-        shape, values = split(where)
-        count: int = await self._database.fetchval(self._statements.count(shape), tenant_id, *values)
-        return count
 
     async def add(self, item: M, **defaults: Any) -> None:
         tenant_id = tenant_of(item)
@@ -192,8 +128,10 @@ class PostgresTable(Table[M]):
 
     async def _insert_new(self, tenant_id: UUID, rows: list[list[Any]]) -> bool:
         """Insert a batch in one statement and return True, or insert nothing and return False if a row exists."""
+        inserting = self._inserting(tenant_id, rows)
+        few = len(rows) <= _FEW
         try:
-            await self._database.fetch(*self._inserting(tenant_id, rows))
+            await (self._database.write_together((tenant_id,), *inserting) if few else self._database.fetch(*inserting))
         except ConflictError:
             return False
         return True
