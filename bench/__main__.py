@@ -43,7 +43,10 @@ async def _run(names: list[str], rounds: int, concurrent: Sequence[int], progres
             progress.update(name)
             given = await OPERATIONS[name](engines)
             # A goal is for a number of calls at a time.
-            others = [replace(given, concurrency=number, goal=None, server_goal=None) for number in concurrent]
+            title = given.title.removesuffix(", alone").removesuffix(", 64 concurrent")
+            others = [
+                replace(given, title=title, concurrency=number, goal=None, server_goal=None) for number in concurrent
+            ]
             # Collections during a measurement skip the objects of its set-up.
             gc.collect()
             gc.freeze()

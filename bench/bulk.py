@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.data import Vectors
+from bench.servers import stopwatch
 from convostore.domain.declarations import EPISODE
 from convostore.embedded import open_embedded
 from convostore.models import Episode
@@ -73,15 +75,12 @@ def episodes(count: int, text: str) -> list[Episode]:
 
 
 async def timed(load: Callable[[], Awaitable[Any]], pid: int) -> Taken:
-    """Run a load in the server process with this pid."""
-    wall, client, server = time.perf_counter(), time.process_time(), _cpu(pid)
+    """Run a load in the server process with this pid. The heap is collected before."""
+    gc.collect()
+    server, wall, client = stopwatch(pid), time.perf_counter(), time.process_time()
     await load()
-    return Taken(time.perf_counter() - wall, time.process_time() - client, _cpu(pid) - server)
-
-
-def _cpu(pid: int) -> float:
-    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return (int(user) + int(system)) / 100
+    client, wall = time.process_time() - client, time.perf_counter() - wall
+    return Taken(wall, client, server())
 
 
 async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> list[tuple[Taken, Taken]]:
@@ -96,6 +95,9 @@ async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> lis
         await pool.fetchval("SELECT pg_backend_pid()"): lambda: store.add_episodes(given),
     }
     rounds = []
+    # Collections skip the episodes that are given, which are no part of a load.
+    gc.collect()
+    gc.freeze()
     for number in range(count):
         taken = {}
         for pid in sorted(loads, reverse=number % 2 == 1):
@@ -104,6 +106,7 @@ async def measure(bare: Any, pool: Any, given: list[Episode], count: int) -> lis
             taken[pid] = await timed(loads[pid], pid)
         copied, added = (taken[pid] for pid in loads)
         rounds.append((copied, added))
+    gc.unfreeze()
     return rounds
 
 

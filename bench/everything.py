@@ -34,7 +34,7 @@ def parts(rounds: int) -> dict[str, list[str]]:
         "growth": [python, "-m", "bench.growth", *often],
         "bulk": [python, "-m", "bench.bulk", "--episodes", "10000", *often],
         "sizes": [python, "-m", "bench.sizes"],
-        "concurrent": [python, "-m", "bench", *_CONCURRENT, *rare],
+        "concurrent": [python, "-m", "bench", *_CONCURRENT, *often],
         "methods": [python, "-m", "bench.methods", "--concurrent", "1", "64", *rare],
     }
 

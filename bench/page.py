@@ -171,8 +171,8 @@ def _heads(*names: str, only: tuple[int, ...] = ()) -> tuple[str, ...]:
     return tuple(head for n, name in enumerate(names) for head in ((name, "×") if n in places else (name,)))
 
 
-def _table(heads: Sequence[str], rows: Any) -> Iterator[str]:
-    yield f"| {' | '.join(heads)} |"
+def _table(heads: Sequence[object], rows: Any) -> Iterator[str]:
+    yield f"| {' | '.join(map(str, heads))} |"
     yield f"|{'---|' * len(heads)}"
     for row in rows:
         yield f"| {' | '.join(map(str, row))} |"
@@ -211,7 +211,6 @@ def _twice(found: Figures) -> Iterator[tuple[str, ...]]:
 def _concurrent(found: Figures, at_a_time: Sequence[int]) -> Iterator[tuple[str, ...]]:
     for _, each in groupby(found["concurrent"], key=lambda operation: str(operation["name"])):
         measured = list(each)
-        title = measured[0]["title"].removesuffix(", alone").removesuffix(", 64 concurrent")
         for figure in _CPU:
             cells = [
                 " / ".join(
@@ -221,7 +220,7 @@ def _concurrent(found: Figures, at_a_time: Sequence[int]) -> Iterator[tuple[str,
                 )
                 for number in at_a_time
             ]
-            yield title, figure, *cells
+            yield measured[0]["title"], figure, *cells
 
 
 def _goal(title: str, figure: str, limit: float, values: Sequence[float], digits: int = 2) -> tuple[str, ...]:
