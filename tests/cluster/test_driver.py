@@ -14,7 +14,7 @@ from redis.crc import key_slot
 from redis.exceptions import AskError, MaxConnectionsError, MovedError, ReadOnlyError, RedisClusterException
 
 from convostore.redis import create_client, driver, keys
-from convostore.redis.driver import Node, Topology
+from convostore.redis.topology import Node, Topology, capacity_of
 from tests.cluster import nodes
 from tests.cluster.nodes import Cluster, free_ports
 
@@ -123,7 +123,7 @@ def test_a_node_that_holds_no_slot_yet_is_known_after_ask(topology: Topology) ->
 
 async def test_a_node_reuses_connections_and_refuses_more_than_its_maximum(topology: Topology) -> None:
     node = primary_of(topology)
-    assert driver.capacity_of(node) == 2
+    assert capacity_of(node) == 2
     acquired = [topology.acquire(node) for _ in range(3)]
     with pytest.raises(MaxConnectionsError):
         topology.acquire(node)

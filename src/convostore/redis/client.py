@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from convostore import urls
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.errors import ConnectionError, ValidationError
-from convostore.redis import driver
+from convostore.redis import driver, topology
 from convostore.redis.connection import Connection
 from convostore.redis.driver import Client
 from convostore.redis.servers import Servers, servers_of
@@ -122,14 +122,14 @@ def _one(url: str, parts: urls.Url, options: dict[str, Any]) -> aio.Redis:
     return aio.Redis.from_pool(driver.Pool.from_url(url, timeout=_POOL_TIMEOUT, **options))
 
 
-def _cluster(url: str, parts: urls.Url, options: dict[str, Any]) -> driver.ClusterClient:
+def _cluster(url: str, parts: urls.Url, options: dict[str, Any]) -> topology.ClusterClient:
     if parts.path not in ("", "0"):
         raise ValueError("a cluster has one database")
     given, ssl = _options(url)
     # One connection more to each node, for the driver to ask for the topology.
     options |= {**given, "max_connections": given.get("max_connections", options["max_connections"]) + 1}
     nodes = [ClusterNode(host, port) for host, port in _hosts(parts, 6_379)]
-    return driver.ClusterClient(startup_nodes=nodes, require_full_coverage=False, ssl=ssl, **options)
+    return topology.ClusterClient(startup_nodes=nodes, require_full_coverage=False, ssl=ssl, **options)
 
 
 def _sentinel(url: str, parts: urls.Url, options: dict[str, Any]) -> aio.Redis:

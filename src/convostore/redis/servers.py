@@ -23,11 +23,12 @@ from redis.exceptions import AskError, MovedError, RedisClusterException, RedisE
 from convostore import supported
 from convostore.call.metrics import MeasuredSemaphore, Waiting, watch_pool
 from convostore.errors import ConnectionError
-from convostore.redis import driver
+from convostore.redis import driver, topology
 from convostore.redis.connection import Command, Connection
-from convostore.redis.driver import Client, Node
+from convostore.redis.driver import Client
 from convostore.redis.errors import CLOSED, translated, translating
 from convostore.redis.multiplexing import SharedConnections, Unsent
+from convostore.redis.topology import Node
 
 T = TypeVar("T")
 
@@ -248,8 +249,8 @@ class Cluster(Servers):
 
     def __init__(self, client: RedisCluster, *, coalesce: bool) -> None:
         super().__init__(client, coalesce=coalesce)
-        self._topology = driver.Topology(client)
-        watch_pool("redis", self, Cluster.client, lambda client: driver.Topology(client).use())
+        self._topology = topology.Topology(client)
+        watch_pool("redis", self, Cluster.client, lambda client: topology.Topology(client).use())
         self._limits = _limits.setdefault(client, {})
         self._suspect: str | None = None
         self._refreshed_at = -inf
@@ -272,11 +273,11 @@ class Cluster(Servers):
         return list(self._topology.primaries())
 
     def _capacity_of(self, node: Node) -> int:
-        return driver.capacity_of(node)
+        return topology.capacity_of(node)
 
     @asynccontextmanager
     async def connection(self, node: Node, *, asking: bool = False) -> AsyncIterator[Connection]:
-        async with self._limits.setdefault(node.name, MeasuredSemaphore(driver.capacity_of(node))):
+        async with self._limits.setdefault(node.name, MeasuredSemaphore(topology.capacity_of(node))):
             raw, began = self._topology.acquire(node), time.monotonic()
             try:
                 with Waiting("redis"):
