@@ -34,7 +34,7 @@ class Leader:
         self._stores = stores
         self._conversation = conversation
         self._journal = journal
-        self._dice = random.Random(name)
+        self._dice = random.Random(f"{name}.{conversation.number}")
         self._name = f"{name}.{conversation.number}"
         self._number = 0
         self._saved: list[str] = []

@@ -25,6 +25,7 @@ from convostore.postgres import (
     create_pool,
 )
 from convostore.postgres.gathered_statements import pipelined
+from convostore.postgres.gathering import Present
 from convostore.testing.factories import (
     make_agent,
     make_entity,
@@ -340,12 +341,12 @@ def cutting(store: PostgresSessionStore, proxy: Proxy, *, before_commit: bool) -
     sizes: list[int] = []
     send = store._database.fetch_in_time
 
-    async def cut(statement: str, each: list[list[Any]], calls: Any) -> Any:
+    async def cut(statement: str, present: Present) -> Any:
         if not sizes:
             proxy.to_server = Flow(cut_after=2_000 if before_commit else None, times=1)
             proxy.to_client = Flow(cut_after=None if before_commit else 0, times=1)
-        sizes.append(len(each))
-        return await send(statement, each, calls)
+        sizes.append(len(present()))
+        return await send(statement, present)
 
     store._database.fetch_in_time = cut  # type: ignore[method-assign]
     return sizes
@@ -415,6 +416,23 @@ async def test_a_caller_that_is_cancelled_at_any_await_harms_no_other(server: Em
             suspension += 1
         assert suspension >= 2
         assert pool.get_idle_size() == pool.get_size() == 1
+
+
+async def test_who_leaves_while_a_batch_waits_for_a_connection_is_told_and_is_not_saved(server: Embedded) -> None:
+    async with await create_pool(server.postgres_dsn, max_size=1) as pool:
+        store, events = PostgresAuditStore(pool, timeout=60.0), [make_event(uuid4()) for _ in range(5)]
+        await store.save_event(events.pop())
+        first, late, *patient = events
+        async with pool.acquire():
+            hurried = store.within(0.3)
+            calls = store.save_event(first), hurried.save_event(late), *map(store.save_event, patient)
+            saved, leaving, *waiting = map(asyncio.create_task, calls)
+            with pytest.raises(ConnectionError) as told:
+                await leaving
+            assert (told.value.code, told.value.outcome) == ("timeout", "not_applied")
+        await asyncio.gather(saved, *waiting)
+        assert [await store.get_event(each.tenant_id, each.id) for each in (first, *patient)] == [first, *patient]
+        assert await store.get_event(late.tenant_id, late.id) is None
 
 
 async def test_a_late_caller_leaves_and_the_others_are_saved(server: Embedded) -> None:

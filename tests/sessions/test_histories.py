@@ -23,6 +23,7 @@ from convostore.embedded import Embedded, open_embedded
 from convostore.errors import ConflictError, ConnectionError
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.postgres.database import Database
+from convostore.postgres.gathering import Present
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore, copies
@@ -213,9 +214,9 @@ async def test_saves_that_travel_together_have_linearizable_histories(
     sizes: list[int] = []
     send = Database.fetch_in_time
 
-    async def noted(self: Database, statement: str, each: list[list[Any]], calls: Sequence[Any]) -> Any:
-        sizes.append(len(each))
-        return await send(self, statement, each, calls)
+    async def noted(self: Database, statement: str, present: Present) -> Any:
+        sizes.append(len(present()))
+        return await send(self, statement, present)
 
     monkeypatch.setattr(Database, "fetch_in_time", noted)
     stores = await open_stores_on(f"{engines.redis_url}?db=7", hot_timeout=10.0)

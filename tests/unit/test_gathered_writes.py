@@ -15,7 +15,7 @@ from convostore.call.effects import Effect
 from convostore.errors import ConflictError, ConnectionError, StoreError
 from convostore.postgres import gathering
 from convostore.postgres.gathered_statements import pipelined
-from convostore.postgres.gathering import GatheredWrites
+from convostore.postgres.gathering import GatheredWrites, Present
 from convostore.postgres.tenancy import BIND_TENANT
 
 ONE = f"UPDATE t SET x = $2 WHERE {BIND_TENANT} RETURNING x"
@@ -47,6 +47,7 @@ class Server:
     def __init__(self) -> None:
         self.sent: list[Statement] = []
         self.unreachable: StoreError | None = None
+        self.busy: asyncio.Event | None = None
 
     async def fetch(self, statement: str, *parameters: Any) -> list[Any]:
         raise AssertionError
@@ -57,9 +58,12 @@ class Server:
         assert statement == ONE
         return next(iter(await self._sent([parameters], [current_call()], together=False)), None)
 
-    async def fetch_in_time(self, statement: str, each: list[list[Any]], calls: Sequence[Call]) -> list[Any]:
+    async def fetch_in_time(self, statement: str, present: Present) -> list[Any]:
         assert statement == pipelined(ONE)
-        return await self._sent(each, calls, together=True)
+        if self.busy:
+            await self.busy.wait()
+        each = present()
+        return await self._sent([given for _, given in each], [call for call, _ in each], together=True)
 
     async def _sent(self, each: Sequence[Any], calls: Sequence[Call], *, together: bool) -> list[Any]:
         if self.unreachable:
@@ -272,6 +276,21 @@ async def test_who_leaves_before_the_batch_is_not_written_and_who_leaves_later_h
     assert not server.sent[1].answer.cancelled()
     server.sent[1].succeed()
     assert await stays.value() == "b"
+
+
+async def test_who_leaves_while_a_batch_waits_for_a_connection_is_not_written(
+    server: Server, writes: GatheredWrites
+) -> None:
+    server.busy = asyncio.Event()
+    gone, *stay = await gathered(server, writes, "a", "b", "c")
+    gone.task.cancel()
+    await steps()
+    server.busy.set()
+    await steps()
+    assert server.sent[1].values == ["b", "c"]
+    assert [each.call.sent for each in (gone, *stay)] == [False, True, True]
+    server.sent[1].succeed()
+    assert [await each.value() for each in stay] == ["b", "c"]
 
 
 async def test_a_batch_that_nobody_waits_for_is_aborted_and_the_next_one_leaves(

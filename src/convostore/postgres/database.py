@@ -19,7 +19,7 @@ from convostore.errors import StoreError
 from convostore.postgres import driver
 from convostore.postgres.checking import check_session_ids, patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
-from convostore.postgres.gathering import GatheredReads, GatheredWrites
+from convostore.postgres.gathering import GatheredReads, GatheredWrites, Present
 
 
 class _Marker(Enum):
@@ -110,20 +110,21 @@ class Database:
             row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
             return row
 
-    async def fetch_in_time(self, statement: str, each: list[list[Any]], calls: Sequence[Call]) -> list[asyncpg.Record]:
+    async def fetch_in_time(self, statement: str, present: Present) -> list[asyncpg.Record]:
         """Run a statement for each of several calls, pipelined in one transaction; return the rows of all.
 
-        `DEADLINE` becomes that of the call that ends first: its guard does not outlast it, and all commit at once.
+        Which calls these are is asked when there is a connection. `DEADLINE` becomes that of the call that ends first:
+        its guard does not outlast it, and all commit at once.
         """
         async with self._lend() as connection:
             if not driver.pipelines(connection):
                 raise StoreError("PostgreSQL 16 ends no pipeline whose client has vanished")
-            for call in calls:
+            if not (sent := present()):
+                return []
+            for call, _ in sent:
                 call.sent = True
-            until = self._deadline(connection, min(calls, key=lambda call: call.deadline))
-            for place in [place for place, parameter in enumerate(each[0]) if parameter is DEADLINE]:
-                for given in each:
-                    given[place] = until
+            until = self._deadline(connection, min((call for call, _ in sent), key=lambda call: call.deadline))
+            each = [[until if parameter is DEADLINE else parameter for parameter in given] for _, given in sent]
             return await driver.fetch_pipelined(connection, statement, each)
 
     async def fetchval(self, statement: str, *parameters: Any) -> Any:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,10 @@ Key: TypeAlias = "tuple[UUID, ...]"
 Sending: TypeAlias = "Coroutine[Any, Any, Any]"
 
 
+Present: TypeAlias = "Callable[[], list[tuple[Call, list[Any]]]]"
+"""Returns the calls that still wait, with the parameters of each: one that has left was told that nothing was sent."""
+
+
 class Reading(Protocol):
     """Runs statements that read."""
 
@@ -51,7 +55,7 @@ class Writing(Protocol):
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return its first row, or None."""
 
-    async def fetch_in_time(self, statement: str, each: list[list[Any]], calls: Sequence[Call]) -> list[Any]:
+    async def fetch_in_time(self, statement: str, present: Present) -> list[Any]:
         """Run a statement for each of several calls, in one transaction; return the rows of all."""
 
 
@@ -142,8 +146,8 @@ class _Gathered(ABC):
         return await self._alone(*parameters)
 
     @abstractmethod
-    async def _together(self, each: list[_Caller], calls: list[Call]) -> list[Any]:
-        """Return the row of each parameter list, None where there is none, on behalf of these calls."""
+    async def _together(self, each: list[_Caller]) -> list[Any]:
+        """Return the row of each parameter list, None where there is none."""
 
     def _ended(self, statement: object) -> None:
         """Let what was gathered leave, after the callers that are given their answers now: their next calls join it."""
@@ -166,7 +170,7 @@ class _Gathered(ABC):
         together = replace(calls[0], deadline=max(call.deadline for call in calls), sent=False)
         running.set(together)
         try:
-            rows = await self._together([callers[0] for callers in waiting], calls)
+            rows = await self._together([callers[0] for callers in waiting])
         except Exception as error:  # noqa: BLE001  (each caller raises what its own statement does)
             applied_nothing = isinstance(error, StoreError) and error.outcome == "not_applied"
             refusal = _Refused() if applied_nothing and together.sent else error
@@ -197,7 +201,7 @@ class GatheredReads(_Gathered):
     def _shared(self, parameters: Parameters) -> Hashable:
         return parameters
 
-    async def _together(self, each: list[_Caller], calls: list[Call]) -> list[Any]:
+    async def _together(self, each: list[_Caller]) -> list[Any]:
         if len(each) == 1:
             return [await self._alone(*each[0].parameters)]
         lists = map(list, zip(*(caller.parameters for caller in each), strict=True))
@@ -236,13 +240,18 @@ class GatheredWrites(_Gathered):
         finally:
             self._refused -= Counter((key,))
 
-    async def _together(self, each: list[_Caller], calls: list[Call]) -> list[Any]:
+    async def _together(self, each: list[_Caller]) -> list[Any]:
         if len(each) == 1:
             raise _Refused
         # Integers compare faster than UUIDs.
         ordered = sorted(enumerate(each, 1), key=lambda numbered: [part.int for part in numbered[1].key])
-        given = [[*caller.parameters, number] for number, caller in ordered]
-        return _by_number(await self._database.fetch_in_time(self._many, given, calls), len(each))
+
+        def present() -> list[tuple[Call, list[Any]]]:
+            return [
+                (caller.call, [*caller.parameters, number]) for number, caller in ordered if not caller.answer.done()
+            ]
+
+        return _by_number(await self._database.fetch_in_time(self._many, present), len(each))
 
 
 def _by_number(rows: Iterable[Any], count: int) -> list[Any]:
