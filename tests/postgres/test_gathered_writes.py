@@ -394,6 +394,39 @@ async def test_of_a_cut_batch_what_is_not_idempotent_is_unknown_to_its_callers(
     assert [each and each.revision for each in stored] == [3] + [2 if before_commit else 3] * 5
 
 
+async def test_in_silence_each_caller_leaves_at_its_own_deadline_and_the_connection_is_given_up_with_the_last(
+    proxied: tuple[Proxy, Pool],
+) -> None:
+    proxy, pool = proxied
+    store = PostgresSessionStore(pool, timeout=60.0)
+    sessions = [make_session(uuid4()) for _ in range(7)]
+    for _ in range(2):  # The second time prepares the statement of the third.
+        await asyncio.gather(*map(store.save, sessions))
+    if not store._database._pipelines:
+        pytest.skip("PostgreSQL 16: nothing is sent together")
+    send = store._database.fetch_in_time
+
+    async def silenced(*given: Any) -> Any:
+        proxy.to_client = Flow(silent=True)
+        return await send(*given)
+
+    store._database.fetch_in_time = silenced  # type: ignore[method-assign]
+    hurried, patient = store.within(0.5), store.within(1.5)
+    first = asyncio.create_task(patient.save(sessions[0]))
+    late = [asyncio.create_task(hurried.save(each)) for each in sessions[1:4]]
+    last = [asyncio.create_task(patient.save(each)) for each in sessions[4:]]
+    assert await first == sessions[0].session_id
+    await asyncio.wait(late)
+    assert not any(task.done() for task in last)
+    assert pool.get_idle_size() == 0
+    errors = await together(*late, *last)
+    assert {(type(error), error.code, error.outcome) for error in errors} == {(ConnectionError, "timeout", "unknown")}
+    proxy.heal()
+    store._database.fetch_in_time = send  # type: ignore[method-assign]
+    await asyncio.gather(*(store.save(each, overwrite=True) for each in sessions))
+    assert [await store.get(each.session_id) for each in sessions] == sessions
+
+
 async def test_a_caller_that_is_cancelled_at_any_await_harms_no_other(server: Embedded) -> None:
     async with await create_pool(server.postgres_dsn, max_size=1) as pool:
         store, tenant, suspension, cancelled = PostgresSessionStore(pool), uuid4(), 0, {0, 1}
