@@ -268,6 +268,23 @@ async def test_a_locked_row_delays_its_own_caller_alone(server: Embedded) -> Non
         assert await pool.fetchval("SELECT current_setting('lock_timeout')") == "0"
 
 
+async def test_a_new_row_that_another_inserts_meanwhile_delays_its_own_caller_alone(server: Embedded) -> None:
+    """Upserts of one new row pass one after the other, by an advisory lock of its key."""
+    key = "SELECT pg_advisory_xact_lock(hashtextextended('session ' || $1::uuid || ' ' || $2::uuid, 0))"
+    async with await create_pool(server.postgres_dsn) as pool:
+        store, locked = PostgresSessionStore(pool, timeout=60.0), make_session(uuid4())
+        await store.save(make_session(uuid4()))
+        async with blocking(server.postgres_dsn, key, locked.tenant_id, locked.session_id):
+            sessions = [make_session(uuid4()) for _ in range(8)]
+            first = asyncio.create_task(store.save(sessions[0]))
+            waits = asyncio.create_task(store.save(locked))
+            rest = [asyncio.create_task(store.save(each)) for each in sessions[1:]]
+            await asyncio.gather(first, *rest)
+            assert not waits.done()
+        await waits
+        assert [await store.get(each.session_id) for each in (*sessions, locked)] == [*sessions, locked]
+
+
 async def test_concurrent_writers_end_as_one_after_the_other(pool: Pool) -> None:
     """Of the same and of different keys: each revision has one writer, and the last one's content is what is stored."""
     store, dice = PostgresSessionStore(pool, timeout=30.0), random.Random(17)
