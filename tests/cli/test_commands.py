@@ -15,7 +15,7 @@ import pytest
 
 from convostore import __version__, open_stores
 from convostore.cli.checks import CHECKS
-from convostore.cli.replay import REPLAY_TENANT
+from convostore.cli.options import REPLAY_TENANT
 from convostore.domain import verify_export
 from convostore.postgres.migrations import HEAD
 from convostore.postgres.migrations.printing import migration_sql, roles_sql

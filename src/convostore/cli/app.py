@@ -9,18 +9,24 @@ from uuid import UUID
 import typer
 
 from convostore import __version__
-from convostore.cli import demo as demonstration
-from convostore.cli import doctor as diagnosis
-from convostore.cli import purge as purging
-from convostore.cli import replay as replaying
-from convostore.cli import stats as statistics
-from convostore.cli import sweep as sweeping
 from convostore.cli.audit import audit
 from convostore.cli.config import config
 from convostore.cli.inspect import inspect
 from convostore.cli.memory import memory
 from convostore.cli.migrate import migrate
-from convostore.cli.options import OF_STORES, AsJson, Home, PostgresUrl, RedisUrl, Yes, confirm, given, reads, run
+from convostore.cli.options import (
+    OF_STORES,
+    REPLAY_TENANT,
+    AsJson,
+    Home,
+    PostgresUrl,
+    RedisUrl,
+    Yes,
+    confirm,
+    given,
+    reads,
+    run,
+)
 from convostore.cli.output import terminal
 
 app = typer.Typer(
@@ -47,6 +53,8 @@ def _main(
 @app.command(epilog=reads("timeout", "pool_size", "language"))
 def demo(*, as_json: AsJson = False) -> None:
     """Replay a sample through all five stores, on temporary embedded engines."""
+    from convostore.cli import demo as demonstration
+
     run(demonstration.run(as_json=as_json))
 
 
@@ -62,13 +70,15 @@ def replay(
         ),
     ],
     *,
-    tenant: Annotated[UUID, typer.Option(help="The tenant that owns the imported data.")] = replaying.REPLAY_TENANT,
+    tenant: Annotated[UUID, typer.Option(help="The tenant that owns the imported data.")] = REPLAY_TENANT,
     as_json: AsJson = False,
     home: Home = None,
     postgres_url: PostgresUrl = None,
     redis_url: RedisUrl = None,
 ) -> None:
     """Import agents and replay conversations from files; repeating it changes nothing."""
+    from convostore.cli import replay as replaying
+
     run(replaying.run(files, tenant, given(home, postgres_url, redis_url), as_json=as_json))
 
 
@@ -82,6 +92,8 @@ def sweep(
     redis_url: RedisUrl = None,
 ) -> None:
     """Demote sessions idle for longer than hot_ttl, and delete those idle for longer than max_age."""
+    from convostore.cli import sweep as sweeping
+
     run(sweeping.run(every, given(home, postgres_url, redis_url), as_json=as_json))
 
 
@@ -95,6 +107,8 @@ def purge(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Remove for good what tenants have deleted of configuration and profiles, in batches; repeatable."""
+    from convostore.cli import purge as purging
+
     if not yes:
         confirm(f"This removes what all tenants deleted more than {days:g} days ago for good. Continue?")
     run(purging.run(days, given(home, postgres_url), as_json=as_json))
@@ -103,6 +117,8 @@ def purge(
 @app.command(epilog=reads("pooler"))
 def expire(*, as_json: AsJson = False, home: Home = None, postgres_url: PostgresUrl = None) -> None:
     """Let the fields of profiles expire whose time has come, of all tenants, in batches; repeatable."""
+    from convostore.cli import purge as purging
+
     run(purging.run_expiry(given(home, postgres_url), as_json=as_json))
 
 
@@ -115,6 +131,8 @@ def stats(
     postgres_url: PostgresUrl = None,
 ) -> None:
     """Show rows and bytes by table: a tenant's rows, counted, or all, as PostgreSQL's catalogue knows them."""
+    from convostore.cli import stats as statistics
+
     run(statistics.run(tenant, given(home, postgres_url), as_json=as_json))
 
 
@@ -128,4 +146,6 @@ def doctor(
     redis_url: RedisUrl = None,
 ) -> None:
     """Check settings, servers, versions and privileges, and name the remedy for each problem."""
+    from convostore.cli import doctor as diagnosis
+
     run(diagnosis.run(terminal(), given(home, postgres_url, redis_url), as_json=as_json, timeout=timeout))

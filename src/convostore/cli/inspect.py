@@ -7,8 +7,6 @@ from uuid import UUID
 
 import typer
 
-from convostore.cli import customers, views
-from convostore.cli.looking import looking
 from convostore.cli.options import AsJson, Home, PostgresUrl, RedisUrl, Tenant, given, reads, run
 from convostore.models import SessionStatus
 
@@ -40,6 +38,9 @@ def tenants(
     redis_url: RedisUrl = None,
 ) -> None:
     """List the tenants, with the number of their agents and the time of their latest turn."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url))
     run(views.show_tenants(opened, limit, after, as_json=as_json))
 
@@ -56,6 +57,9 @@ def agents(
     redis_url: RedisUrl = None,
 ) -> None:
     """List a tenant's agents by name."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url))
     run(views.show_agents(opened, tenant, limit, after, as_json=as_json))
 
@@ -76,6 +80,9 @@ def sessions(
     redis_url: RedisUrl = None,
 ) -> None:
     """List sessions of an agent or a customer: tier, lock, revision, and the step at which they stand."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(views.show_sessions(opened, tenant, agent, customer, status, limit, after, as_json=as_json))
 
@@ -92,6 +99,9 @@ def session(
     redis_url: RedisUrl = None,
 ) -> None:
     """Show one session: its state, its steps and its variables."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(views.show_session(opened, tenant, session, as_json=as_json))
 
@@ -110,6 +120,9 @@ def turns(
     redis_url: RedisUrl = None,
 ) -> None:
     """List a session's turns, each marked as verified by its hash chain or not; exit with 1 if the chain is broken."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(views.show_turns(opened, tenant, session, limit, after, as_json=as_json))
 
@@ -128,6 +141,9 @@ def timeline(
     redis_url: RedisUrl = None,
 ) -> None:
     """List a customer's sessions, turns and events, newest first."""
+    from convostore.cli import customers
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(customers.show_timeline(opened, tenant, profile, limit, after, as_json=as_json))
 
@@ -144,6 +160,9 @@ def profiles(
     redis_url: RedisUrl = None,
 ) -> None:
     """List a tenant's profiles, newest first."""
+    from convostore.cli import customers
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url))
     run(customers.show_profiles(opened, tenant, limit, after, as_json=as_json))
 
@@ -160,6 +179,9 @@ def profile(
     redis_url: RedisUrl = None,
 ) -> None:
     """Show one profile: identities, fields with source and history, assets, consents."""
+    from convostore.cli import customers
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(customers.show_profile(opened, tenant, profile, as_json=as_json))
 
@@ -184,5 +206,8 @@ def memory(
     redis_url: RedisUrl = None,
 ) -> None:
     """Search an agent's episodes as the application does, and show how each score came about."""
+    from convostore.cli import views
+    from convostore.cli.looking import looking
+
     opened = looking(given(home, postgres_url, redis_url), reveal=reveal)
     run(views.show_memory(opened, tenant, agent, query, customer, embedder, model, limit, as_json=as_json))

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 import typer
 
@@ -27,6 +27,9 @@ RedisUrl = Annotated[
 Tenant = Annotated[UUID, typer.Argument(help="The tenant.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
+
+REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
+"""The default tenant of a replay."""
 
 OF_STORES = ("timeout", "pool_size", "pooler", "language", "hot_ttl", "max_age")
 """The settings of `open_stores` that have no options."""

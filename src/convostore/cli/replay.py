@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from rich.console import Console
 
@@ -19,9 +19,6 @@ from convostore.cli.progress import counting, waiting
 from convostore.cli.tables import facts, show
 from convostore.replay import Record, Replay, Report, read
 from convostore.stores import Stores
-
-REPLAY_TENANT = uuid5(NAMESPACE_URL, "convostore:replay")
-"""The default tenant of a replay."""
 
 _STANDARD_INPUT = Path("/dev/stdin")
 
