@@ -73,13 +73,15 @@ def test_the_support_agent_says_what_the_page_shows(area: Path) -> None:
     folder.mkdir()
     found = BLOCK.findall(SUPPORT.read_text("utf-8"))
     for (_, title, code), (_, _, shown) in zip(found, [*found[1:], ("", "", "")], strict=True):
-        if title.startswith(("support/", "say.py")):
+        if title.startswith(("support/", "say.py", "tamper.py")):
             write(folder, title, code.replace("8000", port) if title == "say.py" else code)
+        elif title == "change a rule":
+            subprocess.run(["sh", "-euc", code], cwd=folder, check=True)
         elif title == "first terminal":
             start = code
         elif title == "second terminal":
             with serving(start, folder, port):
-                script = code.replace(":8000", f":{port}").replace("python3", sys.executable)
+                script = re.sub(r"python3|\.venv/bin/python", sys.executable, code.replace(":8000", f":{port}"))
                 environment = {**os.environ, "no_proxy": "*"}
                 done = subprocess.run(
                     ["sh", "-euc", script], cwd=folder, env=environment, capture_output=True, text=True, check=False
