@@ -1,4 +1,4 @@
-"""Configures the agent of a tenant; doing it again changes nothing."""
+"""Configures the agent of a tenant; doing it again saves what differs."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def agent_of(tenant_id: UUID) -> UUID:
 
 
 async def seed(stores: Stores, tenant_id: UUID) -> None:
-    """Save the agent and its rules, unless they are there."""
+    """Save the agent if it is missing, and its rules that differ; one that `RULES` no longer has stays."""
     agent_id = agent_of(tenant_id)
-    if await stores.config.get_agent(tenant_id, agent_id):
-        return
+    if not await stores.config.get_agent(tenant_id, agent_id):
+        await stores.config.save_agent(Agent(id=agent_id, tenant_id=tenant_id, name="Support"), overwrite=True)
+    stored = await stores.config.get_rules(tenant_id, agent_id, enabled_only=False)
+    same = {rule.name for rule in stored if (rule.condition_text, rule.action_text) == RULES.get(rule.name)}
     rules = [
         Rule(
             id=uuid5(agent_id, name),
@@ -38,7 +40,6 @@ async def seed(stores: Stores, tenant_id: UUID) -> None:
             embedding_model=EMBEDDER.model,
         )
         for name, (condition, action) in RULES.items()
+        if name not in same
     ]
-    for rule in rules:
-        await stores.config.save_rule(rule, overwrite=True)
-    await stores.config.save_agent(Agent(id=agent_id, tenant_id=tenant_id, name="Support"), overwrite=True)
+    await stores.config.save_rules(rules, overwrite=True)

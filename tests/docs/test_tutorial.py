@@ -22,13 +22,12 @@ BLOCK = re.compile(r'^```(\w+)(?: title="([^"]+)")?(?: hl_lines="[^"]+")?\n(.*?)
 
 def test_the_first_conversation_prints_what_the_page_shows(engines: Embedded) -> None:
     page = DOCS / "tutorial" / "first-conversation.md"
-    (shown,) = blocks(page, "text")
     printed = output_of(
         "\n\n".join(blocks(page, "python")),
         CONVOSTORE_POSTGRES_URL=engines.postgres_dsn,
         CONVOSTORE_REDIS_URL=engines.redis_url,
     )
-    assert printed == shown.splitlines()
+    assert printed == "".join(blocks(page, "text")).splitlines()
 
 
 def write(folder: Path, title: str, code: str) -> None:

@@ -12,7 +12,9 @@ from uuid import uuid4
 
 import pytest
 
+from convostore import open_stores
 from convostore.embedded import Embedded
+from convostore.errors import StoreError
 from convostore.settings import Settings as ConvostoreSettings
 from convostore.testing.factories import make_profile, make_rule
 from convostore.testing.faults import LostAnswers
@@ -23,6 +25,7 @@ pytest.importorskip("fastapi", reason="the examples' own packages are locked for
 import httpx
 
 from examples.support.agents import LanguageModel, Situation
+from examples.support.seed import RULES, agent_of, seed
 from examples.support.service import create_app
 from examples.support.settings import Settings
 
@@ -102,6 +105,24 @@ async def test_a_tenant_sees_nothing_of_another(engines: Embedded) -> None:
         assert (await http.get("/probes/readyz")).json()["status"] == "ok"
         assert "convostore" in (await http.get("/probes/metrics")).text
         assert "<title>Support</title>" in (await http.get("/")).text
+
+
+async def test_seeding_saves_what_differs_also_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def seeded() -> dict[str, tuple[str, int]]:
+        await seed(stores, ONE)
+        found = await stores.config.get_rules(ONE, agent_of(ONE))
+        return {rule.name: (rule.action_text, rule.revision) for rule in found}
+
+    lost = [LostAnswers(name, times=1) for name in ("save_agent", "save_rules")]
+    async with open_stores(backend="memory", interceptors=lost) as stores:
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await seed(stores, ONE)
+        first = await seeded()
+        assert first == {name: (action, 1) for name, (_, action) in RULES.items()}
+        assert await seeded() == first
+        monkeypatch.setitem(RULES, "parcels", ("the customer asks where the parcel is", "it is lost."))
+        assert await seeded() == {**first, "parcels": ("it is lost.", 2)}
 
 
 async def test_a_language_model_is_told_rules_and_facts_and_its_answer_is_streamed(
