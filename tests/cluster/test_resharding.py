@@ -12,7 +12,8 @@ from convostore.embedded import Embedded
 from convostore.errors import ConnectionError
 from convostore.redis import RedisSessionStore, create_client, keys
 from convostore.testing.factories import make_session
-from convostore.tiered.copies import Guard, HotCopies
+from convostore.tiered.copies import HotCopies
+from convostore.tiered.values import Guard
 from tests.cluster.nodes import Cluster, Node, eventually
 from tests.cluster.test_failover import check_consistency
 from tests.cluster.working import Work, histories_checked, opened, working

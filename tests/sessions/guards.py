@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from convostore.call.call import Call, running
 from convostore.call.effects import Effect
 from convostore.redis import keys
-from convostore.tiered.copies import Guard
+from convostore.tiered.values import Guard
 from tests.redis.administration import MARK
 
 

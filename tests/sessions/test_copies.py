@@ -17,7 +17,8 @@ from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import create_client
 from convostore.testing.factories import full_session, make_session
 from convostore.tiered import TieredSessionStore
-from convostore.tiered.copies import Guard, HotCopies
+from convostore.tiered.copies import HotCopies
+from convostore.tiered.values import Guard
 from tests.sessions.guards import copy_key
 from tests.unit.newer import with_news
 

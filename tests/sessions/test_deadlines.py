@@ -19,7 +19,7 @@ from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore
-from convostore.tiered.copies import Guard
+from convostore.tiered.values import Guard
 from tests.postgres.blocking import blocking
 from tests.sessions.guards import pass_time, tokens
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from redis.asyncio import Redis
 
-from convostore.tiered.copies import Guard
+from convostore.tiered.values import Guard
 from tests.cluster.nodes import Node
 from tests.sessions.guards import copy_key, guard_key
 from tests.sessions.processes import Process, value_of

@@ -14,7 +14,8 @@ from convostore.embedded import Embedded
 from convostore.models import Session
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
-from convostore.tiered.copies import ANY_REVISION, DELETED, PUBLISH_WITHIN, Guard, HotCopies
+from convostore.tiered.copies import ANY_REVISION, DELETED, PUBLISH_WITHIN, HotCopies
+from convostore.tiered.values import Guard
 from tests.redis.administration import all_keys, flush
 from tests.sessions.guards import another, copy_key, guard_key, pass_time, running_call, tokens
 

@@ -23,7 +23,8 @@ from convostore.redis import create_client
 from convostore.redis.connection import Connection
 from convostore.testing.factories import full_session, make_session
 from convostore.tiered import TieredSessionStore
-from convostore.tiered.copies import ANY_REVISION, Copy, Guard
+from convostore.tiered.copies import ANY_REVISION
+from convostore.tiered.values import Copy, Guard
 from tests.processes import private_directory
 from tests.redis.administration import all_keys, flush
 from tests.redis.monitoring import Monitor, monitoring

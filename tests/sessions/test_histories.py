@@ -27,7 +27,7 @@ from convostore.postgres.gathering import Present
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore, copies
-from convostore.tiered.copies import Copy
+from convostore.tiered.values import Copy
 from tests.redis import administration
 from tests.sessions.linearizability import Operation, linearizable, regular
 from tests.sessions.processes import LateRecord

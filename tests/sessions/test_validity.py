@@ -12,7 +12,8 @@ import pytest
 from convostore.errors import ConflictError, ConnectionError
 from convostore.postgres import PostgresSessionStore
 from convostore.redis import create_client
-from convostore.tiered.copies import Guard, HotCopies
+from convostore.tiered.copies import HotCopies
+from convostore.tiered.values import Guard
 from tests.cluster.nodes import Node, eventually
 from tests.sessions.processes import LEASE, Process, Start, value_of
 

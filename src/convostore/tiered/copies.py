@@ -1,6 +1,6 @@
 """Hot copies of sessions, and the guards that keep outdated copies from being published.
 
-    convostore:{aapb}:copy:<name>    C|<revision>|<tenant>|<created µs>|<activity µs>|<server>|<generation>⏎p<JSON>
+    convostore:{aapb}:copy:<name>    see `values`
     convostore:{aapb}:guard:<tenant>:<session>    G|<server>|<reported>|<unresolved>|<until>|<tokens>
 
 Copies and guards are valid only under the server identity that they were made under: a server that was restarted or
@@ -16,16 +16,16 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 from convostore.call.call import nothing_applied, running
 from convostore.call.metrics import MeasuredSemaphore
 from convostore.domain.codec import Unreadable
-from convostore.domain.sessions import HOT_TTL, PAYLOAD
+from convostore.domain.sessions import HOT_TTL
 from convostore.errors import StoreError
 from convostore.models import Session
-from convostore.redis import codec, keys
+from convostore.redis import keys
 from convostore.redis.connection import Connection
 from convostore.redis.driver import Client
 from convostore.redis.keys import OfTenant
@@ -34,6 +34,7 @@ from convostore.redis.servers import servers_of
 from convostore.tiered.breaker import Breaker
 from convostore.tiered.identities import Identities
 from convostore.tiered.timeouts import Timeout
+from convostore.tiered.values import Copy, Guard
 
 T = TypeVar("T")
 
@@ -73,22 +74,6 @@ _SHARE = 0.1
 
 _SHARE_WHEN_LATE = 0.5
 """The same, when the event loop is late."""
-
-
-class Copy(NamedTuple):
-    """A session as it was published."""
-
-    session: Session
-    server: str
-    generation: int
-
-
-class Guard(NamedTuple):
-    """A caller's token in the guard of a session."""
-
-    session_id: UUID
-    tenant_id: UUID
-    token: str
 
 
 class HotCopies:
@@ -228,7 +213,7 @@ class HotCopies:
     ) -> Callable[[Connection], Awaitable[bool]]:
         async def release(connection: Connection) -> bool:
             server = self._identities.last(connection)
-            value = b"" if session is None else _value(session, server, generation)
+            value = b"" if session is None else Copy(session, server, generation).value
             times = _milliseconds(PUBLISH_WITHIN), self._ttl, self._lease, self._ttl
             arguments = str(guard.tenant_id), guard.token, server, revision, value, *times
             return bool(await connection.run(_script("release_guard"), both, *arguments))
@@ -295,9 +280,9 @@ class HotCopies:
             OverflowError: likewise.
             Unreadable: likewise.
         """
-        if value is None or not value.startswith(b"C|"):
+        if value is None or not Copy.is_in(value):
             return None
-        found = _copy(value)
+        found = Copy.parse(value)
         is_valid = self._identities.is_fresh(connection) and found.server == self._identities.last(connection)
         return found if is_valid else None
 
@@ -305,27 +290,6 @@ class HotCopies:
         """Count a value that no store wrote: a miss."""
         self.breaker.count(what)
         _log.warning("hot tier holds garbage: %s", what, extra={"store": "session", "code": "hot"})
-
-
-def _copy(value: bytes) -> Copy:
-    line, _, payload = value.partition(b"\n")
-    _, revision, tenant, created, activity, server, generation = line.decode().split("|")
-    session = PAYLOAD.from_document(
-        payload.removeprefix(codec.PLAIN),
-        "of a hot copy",
-        revision=int(revision),
-        created_at=codec.moment(int(created)),
-        last_activity_at=codec.moment(int(activity)),
-    )
-    if str(session.tenant_id) != tenant:
-        raise ValueError("the session is of another tenant than its copy")
-    return Copy(session, server, int(generation))
-
-
-def _value(session: Session, server: str, generation: int) -> bytes:
-    created, activity = codec.microseconds(session.created_at), codec.microseconds(session.last_activity_at)
-    line = f"C|{session.revision}|{session.tenant_id}|{created}|{activity}|{server}|{generation}\n"
-    return line.encode() + codec.payload(session)
 
 
 def _seconds_left() -> float:

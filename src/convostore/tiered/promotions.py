@@ -12,7 +12,8 @@ from convostore.call.call import Call, current_call, running
 from convostore.models import Session
 from convostore.redis.background import Background
 from convostore.tiered import copies
-from convostore.tiered.copies import DELETED, Guard, HotCopies
+from convostore.tiered.copies import DELETED, HotCopies
+from convostore.tiered.values import Guard
 
 Load: TypeAlias = "Callable[[UUID, UUID], Awaitable[tuple[Session, int] | None]]"
 """Reads a session of a tenant, and the tenant's generation, from the system of record."""

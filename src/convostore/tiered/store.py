@@ -25,11 +25,12 @@ from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
-from convostore.tiered.copies import ANY_REVISION, DELETED, HOT_LEASE, HOT_TIMEOUT, Copy, Guard, HotCopies
+from convostore.tiered.copies import ANY_REVISION, DELETED, HOT_LEASE, HOT_TIMEOUT, HotCopies
 from convostore.tiered.leases import Leases
 from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
+from convostore.tiered.values import Copy, Guard
 
 T = TypeVar("T")
 
