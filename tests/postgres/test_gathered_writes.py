@@ -25,7 +25,7 @@ from convostore.postgres import (
     create_pool,
 )
 from convostore.postgres.gathered_statements import pipelined
-from convostore.postgres.gathering import Present
+from convostore.postgres.gathering import GatheredWrites, Present
 from convostore.testing.factories import (
     make_agent,
     make_entity,
@@ -46,6 +46,12 @@ from tests.postgres.databases import connected
 from tests.postgres.test_queries import generated
 
 MANY = 60
+
+
+@pytest.fixture(autouse=True)
+def gathering_from_the_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gather writes beside a single one."""
+    monkeypatch.setattr(GatheredWrites, "few", 1)
 
 
 class Counting(PostgresConfigStore):
@@ -423,9 +429,9 @@ async def test_in_silence_each_caller_leaves_at_its_own_deadline_and_the_connect
         pytest.skip("PostgreSQL 16: nothing is sent together")
     send = store._database.fetch_in_time
 
-    async def silenced(*given: Any) -> Any:
+    async def silenced(statement: str, present: Present) -> Any:
         proxy.to_client = Flow(silent=True)
-        return await send(*given)
+        return await send(statement, present)
 
     store._database.fetch_in_time = silenced  # type: ignore[method-assign]
     hurried, patient = store.within(0.5), store.within(1.5)

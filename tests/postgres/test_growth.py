@@ -29,6 +29,7 @@ from convostore.postgres import (
     migrate,
 )
 from convostore.postgres.driver import pipelines
+from convostore.postgres.gathering import GatheredWrites
 from convostore.postgres.queries import queries
 from convostore.testing.factories import make_event, make_rule, make_session
 from tests.postgres.databases import connected, fresh_database
@@ -132,6 +133,7 @@ async def reads(
     with monkeypatch.context() as patched:
         patched.setattr(asyncpg.Connection, "_execute", explained)
         patched.setattr(asyncpg.Connection, "_executemany", explained_many)
+        patched.setattr(GatheredWrites, "few", 1)
         await call_everything(pool, maintenance, plans)
         plans.call = "test", "together"
         await _together(pool)

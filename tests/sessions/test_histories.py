@@ -23,7 +23,7 @@ from convostore.embedded import Embedded, open_embedded
 from convostore.errors import ConflictError, ConnectionError
 from convostore.postgres import PostgresSessionStore, create_pool
 from convostore.postgres.database import Database
-from convostore.postgres.gathering import Present
+from convostore.postgres.gathering import GatheredWrites, Present
 from convostore.redis import create_client
 from convostore.testing.factories import make_session
 from convostore.tiered import TieredSessionStore, copies
@@ -219,6 +219,7 @@ async def test_saves_that_travel_together_have_linearizable_histories(
         return await send(self, statement, present)
 
     monkeypatch.setattr(Database, "fetch_in_time", noted)
+    monkeypatch.setattr(GatheredWrites, "few", 1)
     stores = await open_stores_on(f"{engines.redis_url}?db=7", hot_timeout=10.0)
     histories = await histories_of(stores, some_sessions(24), PATIENT, operations=60, workers=32)
     assert sum(sizes) > 100

@@ -94,7 +94,9 @@ def server() -> Server:
 
 
 @pytest.fixture
-def writes(server: Server) -> GatheredWrites:
+def writes(server: Server, monkeypatch: pytest.MonkeyPatch) -> GatheredWrites:
+    """Writes that are gathered from the second on."""
+    monkeypatch.setattr(GatheredWrites, "few", 1)
     return GatheredWrites(server, ONE)
 
 
@@ -168,6 +170,23 @@ async def test_a_write_counts_as_sent_when_its_batch_is(server: Server, writes: 
     assert [each.call.sent for each in others] == [True, True]
     server.sent[1].succeed()
     await asyncio.gather(first.task, *(each.task for each in others))
+
+
+async def test_a_few_writes_at_a_time_are_each_sent_at_once(server: Server) -> None:
+    writes = GatheredWrites(server, ONE)
+    each = [writing(writes, value) for value in "abcdef"]
+    await steps()
+    assert [statement.values for statement in server.sent] == [["a"], ["b"], ["c"], ["d"]]
+    for statement in server.sent:
+        statement.succeed()
+    await steps()
+    assert [statement.values for statement in server.sent[4:]] == [["e", "f"]]
+    again = writing(writes, "g")
+    await steps()
+    assert (server.sent[-1].together, server.sent[-1].values) == (False, ["g"])
+    for statement in server.sent[4:]:
+        statement.succeed()
+    assert [await one.value() for one in (*each, again)] == [*"abcdefg"]
 
 
 async def test_one_that_was_gathered_alone_goes_alone(server: Server, writes: GatheredWrites) -> None:

@@ -92,8 +92,12 @@ class _Gathered(ABC):
         alone: runs it for one call.
     """
 
+    few = 1
+    """Of up to so many calls at a time, each is sent at once."""
+
     def __init__(self, alone: Callable[..., Sending]) -> None:
         self._alone = alone
+        self._open = 0
         self._batch: _Batch | None = None
         self._latest: object | None = None
         self._patient_until = 0.0
@@ -105,14 +109,24 @@ class _Gathered(ABC):
             parameters: of the statement.
             key: the ids of what a write locks, its tenant's first. A batch takes its locks in the order of the keys.
         """
-        loop, batch = asyncio.get_running_loop(), self._batch
-        if batch is None and (self._latest is None or loop.time() >= self._patient_until):
+        now = asyncio.get_running_loop().time()
+        self._open += 1
+        try:
+            is_free = self._latest is None or self._open <= self.few or now >= self._patient_until
+            if self._batch is not None or not is_free:
+                return await self._gathered(parameters, key)
             statement = self._latest = object()
-            self._patient_until = loop.time() + PATIENCE
+            self._patient_until = now + PATIENCE
             try:
                 return await self._alone(*parameters)
             finally:
                 self._ended(statement)
+        finally:
+            self._open -= 1
+
+    async def _gathered(self, parameters: Parameters, key: Key) -> Any:
+        """Wait for the batch that a call leaves with."""
+        loop, batch = asyncio.get_running_loop(), self._batch
         if (size := self._size_of(parameters)) >= _MOST_BYTES:
             return await self._alone(*parameters)
         if batch is None:
@@ -211,10 +225,14 @@ class GatheredReads(_Gathered):
 class GatheredWrites(_Gathered):
     """Writes by one statement of one row at most.
 
+    A pipeline costs as much as two statements, besides what each write costs in it, and is executed by one backend.
+
     Args:
         database: runs the statements.
         statement: ends with what it returns, or selects from a function.
     """
+
+    few = 4
 
     def __init__(self, database: Writing, statement: str) -> None:
         super().__init__(partial(database.fetchrow_in_time, statement))
