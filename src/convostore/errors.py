@@ -52,7 +52,7 @@ class ConnectionError(StoreError, builtins.ConnectionError):
 
 
 class NotFoundError(StoreError):
-    """A write refers to a parent that does not exist."""
+    """A write, a lock or `load_turn` names something that does not exist."""
 
 
 class ConflictError(StoreError):

@@ -42,7 +42,8 @@ class Settings(BaseSettings):
             `redis.create_client` takes them; by default one is embedded.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is removed afterwards.
-        embedded: whether servers may be embedded; false demands both URLs, true is silent about one that is missing.
+        embedded: whether servers may be embedded; false requires both URLs, true embeds a server whose URL is missing
+            without a warning.
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.
