@@ -31,7 +31,7 @@ _MANY = Field(max_length=1_000)
 
 
 class AuditStore(Store):
-    """Turns and events that can be added and read, never changed or deleted.
+    """Turns and events, which can be added and read, never changed or deleted.
 
     Saving the same record again is a no-op. Windows are half-open: `since` ≤ timestamp < `until`. `after` is the cursor
     of keyset pagination: the last item of the page before. `iter_…` streams a whole list page by page and holds no
@@ -39,8 +39,9 @@ class AuditStore(Store):
 
     **Records.** Whatever is saved becomes a record in a hash chain, in the order of arrival: one chain per session, and
     one per tenant for events without a session. `verify` finds a record that was changed, removed or reordered by
-    whatever means, and with an anchor kept elsewhere even a chain that was computed anew. Bodies, the turns and events
-    themselves, can be dropped by the month of their arrival; records stay. What has no body is in no list.
+    whatever means, and with an anchor kept elsewhere even a chain that was recomputed. Bodies, the turns and events
+    themselves, can be dropped by the month of their arrival; their records stay. What has no body is in no list of
+    turns or events.
     """
 
     kind = "audit"
@@ -295,7 +296,7 @@ class AuditStore(Store):
         offset: Offset = 0,
         after: AuditHead | None = None,
     ) -> list[AuditHead]:
-        """Return what is noted of a tenant's chains besides their records: its own, then those of sessions by id.
+        """Return the heads of a tenant's chains: its own, then those of sessions by id; empty if there are none.
 
         Args:
             tenant_id: the tenant.
@@ -309,7 +310,7 @@ class AuditStore(Store):
     async def list_bodies(
         self, tenant_id: UUID, *, limit: Limit = 100, offset: Offset = 0, after: AuditBody | None = None
     ) -> list[AuditBody]:
-        """Return where a tenant's bodies are kept, by kind, then id, then arrival.
+        """Return where a tenant's bodies are kept, by kind, then id, then arrival; empty if there are none.
 
         Args:
             tenant_id: the tenant.
@@ -331,20 +332,20 @@ class AuditStore(Store):
     ) -> AuditVerification:
         """Verify a session's chain, or all chains of a tenant, with their bodies, up to the first problem.
 
-        Records, the notes of the chains' heads, bodies and the months noted as dropped must agree. An unknown tenant or
-        session, of which there is no record at all, is not verified: the problem is `unknown`, and `ok` is False.
-        Bodies without a record are looked for only if all chains are asked for from the beginning. It reads page by
-        page, in memory that does not grow with what there is; the deadline is that of a page.
+        Records, heads, bodies and the months noted as dropped must agree. For a tenant or session without any record
+        `ok` is False and the problem is `unknown`. Bodies without a record are looked for only if all chains are
+        verified from the beginning. It reads page by page, in bounded memory; the deadline is that of a page.
 
-        With a `limit` this is one step of a verification. A result whose `next` is not None is given to the next step
-        as `after`, with the same arguments otherwise, at once or by another process later; figures go on counting.
+        With a `limit` this is one step of a verification. While `next` of a result is not None, give the result to the
+        next step as `after`, with the same arguments otherwise, at once or later in another process; the figures go on
+        counting.
 
         Args:
             tenant_id: the tenant.
             session_id: only the chain of this session.
             anchor: the `head` of an earlier verification, or several, of any of these chains.
-            from_anchor: whether a chain is read from its latest anchor on, rather than from its beginning: what the
-                earlier verification has read is not read again, and nothing of a chain that still ends there.
+            from_anchor: whether a chain is read from its latest anchor on, not from its beginning: only what is new
+                since the earlier verification is read.
             limit: the maximum number of records, of heads and of bodies that are read, 1 to 1,000; None for all.
             after: the result of the step before; None begins.
 
@@ -356,33 +357,32 @@ class AuditStore(Store):
         )
 
     def iter_anchors(self, tenant_id: UUID) -> AsyncIterator[AuditAnchor]:
-        """Yield the end of every chain of a tenant, to be kept elsewhere as anchors of later verifications."""
+        """Yield the end of every chain of a tenant. Keep them elsewhere, as anchors of later verifications."""
         return audit_trail.anchors_of(self, tenant_id)
 
     def export(self, tenant_id: UUID, *, session_id: UUID | None = None) -> AsyncIterator[str]:
         """Yield a tenant's records, or those of one session, as lines of JSON that `verify_export.py` verifies.
 
-        The last line tells how many they are.
+        The last line says how many there are.
         """
         return audit_trail.exported(self, tenant_id, session_id)
 
     @abstractmethod
     @idempotent
     async def prepare_months(self) -> int:
-        """Make room for what will be recorded in this month and the next three; return for how many there was none.
+        """Create the partitions of this month and the next three; return how many were missing.
 
-        Saving never needs it: room that is missing is made then. It belongs to the upkeep, which `open_stores` does.
+        Saving does not depend on it: it creates a missing partition itself. `open_stores` calls it regularly.
         """
 
     @abstractmethod
     @non_idempotent
     async def drop_bodies(self, *, before: UtcDatetime) -> list[date]:
-        """Drop the bodies of all tenants that arrived in months that were over at a moment; return these months.
+        """Drop the bodies of all tenants recorded in months that had ended by a moment; return these months.
 
-        Such a month is closed: saving something new by a clock that still shows it is a `ValidationError`.
-
-        A month is told by its first day, and counted in UTC. Records stay, and tell which bodies they are without. On
-        PostgreSQL this takes a pool of the role `convostore_maintenance`.
+        A month is that of UTC, returned as its first day. It is closed then: saving something new by a clock that still
+        shows it is a `ValidationError`. Records stay, and show whose bodies were dropped. On PostgreSQL this takes a
+        pool of the role `convostore_maintenance`.
 
         Args:
             before: the moment, not in the future.

@@ -28,28 +28,28 @@ class ConfigStore(Rules, Scenarios):
     **Saving** is an upsert and a compare-and-set on `revision`: 0 for a new object, else the revision it was read with.
     On success the caller's object holds the store-managed fields: the new `revision` and `updated_at`, and after the
     first save `created_at`. `overwrite=True` stores it whatever revision is stored, and is not idempotent. Every
-    `save_` method raises `ConflictError` if another revision is stored (`current_revision`), the object is deleted, its
-    id exists, or a unique value is in use among the living: the name of an agent in its tenant, the name of a variable
-    and the tool of an activation in their agent.
+    `save_` method raises `ConflictError` if another revision is stored (`current_revision`), the object is deleted, the
+    id of a new one is in use, or a living object has its unique value: the name of an agent in its tenant, the name of
+    a variable and the tool of an activation in their agent.
 
     The bulk `save_` methods take at most 1,000 objects of one tenant, store all or none in one round trip, and return
     their ids in the order given. Each object is checked as if saved alone, against the state before the call: a name
-    that the same call frees is still in use. `ConflictError` names the id of the first object refused. An id or a
-    unique value may stand only once in the list (`ValidationError`, `ConflictError`). After a failure the caller's
+    that the same call frees is still in use. `ConflictError` names the id of the first object refused. An id
+    twice in the list is a `ValidationError`, a unique value twice a `ConflictError`. After a failure the caller's
     objects are unchanged.
 
     **Lists** have total orders. `after` is the cursor of keyset pagination: the last item of the page before, stored or
-    not. `iter_…` streams a whole list page by page and holds no connection between pages; concurrent changes may be
-    seen or not.
+    not. `iter_…` streams a whole list page by page and holds no connection between pages; it may or may not
+    return concurrent changes.
 
-    **Deleting** is soft: the object is gone from every read, search, count and uniqueness check until it is restored or
-    purged. `delete_` and `restore_` return whether there was something to do; restoring raises `ConflictError` if a
-    unique value is in use by now.
+    **Deleting** is soft: no read, search, count or uniqueness check sees the object until it is restored; purging
+    removes it for good. `delete_` and `restore_` return whether there was something to do; restoring raises
+    `ConflictError` if a living object has got a unique value since.
 
     An agent need not exist for its rules, scenarios, templates, variables and tool activations to be stored.
 
     **Migration plans.** At most one living plan between two versions of a scenario is pending, approved or deployed.
-    The store checks no other transition of `status`; approval and deployment times and names are the caller's. The
+    The store checks no other transition of `status`; the caller sets who approved and deployed it and when. The
     compare-and-set on `revision` ensures that a decision was made on the stored state.
     """
 
@@ -108,7 +108,7 @@ class ConfigStore(Rules, Scenarios):
         """Restore a deleted agent with exactly what was deleted with it, atomically; return whether there was one.
 
         Raises:
-            ConflictError: its name, or a unique value of what belongs to it, is in use by now; nothing is restored.
+            ConflictError: a living object has its name, or a unique value of what belongs to it; nothing is restored.
         """
 
     @abstractmethod
@@ -289,7 +289,7 @@ class ConfigStore(Rules, Scenarios):
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime, limit: Limit = 1_000) -> int:
         """Remove for good what was deleted before a moment, all or none; return the number of objects.
 
-        This is one batch, of what was deleted first: call it until it returns 0.
+        One call removes one batch, what was deleted first. Call it until it returns 0.
 
         Args:
             tenant_id: the tenant.

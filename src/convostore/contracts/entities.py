@@ -130,14 +130,14 @@ class Entities(Store):
     ) -> list[tuple[Entity, float]]:
         """Return an agent's entities by name, type and meaning with their scores, best first; empty if there are none.
 
-        Names are compared as they look, as text search does. One that is the same scores 1.0, one that has a word of
-        the name in common above 0.5 to 0.9, one that has a word beginning with a word of the name up to 0.2. Within
-        these, the score grows with the share of the words of the longer name that are in common; a beginning counts
-        half. Equal scores are ordered as lists are.
+        Names are compared as they look, as in text search. The same name scores 1.0; one that shares a word, more than
+        0.5 and up to 0.9; one with a word that only begins with a word of the name, up to 0.2. Within these bounds the
+        score grows with the share of the longer name's words that are in common; a beginning counts half. Equal scores
+        are ordered as lists are.
 
-        With a vector, the score is the cosine similarity instead, only entities whose embedding has as many dimensions
-        are compared, a name leaves out those that do not match it, and equal scores are ordered by id. Without either,
-        every entity that fits scores 1.0.
+        With a vector, the score is the cosine similarity instead, and equal scores are ordered by id. Only entities
+        whose embedding has as many dimensions are compared; a name leaves out those that do not match it. Without name
+        and vector every entity that fits scores 1.0.
 
         Args:
             tenant_id: the tenant.

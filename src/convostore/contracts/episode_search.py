@@ -41,11 +41,11 @@ class EpisodeSearch(Store):
         """Return an agent's episodes nearest to a vector with their scores, best first, equal scores by id.
 
         The score is the cosine similarity, -1 to 1, to six decimals. Only episodes whose embedding has as many
-        dimensions as the query are compared; the others, and those without an embedding, are left out. Of an episode
-        that has an embedding of the `embedding_model` beside its own, that one is compared and returned.
+        dimensions as the query are compared; the others, and those without an embedding, are left out. If an episode
+        has an embedding of the `embedding_model` beside its own, that one is compared and returned.
 
-        Where filters leave up to 20,000 episodes, these are the nearest; where they leave more, a backend may miss one
-        in a hundred of them, and then returns the next nearest instead.
+        Where filters leave up to 20,000 episodes, the results are exact; where they leave more, a backend may miss one
+        in a hundred of the nearest, and then returns the next nearest instead.
 
         Args:
             query_embedding: 1 to 4,000 finite numbers, not all zero.
@@ -92,9 +92,9 @@ class EpisodeSearch(Store):
         as Chinese, any part of a sentence is a word.
 
         The score is BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) with k1 = 0.9 and
-        b = 0.4, in which one occurrence counts like many. How frequent a word is, is counted among the episodes of the
-        agent, customer, session, group and language that are asked for, never of others; exactly if they are fewer than
-        1,000, else from the latest 1,000 of them.
+        b = 0.4; a word that occurs several times counts once. A word's frequency is that among the episodes of the
+        agent, customer, session, group and language that are asked for, never others: exact for fewer than 1,000, else
+        estimated from the latest 1,000.
 
         Args:
             query: the query; its first 10,000 characters and 64 words count.
@@ -102,8 +102,8 @@ class EpisodeSearch(Store):
             agent_id: the agent.
             customer_profile_id: and the six that follow: as in `get_episodes`.
             match: whether an episode must have any of the words, or all.
-            language: only episodes of this language; None: of every language, each compared in its own.
-            prefix: whether the last word also stands for all words that begin with it, unless it is excluded.
+            language: only episodes of this language; None: all, each compared in its own language.
+            prefix: whether the last word, unless it is excluded, also stands for all words that begin with it.
             limit: the maximum number of results, 1 to 1,000.
             offset: the number of results to skip, 0 to 10,000.
         """
@@ -137,18 +137,19 @@ class EpisodeSearch(Store):
     ) -> list[tuple[Episode, float]]:
         """Return an agent's episodes found by words or by meaning with their fused scores, best first, then by id.
 
-        What `text_search_episodes` finds by any word and `vector_search_episodes` is fused by scores (Bruch, Gai and
-        Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023). The score is the weighted
-        mean of two squares, each times how sure the search is: of BM25 as a part of the best, times up to 1 by the part
-        of the query's weight that the best has; of the cosine similarity, spread from 0 for the lowest to 1 for the
-        highest of all that either found, times the highest. Of each search the first 100 count, or the
-        first `offset + limit` if that is more. Episodes come as they are stored, also those found by an embedding
-        beside their own.
+        The results of `text_search_episodes` by any word and of `vector_search_episodes` are fused by scores (Bruch,
+        Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023). The score is the
+        weighted mean of a text and a vector part, each 0 to 1. Text: the square of BM25 divided by the best BM25, times
+        how sure the search is: min(1, share / 0.7)², where share is the part of the query's weight that the best has.
+        Vector: the square of the cosine similarity, spread from 0 for the lowest to 1 for the highest of all that
+        either search found, times the highest, or 0 if that is negative. Each search contributes its first 100, or
+        `offset + limit` if that is more. Episodes are returned as stored, also if found by an embedding beside their
+        own.
 
-        The steps that follow are optional and taken in this order: `half_life` and `context` change scores, `rerank`
-        replaces those of the 100 best, and `diversity` orders these anew (maximal marginal relevance: Carbonell and
-        Goldstein, "The Use of MMR", SIGIR 1998). What is behind the 100 best stays there. With a reranker, equal scores
-        keep the order that they had.
+        The next steps are optional and taken in this order: `half_life` and `context` change scores, `rerank` replaces
+        those of the 100 best, and `diversity` reorders these (maximal marginal relevance: Carbonell and Goldstein, "The
+        Use of MMR", SIGIR 1998). What ranks below the 100 best stays there. With a reranker, equal scores keep the
+        order that they had.
 
         Args:
             query: as in `text_search_episodes`.
@@ -158,15 +159,15 @@ class EpisodeSearch(Store):
             customer_profile_id: and the six that follow: as in `get_episodes`.
             weights: of text and vector, not negative, and not both 0; only their ratio counts.
             half_life: the age, from `occurred_at` to `as_of` or now, at which a score is worth half; None: age does not
-                count. What is still to occur counts as new.
-            diversity: how much unlikeness to what stands before counts against the score, by the episodes' own
-                embeddings: 0 leaves the order, 1 disregards scores after the first. No score changes.
+                count. An age below 0 counts as 0.
+            diversity: the weight, 0 to 1, of unlikeness to the results before, by the episodes' own embeddings, against
+                that of the score: 0 keeps the order, 1 disregards scores after the first. No score changes.
             context: how many turns on each side of one, 0 to 10, count as its neighbours: the episodes of the agent in
                 the same session that pass the filters, in the order of `get_episodes`. Every episode that a search
-                finds lends 0.3 of its score to those next to it, 0.09 to those after them and so on, found or not.
-            rerank: an async function of the query and the 100 best episodes, or as many as there are, that returns a
-                number for each, which become the scores. If it raises, is not done shortly before the call's deadline,
-                or returns something else, the order stays as it was, and a warning is logged. It is called once.
+                finds lends 0.3 of its score to those next to it, 0.09 to the next but one and so on, found or not.
+            rerank: an async function of the query and at most the 100 best episodes, called once. The finite numbers
+                that it returns, one for each, become the scores. If it raises, is not done shortly before the call's
+                deadline, or returns anything else, the order stays as it was, and a warning is logged.
             language: as in `text_search_episodes`.
             prefix: as in `text_search_episodes`.
             min_score: the lowest cosine similarity of what is found by meaning, -1 to 1, inclusive.

@@ -26,15 +26,15 @@ _STARTS = Field(max_length=1_000)
 class MemoryStore(EpisodeSearch, Entities, Relationships):
     """Episodes, and a graph of entities and relationships, both searchable and bi-temporal.
 
-    `valid_from` and `valid_to` bound when something held in the world (half-open; None is unbounded), `recorded_at` is
-    when the store learned of it. Lists are ordered by `recorded_at`, newest first, then by id. `after` is the cursor of
-    keyset pagination: the last item of the page before, stored or not; `iter_…` streams a whole list page by page.
-    Deletion is permanent.
+    `valid_from` and `valid_to` bound the time at which something holds in the world (half-open; None is unbounded).
+    `recorded_at` is when the store learned of it. Lists are ordered by `recorded_at`, newest first, then by id. `after`
+    is the cursor of keyset pagination: the last item of the page before, stored or not; `iter_…` streams a whole list
+    page by page. Deletion is permanent.
 
     **Adding** inserts: the same id with the same content is a no-op, with other content a `ConflictError`. Adding many
     is all or none, and much faster than one by one. **Saving** entities and relationships is an upsert and a
-    compare-and-set on `revision`, as in the configuration store. The store keeps the current version of each: what
-    became false is given an end (`invalidate_relationship`), what was wrong is saved anew.
+    compare-and-set on `revision`, as in the configuration store. The store keeps only the current version of each:
+    what is no longer true gets an end (`invalidate_relationship`), what was wrong is saved again.
     """
 
     kind = "memory"
@@ -146,7 +146,7 @@ class MemoryStore(EpisodeSearch, Entities, Relationships):
 
         Args:
             tenant_id: the tenant.
-            embedding_model: the model that they are to be embedded with.
+            embedding_model: the model with which they are to be embedded.
             after: only episodes with a higher id.
             limit: the maximum number of results, 1 to 1,000.
         """
@@ -161,8 +161,8 @@ class MemoryStore(EpisodeSearch, Entities, Relationships):
     ) -> int:
         """Store embeddings of a model beside the episodes' own, where a search for that model finds them at once.
 
-        Return how many there are now of those given: those of episodes that are gone, or whose own embedding is of this
-        model, are left out. An embedding that is there already is replaced.
+        Return how many of those given are stored now. Those of episodes that are gone, or whose own embedding is of
+        this model, are left out. An existing embedding is replaced.
 
         Args:
             tenant_id: the tenant.

@@ -26,8 +26,9 @@ from convostore.models.profile import (
 class ProfileStore(Store):
     """Customer profiles with channel identities, fields, assets and consents.
 
-    A channel identity belongs to at most one living profile of a tenant. The ids of a merged profile lead
-    to the profile that it was merged into, in reads and writes. Every change of a profile raises its `revision`.
+    A channel identity belongs to at most one living profile of a tenant. The ids of a merged profile lead to the
+    profile that it was merged into, except in `save_profile` and `merge_profiles`, which refuse them. Every change of a
+    profile raises its `revision`.
     """
 
     kind = "profile"
@@ -100,7 +101,7 @@ class ProfileStore(Store):
     ) -> list[ProfileField]:
         """Return every value a field of a profile has had, by `collected_at`, newest first, then by id.
 
-        The active one is among them, and so is what merges brought; empty if there was none or no such profile.
+        The active one and those that merges brought are included; empty if there was none, or no such profile.
 
         Args:
             tenant_id: the tenant.
@@ -126,7 +127,7 @@ class ProfileStore(Store):
 
     @abstractmethod
     async def trace_item(self, tenant_id: UUID, profile_id: UUID, item_id: UUID) -> ItemTrace | None:
-        """Return what a field or asset of a profile was derived from and what was derived from it, past ones too.
+        """Return what a profile's field or asset was derived from and what was derived from it, superseded ones too.
 
         None if the profile has no such item. What a `source_item_id` names outside the profile is not followed.
 
@@ -142,8 +143,8 @@ class ProfileStore(Store):
         """Upsert a profile with its identities, fields, assets and consents, a compare-and-set, and return its id.
 
         The stored profile becomes what is given: identities that are not listed are unlinked, consents replaced. A
-        field that is replaced, has another value or is no longer listed stays in the history as superseded, and so
-        does an asset that is no longer listed.
+        field that is replaced, gets another value or is no longer listed stays in the history as superseded; so does
+        an asset that is no longer listed.
 
         Args:
             profile: the profile, with the revision it was read with, or 0 if it is new.
@@ -187,8 +188,8 @@ class ProfileStore(Store):
     async def expire_stale_fields(self, tenant_id: UUID, *, at: UtcDatetime | None = None, limit: Limit = 1_000) -> int:
         """Let active fields whose `expires_at` has come expire, all or none; return how many did.
 
-        An expired field is no longer among its profile's `fields`, and stays in the history. This is one batch, of
-        those whose time came first: call it until it returns 0.
+        An expired field leaves its profile's `fields` and stays in the history. One call expires one batch, those
+        whose time came first. Call it until it returns 0.
 
         Args:
             tenant_id: the tenant.
@@ -217,7 +218,7 @@ class ProfileStore(Store):
     @abstractmethod
     @idempotent
     async def save_consent(self, tenant_id: UUID, profile_id: UUID, consent: Consent) -> None:
-        """Record what a customer decided about one type of consent. What was decided later is kept instead.
+        """Record what a customer decided about one type of consent. If a later decision is stored, that is kept.
 
         Raises:
             NotFoundError: the profile does not exist.
@@ -249,32 +250,32 @@ class ProfileStore(Store):
     async def merge_profiles(self, tenant_id: UUID, source_id: UUID, target_id: UUID) -> CustomerProfile:
         """Move everything of one profile into another, atomically, and return the target.
 
-        For a field both have, the verified one wins, then the higher confidence, then the newer `collected_at`, then
-        the target's; the other stays in the history as superseded. Of a consent both have, the one decided last
-        remains, then the target's. The higher verification level and the later interaction remain. The source is
-        deleted softly and its ids lead to the target.
+        If both have a field, the verified one wins, then the higher confidence, then the newer `collected_at`, then the
+        target's; the other stays in the history as superseded. If both have a consent, the later decision wins, then
+        the target's. The higher verification level and the later interaction are kept. The source is deleted softly and
+        its ids lead to the target.
 
         Raises:
-            ValidationError: the two are one, or either is deleted or already merged.
+            ValidationError: both ids are the same, or either profile is deleted or already merged.
             NotFoundError: either does not exist.
         """
 
     @abstractmethod
     @non_idempotent
     async def unmerge_profiles(self, tenant_id: UUID, profile_id: UUID) -> CustomerProfile:
-        """Undo the newest merge into a profile and return the one that lives again.
+        """Undo the newest merge into a profile (the target) and return the source, which is living again.
 
-        It gets back what it brought, as it was: identities, fields and assets with their history, consents. The other
-        is as it was before but for what was written since, which stays with it. So does a copy, with an id of its own,
-        of an item that the merge had brought and that was changed since. An identity that the other has got rid of
-        does not come back. Called again, the merge before that is undone.
+        The source gets back what it brought, as it was: identities, fields and assets with their history, consents. The
+        target becomes what it was before, and keeps what was written since. It also keeps a copy, with a new id, of an
+        item that the merge brought and that was changed since. An identity that was unlinked from the target since does
+        not come back. Another call undoes the merge before.
 
         Args:
             tenant_id: the tenant.
             profile_id: the profile that another was merged into.
 
         Raises:
-            ValidationError: no other was merged into it, or every merge was undone.
+            ValidationError: no merge into it is left to undo.
             NotFoundError: it does not exist.
         """
 
@@ -283,8 +284,8 @@ class ProfileStore(Store):
     async def purge_deleted(self, tenant_id: UUID, *, before: UtcDatetime, limit: Limit = 1_000) -> int:
         """Remove for good the profiles deleted before a moment, all or none; return their number.
 
-        Merged ones stay, as their ids lead on, until the profile they lead to goes; then they go and count with it.
-        This is one batch, of what was deleted first: call it until it returns 0.
+        Profiles merged into another stay, because their ids lead on, until the other is removed; then they are removed
+        and counted with it. One call removes one batch, what was deleted first. Call it until it returns 0.
 
         Args:
             tenant_id: the tenant.

@@ -132,9 +132,10 @@ class Rules(Store):
     ) -> list[tuple[Rule, float]]:
         """Return an agent's rules by words and meaning with their scores, best first, equal scores by id.
 
-        A rule is found if its `condition_text` matches the query as a text does in `search_episodes`, read in the
-        store's language, or if its embedding has as many dimensions. The score is that of `search_episodes` with equal
-        weights. All rules of the agent are compared and counted, the disabled ones only if they are asked for.
+        A rule is found if its `condition_text` matches the query as a text does in `search_episodes`, in the store's
+        language, or if its embedding has as many dimensions as the query's. The score is that of `search_episodes` with
+        equal weights. All rules of the agent are candidates, and count for how frequent a word is; disabled ones only
+        if they are asked for.
 
         Args:
             query: the words; those beyond 10,000 characters or 64 terms are ignored.

@@ -84,7 +84,7 @@ class Scenarios(Store):
         """Archive a version of a scenario, immutably. Archiving the same content again is a no-op.
 
         Raises:
-            ConflictError: this version is archived with other content.
+            ConflictError: the version was archived with other content.
         """
 
     @abstractmethod

@@ -33,12 +33,12 @@ class Swept(NamedTuple):
 class SessionStore(Store):
     """Sessions, in up to two tiers: hot for what is in use, persistent for what is idle.
 
-    A session id is unique across tenants. With `sessions_by_tenant` it is unique per tenant alone: a call by id must
-    name the tenant then, unless the store is bound to one, and raises ValidationError otherwise.
+    A session id is unique across tenants. With `sessions_by_tenant` it is unique per tenant only: a call by id must
+    then name the tenant, unless the store is bound to one; otherwise it raises ValidationError.
 
     Lists are ordered by `last_activity_at`, newest first, then by id. `after` is the cursor of keyset pagination: the
     last session of the page before, as it was in that page. `iter_…` streams a whole list page by page and holds no
-    connection between pages; a session that is saved meanwhile moves to the front, behind the stream.
+    connection between pages; it may miss a session that is saved meanwhile, which moves to the front.
     """
 
     kind = "session"
@@ -64,9 +64,9 @@ class SessionStore(Store):
         Args:
             session_id: the session.
             tenant_id: hide the session if it belongs to another tenant than this.
-            max_staleness: how old, in seconds, what this store or a twin of it has read or written may be to be the
-                answer, 0 to 3,600. Its own saves and deletions are seen at once, those of other processes within this
-                time, and no answer goes back behind an earlier one. 0 asks the server.
+            max_staleness: answer with what this store, or a twin of it (`for_tenant`, `within`), has read or written
+                in the last so many seconds, 0 to 3,600; 0 asks the server. Own saves and deletions are seen at once,
+                those of other processes within this time, and no answer is older than an earlier one.
         """
 
     @abstractmethod
@@ -84,7 +84,7 @@ class SessionStore(Store):
 
         Raises:
             ConflictError: the stored revision is another (`current_revision` tells it), the session was deleted
-                meanwhile, the id exists, or the lock was given to another holder since (`code` is `"fenced"`).
+                meanwhile, the id of a new one is in use, or another has got the lock since (`code` is `"fenced"`).
         """
 
     @abstractmethod
@@ -101,9 +101,7 @@ class SessionStore(Store):
     async def get_by_channel(
         self, tenant_id: UUID, channel: Channel, user_channel_id: ChannelUserId, *, agent_id: UUID | None = None
     ) -> Session | None:
-        """Return the most recently active open session of a channel identity, or None.
-
-        If no session is open, the most recently active closed one is returned.
+        """Return the most recently active session of a channel identity, an open one if there is any, or None.
 
         Args:
             tenant_id: the tenant.
@@ -126,16 +124,16 @@ class SessionStore(Store):
     ) -> tuple[Session, bool]:
         """Return the open session of a channel identity with an agent, and whether this call created it.
 
-        It is the most recently active one that is not closed, or else a new one, saved. Of many concurrent calls for an
-        identity and agent exactly one creates the session, and the others return it.
+        It is the most recently active one that is not closed. If there is none, a new one is saved and returned. Of
+        concurrent calls for an identity and agent exactly one creates the session, and the others return it.
 
         Args:
             tenant_id: the tenant.
             agent_id: the agent; not checked to exist.
             channel: the channel.
             user_channel_id: what the channel calls its user, 1 to 512 characters.
-            customer_profile_id: of a new session; an existing one is returned as it is.
-            config_version: of a new session, from 1.
+            customer_profile_id: the profile of a new session; an existing session is returned as it is.
+            config_version: the configuration version of a new session, from 1.
         """
 
     @abstractmethod
@@ -251,8 +249,8 @@ class SessionStore(Store):
     ) -> int | None:
         """Give a session's lock to an owner, or extend it if the owner has it; return its fencing token.
 
-        Returns None while another owner has the lock. Tokens of one session only grow; an owner that gets another
-        token than before had lost the lock in between. Most callers use `lock`.
+        Returns None while another owner has the lock. Tokens of one session only grow; if an owner gets another token
+        than before, it had lost the lock in between. Most callers use `lock`.
 
         Args:
             session_id: the session, which must exist.
@@ -278,19 +276,19 @@ class SessionStore(Store):
     def lock(
         self, session_id: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
     ) -> AbstractAsyncContextManager[int]:
-        """Give one worker at a time the turn: `async with store.lock(session_id) as token:`.
+        """Hold a session's lock during a block: `async with store.lock(session_id) as token:`.
 
-        Waits for the lock within the store's deadline, renews it as long as the block runs, and releases it. A worker
-        that was frozen for longer than `ttl` may find that another has the turn by now: `save(session, fence=token)`
-        then refuses what it did.
+        Waits for the lock within the store's deadline, renews it as long as the block runs, and releases it. If a
+        worker was frozen for longer than `ttl`, another may have got the lock: `save(session, fence=token)` then
+        refuses its write.
 
         Args:
             session_id: the session, which must exist.
-            ttl: after how many seconds the turn of a worker that died passes on, 0.1 to 3,600.
+            ttl: after how many seconds the lock of a worker that died is free, 0.1 to 3,600.
             tenant_id: only a session of this tenant.
 
         Raises:
-            ConflictError: another worker had the turn all the time (`code` is `"locked"`; retryable).
+            ConflictError: other workers held the lock until the deadline (`code` is `"locked"`; retryable).
             NotFoundError: the session does not exist.
         """
         return locked(self, session_id, ttl=ttl, tenant_id=tenant_id)
@@ -300,8 +298,8 @@ class SessionStore(Store):
     async def sweep(self, *, limit: Limit = 1_000) -> Swept:
         """Demote sessions that have been idle for too long and delete those that are too old, of all tenants.
 
-        How long is too long is the store's `hot_ttl` and `max_age`. One call does a bounded piece of work; any number
-        of processes may sweep at once. Call again until nothing was moved or deleted.
+        The store's `hot_ttl` and `max_age` are the limits. One call does a bounded piece of work: call again until it
+        moves and deletes nothing. Any number of processes may sweep at once.
 
         Args:
             limit: how many sessions to move or delete at most, 1 to 1,000.

@@ -30,7 +30,7 @@ Found = Annotated[int, Field(ge=0, le=1_000)]
 class TurnStore(Store):
     """What `Stores.load_turn` and `Stores.unit_of_work` do, over the five stores of one backend.
 
-    Bound to a tenant, intercepted and ended as its store of sessions is.
+    Tenant, interceptors and lifetime are those of its session store.
     """
 
     kind = "turn"
@@ -69,9 +69,9 @@ class TurnStore(Store):
         """Return what a turn begins with: session, profile, agent configuration, and what a search finds.
 
         The session is the one with an id, or what `SessionStore.get_or_create` returns for a channel identity. The
-        profile is the session's `customer_profile_id`, or if it has none, the one with its channel identity; none is
-        created. With query and embedding both searches are hybrid, with the embedding alone they are vector searches,
-        otherwise nothing is searched. Episodes are those of the profile alone.
+        profile is the session's `customer_profile_id` or, if it has none, that of its channel identity; none is
+        created. With query and embedding, rules and episodes are searched by both, with the embedding alone by vector,
+        otherwise not at all. Only episodes of the profile are searched.
 
         Args:
             tenant_id: the tenant.
@@ -80,12 +80,12 @@ class TurnStore(Store):
             channel: the channel.
             user_channel_id: what the channel calls its user, 1 to 512 characters.
             query: what is looked for, in words.
-            query_embedding: what is looked for, 1 to 4,000 dimensions.
+            query_embedding: what is looked for, 1 to 4,000 finite numbers, not all zero.
             rules: how many rules at most, 0 to 1,000.
             episodes: how many episodes at most, 0 to 1,000.
 
         Raises:
-            NotFoundError: there is no session with the id, or no agent; nothing is created then.
+            NotFoundError: the session or the agent does not exist; nothing is created.
             ValidationError: neither or both of `session_id` and a channel identity are given.
         """
 
@@ -94,13 +94,13 @@ class TurnStore(Store):
     async def commit(self, tenant_id: UUID, unit: InstanceOf[Unit], *, overwrite: bool = False) -> list[Model]:
         """Apply the writes of a unit, all or none, and return its items with what the stores set, in their order.
 
-        Sessions come first, then profiles, entities, relationships, episodes, and the audit trail last, in which the
-        items of a chain keep their order. What each write needs, sets and refuses is said at the method of its name.
+        Sessions are written first, then profiles, entities, relationships, episodes, and the audit trail last, in which
+        the items of a chain keep their order. The store's method of the same name says what a write sets and refuses.
 
         Args:
             tenant_id: the tenant.
-            unit: the writes, which are left as they are.
-            overwrite: whether one of them overwrites; not idempotent then.
+            unit: the writes, which are not changed.
+            overwrite: whether one of them overwrites; the call is not idempotent then.
 
         Raises:
             ConflictError, NotFoundError: a write is refused; `item` tells which.
@@ -109,14 +109,14 @@ class TurnStore(Store):
     def unit_of_work(self, tenant_id: UUID) -> AbstractAsyncContextManager[UnitOfWork]:
         """Collect writes during a block, and apply them together at its end: `async with … as work:`.
 
-        An exception that leaves the block drops them. The deadline is that of the commit.
+        If an exception leaves the block, they are dropped. The deadline is that of the commit.
 
         Args:
             tenant_id: the tenant of all writes.
 
         Raises:
             ValidationError: the store is bound to another tenant.
-            ConflictError, NotFoundError: a write is refused; `item` tells which. Nothing is left behind.
+            ConflictError, NotFoundError: a write is refused; `item` tells which. Nothing was applied.
         """
         if self._tenant not in (None, tenant_id):
             raise ValidationError("tenant_id: this store is bound to another tenant")

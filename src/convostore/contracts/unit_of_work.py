@@ -94,9 +94,9 @@ def _collected(method: F) -> F:
 class UnitOfWork:
     """Collects writes of one tenant; when its block ends, they are applied together: all or none.
 
-    What is given is checked and copied at once, as by the store's method of the same name, and refused with a
-    `ValidationError`; nothing is sent before the end of the block, and nothing at all if an exception leaves it.
-    Afterwards the caller's objects hold what the stores set: revisions, times, defaults. At most 10,000 items.
+    Each method checks its arguments at once (`ValidationError`) and copies them, as the store's method of the same name
+    does. Nothing is sent before the end of the block, and nothing at all if an exception leaves it. Afterwards the
+    caller's objects hold what the stores set: revisions, times, defaults. At most 10,000 items.
 
     Args:
         tenant_id: the tenant of everything that is written.
