@@ -50,7 +50,7 @@ def turns(counted: Counted, *, tiered: bool) -> TurnStore:
     )
 
 
-async def commit(store: TurnStore, session: Session, profile: UUID, *more: tuple[str, Any]) -> None:
+async def commit(store: TurnStore, session: Session, profile: UUID, *more: tuple[Any, ...]) -> None:
     """Commit what a turn usually has, and more."""
     tenant, agent = session.tenant_id, session.agent_id
     async with store.unit_of_work(tenant) as work:
