@@ -71,23 +71,6 @@ async def test_the_page_on_demoted_sessions_works(tmp_path: Path, engines: Embed
         await store.aclose()
 
 
-def test_the_example_of_the_audit_page_runs() -> None:
-    (example,) = blocks(HOWTOS / "audit.md", "python")
-    assert output_of(example) == ["0 On its way.", "1 Tomorrow.", "1", "True 3 [3]", "True", "True 2"]
-
-
-def test_the_example_of_the_memory_page_runs() -> None:
-    (example,) = blocks(HOWTOS / "memory.md", "python")
-    assert output_of(example) == [
-        "She asked for a refund | The parcel was late | She asked for a refund",
-        "1 0.5 0.5 0.0",
-        "['Ann', 'Bonn']",
-        "['Ann', 'Rome']",
-        "3",
-        "8",
-    ]
-
-
 def test_the_example_of_the_search_page_prints_what_its_figure_shows() -> None:
     page = DOCS / "explanation" / "search.md"
     (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
@@ -98,13 +81,9 @@ def test_the_example_of_the_search_page_prints_what_its_figure_shows() -> None:
     assert drawn[7:] == [tuple(each.split(": ")) for line in lines for each in line.split("  ")[1:]]
 
 
-def test_the_example_of_the_channels_page_runs() -> None:
-    (example,) = blocks(HOWTOS / "channels.md", "python")
-    assert output_of(example) == ["True", "True True", "True", "['active', 'closed']", "False"]
-
-
-def test_the_example_of_the_turn_page_prints_what_it_says() -> None:
-    page = HOWTOS / "turn.md"
+@pytest.mark.parametrize("name", ["audit", "channels", "memory", "profiles", "turn"])
+def test_the_example_of_a_page_prints_what_it_says(name: str) -> None:
+    page = HOWTOS / f"{name}.md"
     (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
     assert output_of(example) == printed.splitlines()
 
@@ -114,11 +93,6 @@ def test_the_example_of_an_explanation_prints_what_it_says(name: str) -> None:
     page = DOCS / "explanation" / f"{name}.md"
     (example,), (printed,) = blocks(page, "python"), blocks(page, "text")
     assert output_of(example) == printed.splitlines()
-
-
-def test_the_example_of_the_profiles_page_runs() -> None:
-    (example,) = blocks(HOWTOS / "profiles.md", "python")
-    assert output_of(example) == ["['Rome', 'Bonn']", "['name']", "1", "Berlin 2", "True", "Rome 1"]
 
 
 def test_the_examples_of_the_page_on_faults_find_a_bug_and_an_unknown_outcome() -> None:
