@@ -19,7 +19,10 @@ from convostore.domain.sessions import HOT_TTL
 from convostore.errors import ValidationError
 from convostore.models.fields import Language
 
-_OTHER_VARIABLES = {"CONVOSTORE_EMBEDDED_IDENTITY", "CONVOSTORE_TEST_CITUS_URL"}
+_OTHER_VARIABLES = {
+    *("CONVOSTORE_EMBEDDED_IDENTITY", "CONVOSTORE_TEST_CITUS_URL"),
+    *("CONVOSTORE_TEST_CITUS_STOP", "CONVOSTORE_TEST_CITUS_START"),
+}
 """Variables of ours that are no settings: of the supervisor's process, and of the tests."""
 
 _log = logging.getLogger("convostore")

@@ -207,3 +207,9 @@ async def test_migrate_changes_whether_session_ids_are_unique_per_tenant(run: Ru
     assert run("replay", RECORDS, CONVOSTORE_SESSIONS_BY_TENANT="true").returncode == 0
     assert run("migrate", "--sessions-across-tenants").stdout.endswith("Session ids are unique across tenants.\n")
     assert run("sweep").returncode == 0
+
+
+async def test_migrate_to_citus_needs_the_extension(run: Run, home: Path) -> None:
+    refused = run("migrate", "--citus")
+    assert refused.returncode == 2
+    assert "no extension citus" in refused.stderr

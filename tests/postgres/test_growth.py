@@ -231,7 +231,9 @@ OTHERS = {
     *("config.get_agent_state", "profile.add_new_assets", "profile.profile_by_id_or_identity"),
     "profile.set_new_fields",
     *("session.delete_old_sessions", "session.old_sessions", "session.tenant_of_session"),
+    *("session.open_session", "session.claim_identity", "spaces.lock_embedded", "spaces.store_embeddings"),
 }
-"""Named queries of operators and sweeps, which concern all tenants, and those that are sent as parts of others."""
+"""Named queries of operators and sweeps, which concern all tenants, those that are sent as parts of others, and those
+that are sent where tables are distributed."""
 UNSCOPED = ("test", "without a tenant", "SELECT count(*) FROM convostore.rule WHERE name = 'none'")
 """A statement of which the test must notice that it grows."""

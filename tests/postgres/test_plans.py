@@ -17,6 +17,7 @@ from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
 from convostore.postgres.checking import prepare
 from convostore.postgres.gathered_statements import gathered, pipelined
+from convostore.postgres.profile_steps import STEPS
 from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionStatements
 from convostore.postgres.statements import Statements
@@ -68,6 +69,7 @@ STATEMENTS: dict[str, list[str]] = {
         if statement in ("insert", "insert_few", "save_new", "save_next")
     },
     **{f"pipelined {name}": [pipelined(getattr(queries(file), name).sql)] for file, name in PIPELINED},
+    **{f"step {number} of a profile": [step] for number, step in enumerate(STEPS)},
     **{f"{kind}.reindex_text": [read(each), write(each), stale(each)] for kind, each in KINDS.items()},
     **{f"{entity} by {' '.join(filters)}": list(searches(entity, filters)) for entity, filters in SEARCH_FILTERS},
     **{
@@ -81,14 +83,19 @@ WRITERS = {
     *(
         "audit.py",
         "composition.py",
+        "distribution.py",
         "hybrid.py",
         "large_spaces.py",
         "profile_columns.py",
+        "profile_steps.py",
+        "distribution.py",
+        "profile_steps.py",
         "purging.py",
         "reindexing.py",
         "session_table.py",
     ),
     "statements.py",
+    "tenancy.py",
     "loading.py",
     "text_reindexing.py",
     "units.py",

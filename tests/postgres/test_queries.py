@@ -47,12 +47,13 @@ GENERATED = [
         "save_new",
         "save_next",
         "save_all",
+        "check_all",
         "state",
         "restore",
         "load_or_create",
     )
-    if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "state"))
-    and (declaration is not SESSION or statement != "save_all")
+    if (declaration.revisioned or statement not in ("save_new", "save_next", "save_all", "check_all", "state"))
+    and (declaration is not SESSION or statement not in ("save_all", "check_all"))
     and (declaration.soft_delete or statement != "restore")
     and (declaration is SESSION or statement != "load_or_create")
 ]

@@ -11,6 +11,7 @@ from convostore.cli.upkeep import audit_trail, persistence, sweeper, text_search
 from convostore.errors import ValidationError
 from convostore.models.fields import now
 from convostore.postgres import PostgresConfigStore, driver, schema_version
+from convostore.postgres.checking import DISTRIBUTED
 from convostore.postgres.driver import Pooler
 from convostore.postgres.migrations import HEAD, VERSIONS
 from convostore.redis import check_eviction, create_client
@@ -85,7 +86,7 @@ async def schema(target: Target) -> str:
         return f"{version}, of a newer release, which declares that this one works with it"
     if version != HEAD:
         raise ValidationError(f"at {version}, this release works with {HEAD}; run: convostore migrate")
-    return version
+    return f"{version}{await _nodes(target)}"
 
 
 async def role(target: Target) -> str:
@@ -179,6 +180,28 @@ async def redis(target: Target) -> str:
         if doubt := supported.problem(name, number, supported.ADVISED):
             raise DoubtfulError(doubt)
     return f"{told} on {primaries} primaries of a cluster" if primaries > 1 else told
+
+
+_NODES = """
+SELECT count(*) AS nodes, count(*) FILTER (WHERE NOT n.isactive) AS inactive,
+    count(*) FILTER (WHERE n.shouldhaveshards) AS with_shards,
+    (SELECT count(*) FROM pg_dist_shard AS s JOIN pg_class AS c ON c.oid = s.logicalrelid
+     WHERE c.relnamespace = 'convostore'::regnamespace) AS shards
+FROM pg_dist_node AS n WHERE n.noderole = 'primary'
+"""
+
+
+async def _nodes(target: Target) -> str:
+    """Return what nodes and shards there are, nothing without Citus."""
+    async with connected(target) as connection:
+        if not await connection.fetchval("SELECT to_regclass('pg_dist_node') IS NOT NULL"):
+            return ""
+        distributed, found = await connection.fetchval(f"SELECT {DISTRIBUTED}"), await connection.fetchrow(_NODES)
+    if not distributed:
+        raise DoubtfulError("Citus is there, and no table is distributed; run: convostore migrate --citus")
+    if found["inactive"]:
+        raise DoubtfulError(f"{found['inactive']} of {found['nodes']} nodes are not active; see pg_dist_node")
+    return f", {found['shards']} shards on {found['with_shards']} of {found['nodes']} nodes"
 
 
 async def copies(target: Target) -> str:

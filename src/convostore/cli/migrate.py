@@ -13,6 +13,12 @@ migrate = typer.Typer(name="migrate")
 Sql = Annotated[bool, typer.Option("--sql", help="Print the statements instead; connects to nothing.")]
 
 
+Citus = Annotated[
+    bool,
+    typer.Option(
+        "--citus", help="Also distribute the tables by tenant over the nodes of Citus; the URL is its coordinator's."
+    ),
+]
 SessionsByTenant = Annotated[
     bool | None,
     typer.Option(
@@ -29,6 +35,7 @@ def migrate_schema(
     revision: Annotated[str, typer.Option("--revision", "--to", help='"head", "base" or a number.')] = "head",
     start: Annotated[str, typer.Option("--from", help="With --sql: the revision that is there.")] = "base",
     sql: Sql = False,
+    citus: Citus = False,
     sessions_by_tenant: SessionsByTenant = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     yes: Yes = False,
@@ -45,6 +52,8 @@ def migrate_schema(
         run(migrating.print_sql(start, revision, as_json=as_json))
     if revision == "base" and not (yes or dry_run):
         confirm("This deletes the schema convostore and all data in it. Continue?")
+    if citus:
+        run(migrating.distribute(given(home, postgres_url), as_json=as_json))
     ids = sessions_by_tenant
     run(
         migrating.migrate(revision, given(home, postgres_url), sessions_by_tenant=ids, dry_run=dry_run, as_json=as_json)

@@ -9,8 +9,8 @@ from typing import Any
 from convostore.cli.database import postgres_dsn
 from convostore.cli.output import report
 from convostore.cli.progress import waiting
+from convostore.postgres import distribution, schema_version
 from convostore.postgres import migrate as migrated
-from convostore.postgres import schema_version
 from convostore.postgres.migrations import HEAD, VERSIONS, keep_session_ids, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
 from convostore.settings import load_settings
@@ -36,6 +36,17 @@ async def migrate(
                 await keep_session_ids(dsn, by_tenant=sessions_by_tenant)
                 said += f" Session ids are unique {'per tenant' if sessions_by_tenant else 'across tenants'}."
     report(said, as_json=as_json, before=before, after=after, dry_run=dry_run)
+    return True
+
+
+async def distribute(given: dict[str, Any], *, as_json: bool) -> bool:
+    """Migrate and distribute, and print which tables were distributed."""
+    async with _database(given) as dsn:
+        with waiting("Migrating, and distributing tables"):
+            tables = await distribution.distribute(dsn)
+        version = await schema_version(dsn)
+    done = f"distributed {len(tables)} tables" if tables else "all tables were distributed before"
+    report(f"The schema is at revision {version}; {done}.", as_json=as_json, after=version, distributed=tables)
     return True
 
 

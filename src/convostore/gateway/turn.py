@@ -84,7 +84,20 @@ class BaseTurnStore(TurnStore):
         rules: int = 5,
         episodes: int = 5,
     ) -> Turn:
-        which, created = named_by(session_id, agent_id, channel, user_channel_id), False
+        which = named_by(session_id, agent_id, channel, user_channel_id)
+        return await self._load(tenant_id, which, query, query_embedding, rules, episodes)
+
+    async def _load(
+        self,
+        tenant_id: UUID,
+        which: UUID | tuple[UUID, Channel, str],
+        query: str | None,
+        query_embedding: list[float] | None,
+        rules: int,
+        episodes: int,
+    ) -> Turn:
+        """Load a turn by calls of the stores."""
+        created = False
         if isinstance(which, UUID):
             session = await self._parts.sessions.get(which, tenant_id=tenant_id)
             if session is None:

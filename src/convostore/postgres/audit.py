@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -145,10 +145,14 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         moment, tenant_id = self._clock(), tenant_of(items[0])
         given = {"tenant_id": tenant_id, "kind": kind.name, "recorded_at": moment}
         rows = [_row(kind, item) for item in items]
+        recording: Awaitable[object]
         if len(rows) == 1:
             query = queries("audit").record(**given, **rows[0])
             # It locks the head of its chain, which is the tenant's if it names no session.
             recording = self._database.write_together((tenant_id, rows[0]["session_id"] or tenant_id), *query)
+        elif await self._database.is_distributed():
+            query = self._recording(tenant_id, [(kind, item) for item in items])
+            recording = self._database.fetch(*query)
         else:
             query = queries("audit").record_all(**given, **{name: [row[name] for row in rows] for name in rows[0]})
             recording = self._database.fetchval(*query)
@@ -179,7 +183,7 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
 
     async def _record_again(self, query: tuple[Any, ...], moment: datetime) -> None:
         try:
-            await self._database.fetchval(*query)
+            await self._database.fetch(*query)
         except ValidationError as error:
             if error.code != _NO_PARTITION:
                 raise

@@ -48,6 +48,12 @@ SESSION_IDS = """(SELECT max(c.relname::text)
         WHERE s.nspname = 'convostore' AND c.relname IN ('session', 'session_session_id_key'))"""
 """The expression of what there is: the unique index of session ids, the table without it, or neither."""
 
+DISTRIBUTED = """EXISTS (SELECT FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
+        JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = c.oid AND g.tgname = 'binds_inserted'
+        WHERE s.nspname = 'convostore' AND c.relname = 'session')"""
+"""Whether tables are distributed: the last that `distribution` does is this trigger."""
+
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
 SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_backend_pid() AS pid,
@@ -55,7 +61,7 @@ SELECT r.rolsuper OR r.rolbypassrls AS unsafe, n.nspname AS vector_schema, pg_ba
     pg_type_is_visible(t.oid) AS vector_visible, clock_timestamp() AS server_time,
     current_setting('server_encoding') AS encoding, lower(U&'\\00C9') = U&'\\00E9' AS folds_case,
     {{set}}, has_schema_privilege(n.oid, 'USAGE') AS vector_usable,
-    {SESSION_IDS} AS session_ids,
+    {SESSION_IDS} AS session_ids, {DISTRIBUTED} AS distributed,
     (SELECT e.extversion FROM pg_catalog.pg_extension AS e WHERE e.extname = 'vector') AS vector_version,
     {", ".join(f"${number}::{kind} AS value_{number}" for number, kind in enumerate(_VALUES, 2))},
     jsonb_typeof(${list(_VALUES).index("jsonb") + 2}::jsonb) AS json_type
@@ -89,10 +95,12 @@ class Found(NamedTuple):
     Attributes:
         server_time: the server's time.
         sessions_by_tenant: whether the database keeps session ids unique per tenant alone; None if it has no sessions.
+        distributed: whether its tables are distributed by tenant.
     """
 
     server_time: datetime
     sessions_by_tenant: bool | None
+    distributed: bool
 
 
 async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> Found:
@@ -155,7 +163,7 @@ async def prepare(connection: Any, patience: float = DEFAULT_TIMEOUT) -> Found:
         raise ValidationError("pool: LC_CTYPE of the database is C; create one with a UTF-8 locale such as C.UTF-8")
     await use_codec(connection, "vector", row["vector_schema"], encode_vector, decode_vector)
     by_tenant = {"session_session_id_key": False, "session": True, None: None}[row["session_ids"]]
-    return Found(row["server_time"], by_tenant)
+    return Found(row["server_time"], by_tenant, row["distributed"])
 
 
 def check_session_ids(wanted: bool | None, found: bool | None) -> None:

@@ -20,6 +20,7 @@ from convostore.postgres import driver
 from convostore.postgres.checking import check_session_ids, patience_of, prepare, set_patience
 from convostore.postgres.errors import translated
 from convostore.postgres.gathering import GatheredReads, GatheredWrites, Present
+from convostore.postgres.tenancy import asked, distributed
 
 
 class _Marker(Enum):
@@ -53,6 +54,9 @@ class Database:
     by_tenant: bool | None = None
     """Whether the database must keep session ids unique per tenant alone, or across tenants; None for either."""
 
+    _distributed: bool | None = None
+    """Whether tables are distributed by tenant; None before the first connection."""
+
     in_transaction = False
     """Whether all statements belong to one transaction."""
 
@@ -64,21 +68,37 @@ class Database:
         """Return a block that has a connection."""
         return _Lent(self)
 
+    async def is_distributed(self) -> bool:
+        """Return whether tables are distributed by tenant, which the check of a connection finds."""
+        if self._distributed is None:
+            async with self._lend():
+                pass
+        return bool(self._distributed)
+
+    def _form(self, statement: str) -> str:
+        """Return the form in which a statement is sent; a connection has been checked by then."""
+        return distributed(statement) if self._distributed else statement
+
     async def fetch(self, statement: str, *parameters: Any) -> list[asyncpg.Record]:
         """Run a statement and return its rows."""
         async with self._lend() as connection:
-            rows: list[asyncpg.Record] = await connection.fetch(statement, *parameters)
+            if self._distributed and (split := asked(statement)):
+                found = await connection.fetch(split.call, *(parameters[number - 1] for number in split.given))
+                columns = ([row[name] for row in found] for name in split.columns)
+                statement, parameters = split.statement, (*(parameters[n - 1] for n in split.kept), *columns)
+            rows: list[asyncpg.Record] = await connection.fetch(self._form(statement), *parameters)
             return rows
 
     async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None."""
         async with self._lend() as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(statement, *parameters)
+            row: asyncpg.Record | None = await connection.fetchrow(self._form(statement), *parameters)
             return row
 
     def fetchrow_together(self, statement: str, *parameters: Any) -> Awaitable[asyncpg.Record | None]:
         """As `fetchrow` of a statement that reads at most one row, together with concurrent calls of it."""
-        if not self._coalesces:
+        if not self._coalesces or self._distributed is not False:
+            # A statement of several tenants would leave the shard of each; before the first connection nobody knows.
             return self.fetchrow(statement, *parameters)
         reads = self._reads.get(statement)
         if reads is None:
@@ -104,10 +124,16 @@ class Database:
 
     async def fetchrow_in_time(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None; `DEADLINE` becomes the call's, by the server's clock."""
+        if DEADLINE in parameters and await self.is_distributed():
+            # The end of a transaction compares it.
+            given = [parameter for parameter in parameters if parameter is not DEADLINE]
+            async with self.transaction() as connection:
+                found: asyncpg.Record | None = await connection.fetchrow(distributed(statement), *given)
+            return found
         async with self._lend() as connection:
             until = self._deadline(connection, current_call())
             given = [until if parameter is DEADLINE else parameter for parameter in parameters]
-            row: asyncpg.Record | None = await connection.fetchrow(statement, *given)
+            row: asyncpg.Record | None = await connection.fetchrow(self._form(statement), *given)
             return row
 
     async def fetch_in_time(self, statement: str, present: Present) -> list[asyncpg.Record]:
@@ -130,12 +156,12 @@ class Database:
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
         async with self._lend() as connection:
-            return await connection.fetchval(statement, *parameters)
+            return await connection.fetchval(self._form(statement), *parameters)
 
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
         """Run a statement for each of several argument lists, pipelined in one transaction; return the rows of all."""
         async with self._lend() as connection:
-            return await driver.fetch_pipelined(connection, statement, each)
+            return await driver.fetch_pipelined(connection, self._form(statement), each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -189,8 +215,9 @@ class Database:
         if known is None:
             found = await prepare(connection, patience)
             check_session_ids(self.by_tenant, found.sessions_by_tenant)
+            self._distributed = found.distributed
             self._clocks[physical] = found.server_time, asyncio.get_running_loop().time()
-            self._pipelines = driver.pipelines(connection)
+            self._pipelines = driver.pipelines(connection) and not found.distributed
         elif patience > known or known > _TOO_PATIENT * max(patience, DEFAULT_TIMEOUT):
             await set_patience(connection, patience)
         else:

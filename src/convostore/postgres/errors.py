@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import re
 import socket
 import ssl
 from typing import NamedTuple
@@ -17,6 +18,9 @@ from asyncpg.exceptions import (
 from convostore.call.translation import is_for_another_host
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, Outcome, StoreError, ValidationError
 from convostore.postgres import driver
+
+_CONSTRAINT = re.compile(r'constraint "(.+?)(?:_\d{6,})?"')
+"""How the message of an error names a constraint: on a shard of Citus with the number of the shard."""
 
 
 class Meaning(NamedTuple):
@@ -188,7 +192,7 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         known = DRIVER[OSError]  # The resolver could not be asked.
     if known is None and isinstance(error, asyncpg.PostgresError):
-        state, constraint = error.sqlstate or "", getattr(error, "constraint_name", None)
+        state, constraint = error.sqlstate or "", _constraint(error)
         _silence(error, state)
         severity: str | None = getattr(error, "severity_en", None)
         names = f"{severity} {state}", state, state[:2]
@@ -210,3 +214,11 @@ def _silence(error: asyncpg.PostgresError, state: str) -> None:
 def _raised(meaning: Meaning, code: str, name: str = "") -> StoreError:
     message = meaning.message.format(name=name)
     return meaning.error(message, retryable=meaning.retryable, outcome=meaning.outcome, code=code)
+
+
+def _constraint(error: asyncpg.PostgresError) -> str | None:
+    """Return the constraint that an error is about: its field, which Citus leaves out, or what its message names."""
+    name: str | None = getattr(error, "constraint_name", None)
+    if name is None and (error.sqlstate or "").startswith("23") and (found := _CONSTRAINT.search(str(error))):
+        return found[1]
+    return name

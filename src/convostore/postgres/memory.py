@@ -22,6 +22,7 @@ from convostore.postgres.hybrid import PARTS, fused
 from convostore.postgres.pool import encode_vector
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
+from convostore.postgres.transaction import in_transaction
 from convostore.postgres.vector_statements import EPISODES
 from convostore.postgres.vectors import Search, VectorSearch, count_search
 
@@ -61,6 +62,12 @@ class PostgresMemoryStore(PostgresStore, TableMemoryStore):
         # Rows are locked in the order of their keys, so that concurrent calls cannot deadlock.
         ids = sorted(embeddings)
         vectors = [encode_vector(embeddings[item]) for item in ids]
+        if await self._database.is_distributed():
+            episodes = {"tenant_id": tenant_id, "embedding_model": embedding_model, "episode_ids": ids}
+            async with in_transaction(self._database) as database:
+                await database.fetch(*queries("spaces").lock_embedded(**episodes))
+                store = queries("spaces").store_embeddings(**episodes, embeddings=vectors)
+                return len(await database.fetch(*store))
         query = queries("spaces").add_embeddings(
             tenant_id=tenant_id, embedding_model=embedding_model, episode_ids=ids, embeddings=vectors
         )

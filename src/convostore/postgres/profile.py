@@ -26,6 +26,7 @@ from convostore.models import (
 from convostore.models.base import FrozenModel
 from convostore.postgres.composition import Expression
 from convostore.postgres.pages import page
+from convostore.postgres.profile_steps import Written, apply_in_steps
 from convostore.postgres.queries import queries
 from convostore.postgres.store import PostgresStore
 
@@ -140,6 +141,8 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         return MERGE.from_document(row["document"], f"into {profile_id}") if row else None
 
     async def _set_new_field(self, tenant_id: UUID, profile_id: UUID, field: ProfileField) -> bool:
+        if await self._database.is_distributed():
+            return False
         setting = self._setting(tenant_id, profile_id, [field])
         return await self._database.write_together((tenant_id, profile_id), *setting) is not None
 
@@ -180,7 +183,7 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         ]
         of = {"tenant_id": tenant_id}
         write_id = current_call().write_id
-        query = queries("profile").apply_profile_change(
+        given = Written(
             tenant_id=tenant_id,
             expected=to_json(expected).decode(),
             profiles=_listed(_PROFILE.to_document(profile, write_id=write_id) for profile in change.profiles),
@@ -199,11 +202,14 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
                 _IDENTITY.to_document(identity, **of, profile_id=owner, new_profile_id=new, position=at)
                 for owner, new, at, identity in change.moved
             ),
-            source_id=change.merge and change.merge.source.id,
-            target_id=change.merge and change.merge.target.id,
-            merge=change.merge and MERGE.to_document(change.merge).decode(),
+            source_id=change.merge.source.id if change.merge else None,
+            target_id=change.merge.target.id if change.merge else None,
+            merge=MERGE.to_document(change.merge).decode() if change.merge else None,
             unmerged_id=change.undone,
         )
+        if await self._database.is_distributed():
+            return await apply_in_steps(self._database, given, change.expected)
+        query = queries("profile").apply_profile_change(**given._asdict())
         return bool(await self._database.fetchval(*query) == "applied")
 
 

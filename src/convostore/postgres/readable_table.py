@@ -31,12 +31,12 @@ class ReadableTable(Table[M]):
         self.mapping = RowMapping(declaration)
         self._statements = self._make_statements(declaration, self.mapping)
 
-    def on(self, database: Database) -> Self:
-        """Return the table on another database, such as a transaction."""
+    def on(self, database: Database, clock: Callable[[], datetime] | None = None) -> Self:
+        """Return the table on another database, such as a transaction, and with another clock."""
         if database is self._database:
             return self
         twin = copy(self)
-        twin._database = database
+        twin._database, twin._clock = database, clock or self._clock
         return twin
 
     def _make_statements(self, declaration: Declaration[M], mapping: RowMapping[M]) -> Statements:

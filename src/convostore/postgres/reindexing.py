@@ -15,6 +15,7 @@ import asyncpg
 
 from convostore.errors import ConflictError, StoreError, ValidationError
 from convostore.postgres import driver
+from convostore.postgres.checking import DISTRIBUTED
 from convostore.postgres.errors import translated
 from convostore.postgres.large_spaces import PATIENCE, Space, Steps, Watch
 from convostore.postgres.pool import MAINTENANCE_ROLE, connect, require_session
@@ -60,10 +61,15 @@ async def reindex(dsn: str, *, memory: str = "512MB", workers: int = 0, watch: W
 
     Raises:
         ConflictError: another process is reindexing.
-        ValidationError: `memory` is not a memory size, the user lacks the privileges, or a pooler stands between.
+        ValidationError: `memory` is not a memory size, the user lacks the privileges, a pooler stands between, or
+            tables are distributed by tenant.
         ConnectionError: the server cannot be reached.
     """
     async with _connected(dsn, role="convostore_owner") as owner, _connected(dsn, role=MAINTENANCE_ROLE) as keeper:
+        if await owner.fetchval(f"SELECT {DISTRIBUTED}"):
+            raise ValidationError(
+                "reindex: where tables are distributed, vectors are searched exactly; there is no index"
+            )
         if not await owner.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             raise ConflictError("Another process is reindexing.")
         await owner.execute("SELECT set_config('maintenance_work_mem', $1, false)", memory)

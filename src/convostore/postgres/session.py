@@ -219,6 +219,8 @@ class PostgresSessionStore(PostgresStore, SessionStore):
 
     async def remove(self, session_id: UUID, tenant_id: UUID | None, *, invalidate_copies: bool) -> bool:
         """Delete a session; on request increment the generation of its tenant's hot copies in the same statement."""
+        if tenant_id is not None and await self._database.is_distributed():
+            return await self._sessions.remove(tenant_id, session_id, invalidate_copies=invalidate_copies)
         given = {"invalidate_copies": invalidate_copies, "deadline": DEADLINE}
         query = _by_id("delete_session", session_id, tenant_id, **given)
         return await self._database.fetchrow_in_time(*query) is not None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from convostore.call.call import current_call
 from convostore.domain.declaration import Declaration, tenant_of
 from convostore.domain.declarations import SESSION
-from convostore.domain.revisions import managed_values
+from convostore.domain.revisions import managed_values, set_managed
 from convostore.domain.sessions import fence_conflict
+from convostore.errors import StoreError
 from convostore.models import Session
 from convostore.postgres.database import DEADLINE, Database
 from convostore.postgres.mapping import RowMapping, quoted
@@ -20,6 +23,7 @@ from convostore.postgres.queries import queries
 from convostore.postgres.statements import Statements, ordering
 from convostore.postgres.table import PostgresTable
 from convostore.postgres.tenancy import BOUND
+from convostore.postgres.transaction import in_transaction
 
 
 class SessionStatements(Statements):
@@ -87,6 +91,10 @@ class InvalidatingStatements(SessionStatements):
         return f"WITH invalidated AS ({queries('session').invalidate_copies.sql}) {save}"
 
 
+class _OtherFirst(StoreError):
+    """Another call has created the session of an identity meanwhile."""
+
+
 class SessionTable(PostgresTable[Session]):
     """The rows of sessions."""
 
@@ -100,16 +108,50 @@ class SessionTable(PostgresTable[Session]):
 
     async def write(self, session: Session, *, overwrite: bool, fence: int | None, invalidate_copies: bool) -> None:
         """Save a session; see `SessionStore.save` and `SystemOfRecord.write`."""
+        if invalidate_copies and await self._database.is_distributed():
+            saved = session.model_copy()
+            async with in_transaction(self._database) as database:
+                await self.on(database)._save(saved, self._statements, fence, DEADLINE, overwrite=overwrite)
+                await database.fetchval(*queries("session").invalidate_copies(tenant_id=tenant_of(session)))
+            set_managed(session, **{name: getattr(saved, name) for name in session.store_managed})
+            return
         statements = self._invalidating if invalidate_copies else self._statements
         await self._save(session, statements, fence, DEADLINE, overwrite=overwrite)
 
+    async def remove(self, tenant_id: UUID, session_id: UUID, *, invalidate_copies: bool) -> bool:
+        """Delete a session where tables are distributed; see `SystemOfRecord.remove`."""
+        async with in_transaction(self._database) as database:
+            deleted = await self.on(database).delete(tenant_id, session_id=session_id)
+            if deleted and invalidate_copies:
+                await database.fetchval(*queries("session").invalidate_copies(tenant_id=tenant_id))
+        return deleted
+
     async def load_or_create(self, session: Session) -> tuple[Session, int]:
         """See `SystemOfRecord.load_or_create`."""
+        if await self._database.is_distributed():
+            return await self._find_or_create(session)
         opening, row = self.opening(session), None
         while row is None:
             # What a concurrent call has created meanwhile is in the next snapshot.
             row = await self._database.fetchrow_in_time(*opening)
         return self.mapping.model(row, tenant_of(session)), row["generation"]
+
+    async def _find_or_create(self, session: Session) -> tuple[Session, int]:
+        """As `load_or_create` by several statements: of two that create, the second finds another session named."""
+        tenant_id, session_id = tenant_of(session), session.session_id
+        identity = {name: getattr(session, name) for name in ("agent_id", "channel", "user_channel_id")}
+        whose = {"tenant_id": tenant_id, "session_id": session_id, **identity}
+        while True:
+            row = await self._database.fetchrow(*queries("session").open_session(**whose))
+            assert row is not None
+            if row["session_id"] is not None:
+                return self.mapping.model(row, tenant_id), row["generation"]
+            with suppress(_OtherFirst):
+                async with in_transaction(self._database) as database:
+                    await self.on(database).add(session.model_copy())
+                    claim = queries("session").claim_identity(named=row["named"], **whose)
+                    if await database.fetchval(*claim) is None:
+                        raise _OtherFirst("session: another call was first")
 
     def opening(self, session: Session) -> tuple[Any, ...]:
         """Return the statement of `load_or_create`, with its arguments."""

@@ -43,6 +43,7 @@ class Statements:
         self.save_new = cache(self._save_new)
         self.save_next = cache(self._save_next)
         self.save_all = cache(self._save_all)
+        self.check_all = cache(self._check_all)
 
     def _select(self, shape: Shape, order: tuple[str, ...] | None = None, *, after: bool = False) -> str:
         """SELECT a page; parameters: tenant, values of the shape, limit, offset, and the cursor's values if `after`."""
@@ -171,6 +172,17 @@ class Statements:
         columns as `save_new` for every row; or for the first refused row, with `refused` set to `deleted`, `revision`
         or the name of a unique constraint.
         """
+        checked, writes = self._checked_and_written()
+        return checked + writes
+
+    def _check_all(self) -> str:
+        """Lock rows that are to be saved, and SELECT the first that is refused, if one is, as `save_all` does."""
+        names = [quoted(column) for column in self._declaration.key]
+        names += [f"stored_{each} AS {each}" for each in self._returned.replace("t.", "").split(", ")]
+        return f"{self._checked_and_written()[0].removesuffix(', ')} SELECT {', '.join(names)}, refused FROM refused"
+
+    def _checked_and_written(self) -> tuple[str, str]:
+        """Return the CTEs that tell what is refused, and what follows them in `save_all`."""
         columns, key = [*self._mapping.written], [quoted(column) for column in self._declaration.key]
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
         bound = "(TABLE bound) AND t.tenant_id = $1"
@@ -191,7 +203,7 @@ class Statements:
             f"WHEN NOT ({overwrite} OR coalesce(given.own, false) "
             "OR given.revision = coalesce(given.stored_revision, 0)) "
             f"THEN 'revision'{self._violations(bound)} END AS refused FROM stored AS given), "
-            "refused AS MATERIALIZED (SELECT * FROM checked WHERE refused IS NOT NULL ORDER BY place LIMIT 1), "
+            "refused AS MATERIALIZED (SELECT * FROM checked WHERE refused IS NOT NULL ORDER BY place LIMIT 1), ",
             f"updated AS (UPDATE {self._table} AS t "
             f"SET {', '.join(f'{quoted(column)} = given.{quoted(column)}' for column in self.replaced)}, "
             f"revision = {_next_revision(write_id)}, write_id = {write_id} FROM stored AS given "
@@ -202,7 +214,7 @@ class Statements:
             "AND NOT EXISTS (SELECT FROM refused) AND given.stored_revision IS NULL "
             f"{in_order} RETURNING {found}) "
             "SELECT updated.*, NULL AS refused FROM updated UNION ALL SELECT inserted.*, NULL FROM inserted "
-            f"UNION ALL SELECT {refused} FROM refused"
+            f"UNION ALL SELECT {refused} FROM refused",
         )
 
     def _violations(self, bound: str) -> str:
@@ -257,7 +269,7 @@ class Statements:
     def restore(self, shape: Shape) -> str:
         """Clear `deleted_at` of the row deleted most recently; parameters: tenant, values of the shape, write id."""
         conditions, used = self._conditions(shape, living=False)
-        key = ", ".join(self._key)
+        key = ", ".join(f"t.{column}" for column in self._key[1:])
         latest = ", ".join(f"t.{column} DESC" for column in ("deleted_at", *self._key))
         return (
             f"UPDATE {self._table} AS t SET deleted_at = NULL, write_id = ${used + 1} "

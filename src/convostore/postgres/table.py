@@ -29,6 +29,7 @@ from convostore.models.base import Model
 from convostore.postgres.batches import in_batches, in_order
 from convostore.postgres.driver import fetch_pipelined
 from convostore.postgres.readable_table import ReadableTable
+from convostore.postgres.saving import save_each
 from convostore.postgres.statements import Statements, split
 
 M = TypeVar("M", bound=Model)
@@ -203,6 +204,9 @@ class PostgresTable(ReadableTable[M]):
             for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_call().write_id, overwrite)
+        if await self._database.is_distributed():
+            await save_each(self, given, moment, (tenant_id, *values), overwrite=overwrite)
+            return
         rows, retries = None, _SAVE_ATTEMPTS - 1
         while rows is None:
             try:

@@ -25,6 +25,7 @@ class Transaction(Database):
     def __init__(self, database: Database, connection: Any) -> None:
         self.pool = database.pool
         self._clocks = database._clocks
+        self._distributed = database._distributed
         self._connection = connection
         self._began = False
 

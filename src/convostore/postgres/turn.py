@@ -68,6 +68,8 @@ class PostgresTurnStore(BaseTurnStore):
         episodes: int = 5,
     ) -> Turn:
         which = named_by(session_id, agent_id, channel, user_channel_id)
+        if await self._database.is_distributed():
+            return await self._load(tenant_id, which, query, query_embedding, rules, episodes)
         statement = LoadStatement(TurnParts(*self._stores), tenant_id, Asked(query, query_embedding, rules, episodes))
         if isinstance(which, UUID):
             statement.by_id(which)
@@ -75,17 +77,7 @@ class PostgresTurnStore(BaseTurnStore):
         else:
             statement.by_identity(*which)
         if (turn := await statement.run(self._database, agent_id)) is None:
-            return await super().load_turn(
-                tenant_id,
-                session_id=session_id,
-                agent_id=agent_id if session_id is None else None,
-                channel=channel,
-                user_channel_id=user_channel_id,
-                query=query,
-                query_embedding=query_embedding,
-                rules=rules,
-                episodes=episodes,
-            )
+            return await self._load(tenant_id, which, query, query_embedding, rules, episodes)
         self._parts.sessions._recent.outdate(turn.session)
         self._agents[turn.session.session_id] = turn.session.agent_id
         if len(self._agents) > _AGENTS:
@@ -109,7 +101,7 @@ class PostgresTurnStore(BaseTurnStore):
     async def _write(self, unit: Unit, *, invalidate_copies: bool) -> int:
         """Write a unit; on request increment the generation of hot copies; return the generation before."""
         statement, generation = UnitStatement(unit, TurnParts(*self._stores)), None
-        if statement.is_possible:
+        if statement.is_possible and not await self._database.is_distributed():
             # Where something of the unit is there already, or is refused, its own store knows what that means.
             with suppress(ConflictError, NotFoundError, ValidationError):
                 generation = await statement.run(self._database, invalidate_copies=invalidate_copies)

@@ -13,7 +13,7 @@ from convostore import supported
 from convostore.call.translation import UNANSWERED
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
-from convostore.postgres.checking import SESSION_IDS
+from convostore.postgres.checking import DISTRIBUTED, SESSION_IDS
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.printing import bootstrap, roles_sql
 from convostore.postgres.migrations.scripts import versions
@@ -28,6 +28,9 @@ HEAD = VERSIONS[-1]
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _POLL = 0.05
 _PGVECTOR = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
+
+CITUS = {"citus.enable_unsafe_triggers": "on", "citus.multi_shard_modify_mode": "sequential"}
+"""What migrations of distributed tables need; without Citus these are names that nothing reads."""
 
 LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
@@ -56,13 +59,15 @@ async def migrate(
     target = HEAD if revision == "head" else revision
     if target not in VERSIONS:
         raise ValidationError(f"revision: must be head or one of {', '.join(VERSIONS)}")
-    async with _connected(dsn, timeout) as connection:
+    async with connected(dsn, timeout) as connection:
         if await _is_to_do(connection, target):
             await require_session(connection)
-            async with _only_one(connection):
+            async with only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
                     is_new = await _version(connection) == "base"
                     await _migrate(dsn, connection, target)
+                    if target == HEAD:
+                        await _prepare_distributed(connection)
                     if is_new and sessions_by_tenant:
                         await _keep_session_ids(dsn, by_tenant=True)
 
@@ -82,14 +87,14 @@ async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0)
             tenants have the same id.
         ConnectionError: the server cannot be reached, or somebody holds the table for longer than a migration waits.
     """
-    async with _connected(dsn, timeout) as connection:
+    async with connected(dsn, timeout) as connection:
         found = await connection.fetchval(f"SELECT {SESSION_IDS}")
         if found is None:
             raise ValidationError("sessions_by_tenant: there is no schema; run: convostore migrate")
         if by_tenant == (found == "session"):
             return False
         await require_session(connection)
-        async with _only_one(connection):
+        async with only_one(connection):
             await _keep_session_ids(dsn, by_tenant=by_tenant)
     return True
 
@@ -107,7 +112,7 @@ async def prepare_roles(dsn: str, login: str, *, timeout: float = 10.0) -> None:
         ConnectionError: the server cannot be reached.
     """
     text = roles_sql(login)
-    async with _connected(dsn, timeout) as connection:
+    async with connected(dsn, timeout) as connection:
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", login):
             raise ValidationError("login: the server has no such user; CREATE ROLE it WITH LOGIN")
         await connection.execute(text)
@@ -124,12 +129,18 @@ async def schema_version(dsn: str, *, timeout: float = 10.0) -> str:
         ValidationError: a newer release migrated the database to a schema that this one cannot work with.
         ConnectionError: the server cannot be reached.
     """
-    async with _connected(dsn, timeout) as connection:
+    async with connected(dsn, timeout) as connection:
         return await _version(connection)
 
 
 @asynccontextmanager
-async def _connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
+async def connected(dsn: str, timeout: float) -> AsyncIterator[Any]:
+    """Give a block a connection of the user of a URL, and `timeout` seconds.
+
+    Raises:
+        ValidationError: the user may not do something, or the server is too old.
+        ConnectionError: the server cannot be reached, or the time is over.
+    """
     try:
         async with asyncio.timeout(timeout):
             connection = await _connect(dsn)
@@ -168,7 +179,8 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
     )
 
     async def as_owner(*_: Any, **__: Any) -> Any:
-        return await connect(dsn, role="convostore_owner", search_path=vector_schema, lock_timeout=f"{LOCK_TIMEOUT}s")
+        settings = {"search_path": vector_schema, "lock_timeout": f"{LOCK_TIMEOUT}s", **CITUS}
+        return await connect(dsn, role="convostore_owner", **settings)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=as_owner, poolclass=NullPool)
     try:
@@ -179,6 +191,14 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
         raise driver.beneath(error) from error
     finally:
         await engine.dispose()
+
+
+async def _prepare_distributed(connection: Any) -> None:
+    """Where tables are distributed, distribute new ones as well, and prepare what the migration replaced."""
+    if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
+        from convostore.postgres.distribution import complete
+
+        await complete(connection)
 
 
 async def _keep_session_ids(dsn: str, *, by_tenant: bool) -> None:
@@ -233,7 +253,7 @@ async def _version(connection: Any) -> str:
 
 
 @asynccontextmanager
-async def _only_one(connection: Any) -> AsyncIterator[None]:
+async def only_one(connection: Any) -> AsyncIterator[None]:
     """Hold the migration lock. It is polled: a waiting lock request would hold back the one who has it."""
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):  # noqa: ASYNC110
         await asyncio.sleep(_POLL)

@@ -24,7 +24,7 @@ FROM (
         WHEN starts_with(n.name, :key || ' ') THEN 1
         ELSE (
             SELECT (CASE WHEN w.whole > 0 THEN 500000 ELSE 0 END + 400000 * (w.whole + w.begun)
-                / (2 * greatest(cardinality(:words), length(n.name) - length(replace(n.name, ' ', '')) - 1, 1))
+                / (2 * greatest(cardinality(:words::text[]), length(n.name) - length(replace(n.name, ' ', '')) - 1, 1))
                 ) / 1000000.0::double precision
             FROM (
                 SELECT count(*) FILTER (WHERE strpos(n.name, ' ' || w.word || ' ') > 0) AS whole,
@@ -44,11 +44,11 @@ FROM (
             SELECT t.* FROM convostore.entity AS t
             WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.id = m.id OFFSET 0
         ) AS t
-        WHERE {{bind_tenant}} AND :customer_profile_id::uuid IS NULL AND :key IS NOT NULL
+        WHERE {{bind_tenant}} AND :customer_profile_id::uuid IS NULL AND :key::text IS NOT NULL
         UNION ALL
         SELECT t.* FROM convostore.entity AS t
         WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
-          AND :customer_profile_id::uuid IS NULL AND :key IS NULL
+          AND :customer_profile_id::uuid IS NULL AND :key::text IS NULL
     ) AS t
     CROSS JOIN LATERAL (SELECT coalesce(t.words, convostore.name_words(t.name)) AS name) AS n
     WHERE (:key::text IS NULL OR starts_with(n.name, :key || ' ') OR n.name LIKE ANY (:patterns::text[]))

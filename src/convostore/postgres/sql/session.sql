@@ -16,6 +16,38 @@ SELECT {{columns of session}}, coalesce((
 FROM convostore.session AS t
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id::uuid
 
+-- name: open_session
+-- What an identity and agent name, with its open session or the one with an id, and the generation of hot copies.
+WITH {{bound}}
+SELECT {{columns of session}}, named.session_id AS named, coalesce((
+    SELECT e.generation FROM convostore.copy_generation AS e
+    WHERE (TABLE bound) AND e.tenant_id = :tenant_id), 0) AS generation
+FROM (
+    SELECT (
+        SELECT i.session_id FROM convostore.session_identity AS i
+        WHERE (TABLE bound) AND i.tenant_id = :tenant_id AND i.agent_id = :agent_id AND i.channel = :channel
+          AND i.user_channel_id = :user_channel_id) AS session_id
+) AS named
+LEFT JOIN LATERAL (
+    (SELECT s.* FROM convostore.session AS s
+     WHERE (TABLE bound) AND s.tenant_id = :tenant_id AND s.session_id = :session_id)
+    UNION ALL
+    (SELECT s.* FROM convostore.session AS s
+     WHERE (TABLE bound) AND s.tenant_id = :tenant_id AND s.agent_id = :agent_id AND s.channel = :channel
+       AND s.user_channel_id = :user_channel_id AND NOT (s.status = 'closed')
+     ORDER BY s.last_activity_at DESC, s.session_id LIMIT 1)
+) AS t ON true
+ORDER BY t.session_id = :session_id DESC
+LIMIT 1
+
+-- name: claim_identity
+-- Let an identity and agent name a session, if they name the one that was read, or none as then.
+INSERT INTO convostore.session_identity AS t (tenant_id, agent_id, channel, user_channel_id, session_id)
+SELECT :tenant_id::uuid, :agent_id::uuid, :channel::text, :user_channel_id::text, :session_id::uuid WHERE {{bind_tenant}}
+ON CONFLICT (tenant_id, agent_id, channel, user_channel_id) DO UPDATE SET session_id = excluded.session_id
+WHERE t.session_id = :named::uuid
+RETURNING t.tenant_id
+
 -- name: tenant_of_session
 -- The tenant that holds the session with this id.
 SELECT convostore.session_tenant(:session_id)
@@ -50,11 +82,13 @@ SELECT tenant_id FROM deleted
 WITH {{bound to holder}},
 acquired AS (
     UPDATE convostore.session AS t
+    -- STABLE functions outside of CASE and COALESCE, for Citus. Who has waited for the row's lock finds locks that have expired
+    -- meanwhile held, and asks again.
     SET fence = coalesce(t.fence, 0)
-            + CASE WHEN t.lock_owner = :owner AND t.locked_until > clock_timestamp() THEN 0 ELSE 1 END,
-        lock_owner = :owner::uuid, locked_until = clock_timestamp() + :ttl::interval
+            + (t.lock_owner IS DISTINCT FROM :owner OR t.locked_until <= statement_timestamp())::integer,
+        lock_owner = :owner::uuid, locked_until = statement_timestamp() + :ttl::interval
     WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
-      AND (t.lock_owner IS NULL OR t.lock_owner = :owner OR t.locked_until <= clock_timestamp())
+      AND (t.lock_owner IS NULL OR t.lock_owner = :owner OR t.locked_until <= statement_timestamp())
     RETURNING t.fence
 )
 SELECT (SELECT fence FROM acquired) AS token
@@ -66,7 +100,7 @@ WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session
 WITH {{bound to holder}}
 UPDATE convostore.session AS t SET lock_owner = NULL, locked_until = NULL
 WHERE (TABLE bound) AND t.tenant_id = (TABLE holder) AND t.session_id = :session_id
-  AND t.lock_owner = :owner AND t.locked_until > clock_timestamp()
+  AND t.lock_owner = :owner AND t.locked_until > statement_timestamp()
 RETURNING t.tenant_id
 
 -- name: old_sessions

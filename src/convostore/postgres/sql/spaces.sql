@@ -49,6 +49,28 @@ stored AS (
 )
 SELECT count(*) FROM stored
 
+-- name: lock_embedded
+-- Lock episodes that get embeddings by another model beside their own, in the order of their ids.
+SELECT t.id
+FROM convostore.episode AS t
+WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.id = ANY (:episode_ids::uuid[])
+  AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+ORDER BY t.id
+FOR SHARE
+
+-- name: store_embeddings
+-- Upsert embeddings of locked episodes; return the ids of those that are stored.
+INSERT INTO convostore.episode_embedding AS b (
+    tenant_id, id, agent_id, customer_profile_id, session_id, group_id, content_type, embedding, embedding_model,
+    occurred_at, valid_from, valid_to)
+SELECT t.tenant_id, t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type,
+       given.embedding, :embedding_model::text, t.occurred_at, t.valid_from, t.valid_to
+FROM unnest(:episode_ids::uuid[], :embeddings::vector[]) AS given (id, embedding)
+JOIN convostore.episode AS t ON t.tenant_id = :tenant_id AND t.id = given.id
+WHERE {{bind_tenant}} AND t.embedding_model IS DISTINCT FROM :embedding_model
+ON CONFLICT (tenant_id, id, embedding_model) DO UPDATE SET embedding = excluded.embedding
+RETURNING b.id
+
 -- name: switch_embeddings
 -- Move the embeddings by a model into the episodes if none is missing; return their number, or NULL if one is.
 WITH {{bound}},

@@ -1,0 +1,56 @@
+"""Saves of several rows where tables are distributed: a transaction of single saves instead of one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from convostore.domain.revisions import check_saved, set_managed, unique_conflict
+from convostore.errors import ConflictError
+from convostore.models.base import Model
+from convostore.postgres.batches import in_order
+from convostore.postgres.transaction import in_transaction
+
+if TYPE_CHECKING:
+    from convostore.postgres.table import PostgresTable
+
+M = TypeVar("M", bound=Model)
+
+
+async def save_each(
+    table: PostgresTable[M],
+    given: Mapping[tuple[Any, ...], M],
+    moment: datetime,
+    values: Sequence[Any],
+    *,
+    overwrite: bool,
+) -> None:
+    """Save rows of a table, all or none, in the order of their keys, so that concurrent calls cannot deadlock.
+
+    Args:
+        table: the table.
+        given: the rows by key, in the order of the call, in which the first that is refused is named.
+        moment: when they are saved.
+        values: the arguments of `Statements.check_all`.
+        overwrite: as for a single save.
+
+    Raises:
+        ConflictError: one is refused.
+    """
+    declaration, saved = table._declaration, {key: item.model_copy() for key, item in given.items()}
+    async with in_transaction(table._database) as database:
+        for row in await database.fetch(table._statements.check_all(), *values):
+            refused = given[tuple(row[column] for column in declaration.key)]
+            check_saved(declaration, refused, row["refused"], row["revision"], overwrite=overwrite)
+        within = table.on(database, lambda: moment)
+        for key in in_order(saved):
+            try:
+                await within.save(saved[key], overwrite=overwrite)
+            except ConflictError as conflict:
+                for unique in declaration.unique:
+                    if conflict.code == declaration.constraint(unique):
+                        raise unique_conflict(declaration, unique, saved[key]) from conflict
+                raise
+    for key, item in given.items():
+        set_managed(item, **{name: getattr(saved[key], name) for name in item.store_managed})

@@ -1,0 +1,152 @@
+"""The contract suite in the form that statements have where tables are distributed, on plain PostgreSQL.
+
+The database is prepared as `convostore migrate --citus` prepares one, but its tables are not distributed. Every
+statement that is sent keeps the rules of Citus: see `citus_rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from convostore.call.call import Call, Proceed
+from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
+from convostore.embedded import Embedded
+from convostore.postgres import (
+    PostgresAuditStore,
+    PostgresConfigStore,
+    PostgresMemoryStore,
+    PostgresProfileStore,
+    PostgresSessionStore,
+    PostgresTurnStore,
+    create_pool,
+    migrate,
+)
+from convostore.postgres.distribution import prepare
+from convostore.testing import (
+    AuditStoreContract,
+    ConfigStoreContract,
+    MemoryStoreContract,
+    ProfileStoreContract,
+    SessionsByTenantContract,
+    TurnStoreContract,
+)
+from convostore.testing.factories import make_session
+from tests.postgres import citus_rules
+from tests.postgres.databases import connected, fresh_database
+
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+BY_HAND = "SELECT tenant_id FROM convostore.session WHERE session_id = $1"
+"""A statement of these tests themselves."""
+broken = cache(citus_rules.broken)
+
+
+@pytest.fixture(scope="module")
+async def dsn(engines: Embedded) -> AsyncIterator[str]:
+    """A database whose statements have that form."""
+    async with fresh_database(engines.postgres_dsn) as dsn:
+        await migrate(dsn, sessions_by_tenant=True)
+        async with connected(dsn) as administrator:
+            await prepare(administrator)
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def rules() -> Iterator[None]:
+    """Fails a test whose store sends a statement that Citus refuses."""
+    execute = asyncpg.Connection._execute  # type: ignore[attr-defined]
+
+    async def checked(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
+        found = broken(query) if "convostore." in query and query != BY_HAND else []
+        assert not found, f"{found}: {query}"
+        return await execute(self, query, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "_execute", checked)
+        yield
+
+
+@pytest.fixture(scope="module")
+async def pool(dsn: str, rules: None) -> AsyncIterator[Pool]:
+    async with await create_pool(dsn) as opened:
+        yield opened
+
+
+class TestSessions(SessionsByTenantContract):
+    @pytest.fixture
+    def by_tenant(self, pool: Pool) -> SessionStore:
+        return PostgresSessionStore(pool, sessions_by_tenant=True)
+
+
+class TestConfig(ConfigStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> ConfigStore:
+        return PostgresConfigStore(pool)
+
+
+class TestMemory(MemoryStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> MemoryStore:
+        return PostgresMemoryStore(pool)
+
+
+class TestAudit(AuditStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> AuditStore:
+        return PostgresAuditStore(pool)
+
+    @pytest.fixture
+    async def operator(self, dsn: str) -> AsyncIterator[AuditStore]:
+        async with await create_pool(dsn, role="convostore_maintenance") as pool:
+            yield PostgresAuditStore(pool)
+
+
+class TestProfiles(ProfileStoreContract):
+    @pytest.fixture
+    def store(self, pool: Pool) -> ProfileStore:
+        return PostgresProfileStore(pool)
+
+
+class AskTenants:
+    """Names, in calls that leave the tenant out, the one that holds the session."""
+
+    def __init__(self, administrator: Any) -> None:
+        self._administrator = administrator
+
+    async def __call__(self, call: Call, proceed: Proceed) -> Any:
+        session_id = call.arguments.get("session_id")
+        if call.tenant_id is None and session_id is not None:
+            holder = await self._administrator.fetchval(BY_HAND, session_id) or uuid4()
+            call = call.with_arguments({**call.arguments, "tenant_id": holder})
+        return await proceed(call)
+
+
+class TestTurns(TurnStoreContract):
+    @pytest.fixture
+    async def administrator(self, dsn: str) -> AsyncIterator[Any]:
+        async with connected(dsn) as connection:
+            yield connection
+
+    async def test_a_session_id_of_another_tenant_refuses_the_unit(self, store: TurnStore) -> None:
+        """Does not: the id is free in every other tenant."""
+        one = make_session(uuid4())
+        other = make_session(uuid4(), session_id=one.session_id)
+        for session in (one, other):
+            async with store.unit_of_work(session.tenant_id) as work:
+                work.save_session(session)
+            assert await store.sessions.get(session.session_id, tenant_id=session.tenant_id) == session
+
+    @pytest.fixture
+    def store(self, pool: Pool, administrator: Any) -> TurnStore:
+        return PostgresTurnStore(
+            PostgresSessionStore(pool, sessions_by_tenant=True).with_interceptors(AskTenants(administrator)),
+            PostgresConfigStore(pool),
+            PostgresMemoryStore(pool),
+            PostgresAuditStore(pool),
+            PostgresProfileStore(pool),
+        )
