@@ -13,6 +13,7 @@ from convostore.errors import ConnectionError
 from convostore.models import Channel, Rule
 from convostore.postgres import PostgresConfigStore, PostgresProfileStore, PostgresSessionStore, create_pool
 from convostore.postgres.gathered_statements import gathered
+from convostore.postgres.gathering import GatheredReads
 from convostore.postgres.queries import queries
 from convostore.testing.factories import make_asset, make_field, make_identity, make_profile, make_rule, make_session
 from tests.postgres.blocking import blocking
@@ -21,6 +22,12 @@ from tests.postgres.databases import connected
 from tests.postgres.test_queries import generated
 
 TENANTS = 20
+
+
+@pytest.fixture(autouse=True)
+def gathering_from_the_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gather reads beside a single one."""
+    monkeypatch.setattr(GatheredReads, "few", 1)
 
 
 class Counting(PostgresConfigStore):

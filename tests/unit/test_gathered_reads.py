@@ -70,7 +70,9 @@ def server() -> Server:
 
 
 @pytest.fixture
-def reads(server: Server) -> GatheredReads:
+def reads(server: Server, monkeypatch: pytest.MonkeyPatch) -> GatheredReads:
+    """Reads that are gathered from the second on."""
+    monkeypatch.setattr(GatheredReads, "few", 1)
     return GatheredReads(server, ONE)
 
 

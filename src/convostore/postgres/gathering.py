@@ -88,11 +88,14 @@ class _Batch:
 class _Gathered(ABC):
     """Calls by one statement that returns one row at most.
 
+    What several calls have in common costs as much as two statements, is executed by one backend, and waits for the one
+    before; so few calls at a time are cheaper and sooner done each by itself.
+
     Args:
         alone: runs it for one call.
     """
 
-    few = 1
+    few = 4
     """Of up to so many calls at a time, each is sent at once."""
 
     def __init__(self, alone: Callable[..., Sending]) -> None:
@@ -225,14 +228,10 @@ class GatheredReads(_Gathered):
 class GatheredWrites(_Gathered):
     """Writes by one statement of one row at most.
 
-    A pipeline costs as much as two statements, besides what each write costs in it, and is executed by one backend.
-
     Args:
         database: runs the statements.
         statement: ends with what it returns, or selects from a function.
     """
-
-    few = 4
 
     def __init__(self, database: Writing, statement: str) -> None:
         super().__init__(partial(database.fetchrow_in_time, statement))
