@@ -24,6 +24,7 @@ from convostore.postgres.distribution import (
     remaining,
 )
 from convostore.postgres.migrations.scripts import load, statements
+from convostore.postgres.reindexing import reindex
 from convostore.postgres.tenancy import asked, distributed
 from tests.postgres.catalogue import catalogue
 from tests.postgres.citus_rules import RULES, broken, ddl
@@ -200,6 +201,8 @@ async def test_what_differs_is_prepared_again_and_after_a_migration(engines: Emb
             once = await catalogue(connection)
             assert await complete(connection) == []
             assert await catalogue(connection) == once
+        with pytest.raises(ValidationError, match="vectors are searched exactly"):
+            await reindex(dsn)
         *_, before, head = (migration.version for migration in load())
         await migrate(dsn, before)
         await migrate(dsn, head)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
-from asyncpg.exceptions import InvalidCachedStatementError
+from asyncpg.exceptions import InvalidCachedStatementError, UniqueViolationError
 
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
 from convostore.postgres.errors import DRIVER, OTHERWISE, STATES, translated
@@ -82,3 +82,17 @@ def test_anything_else_is_a_failure_of_unknown_outcome() -> None:
 
 def test_an_outdated_statement_is_prepared_anew() -> None:
     assert translated(InvalidCachedStatementError("cached plan must not change result type")).retryable
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ('duplicate key value violates unique constraint "agent_name_key_102008"', "agent_name_key"),
+        ('duplicate key value violates unique constraint "agent_name_key"', "agent_name_key"),
+        ("duplicate key", "23505"),
+    ],
+)
+def test_a_constraint_without_a_field_is_named_by_the_message_without_its_shard(message: str, code: str) -> None:
+    error = translated(UniqueViolationError(message))
+    assert isinstance(error, ConflictError)
+    assert error.code == code
