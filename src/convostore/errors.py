@@ -18,9 +18,9 @@ class StoreError(Exception):
         outcome: `"not_applied"` if the call has certainly changed nothing, `"unknown"` if its answer was lost.
         store: the kind of store: session, config, memory, audit, profile or turn; None outside a store.
         operation: the contract method.
-        code: the backend's code: SQLSTATE, constraint name or Redis error prefix.
-        item: of a unit of work, the method that was given what is refused, and its place among all that this method was
-            given, from 0; else None.
+        code: a code of convostore, SQLSTATE, constraint name or Redis error prefix; None if the message says it all.
+        item: in a unit of work, the method whose item is refused, and the item's place among all given to that method,
+            from 0; else None.
     """
 
     retryable: bool = False
@@ -52,11 +52,11 @@ class ConnectionError(StoreError, builtins.ConnectionError):
 
 
 class NotFoundError(StoreError):
-    """A write, a lock or `load_turn` names something that does not exist."""
+    """What the call refers to does not exist."""
 
 
 class ConflictError(StoreError):
-    """The write conflicts with a unique key or a revision.
+    """The call conflicts with a unique key, a revision or a held lock.
 
     Attributes:
         current_revision: the stored revision, if a stale one was refused; else None.

@@ -121,7 +121,7 @@ class Stores:
         """Return what a turn begins with: see `TurnStore.load_turn`.
 
         Args:
-            tenant_id: and all others but the last: see there.
+            tenant_id: this and all but the last as there.
             timeout: the deadline of the call, in seconds; None for that of the stores.
         """
         return await self._turns_within(timeout).load_turn(
@@ -160,7 +160,7 @@ class Stores:
         return PostgresTurnStore(*stores)
 
     async def health(self) -> Health:
-        """Return how the servers behind the stores are, each asked once within the deadline. Raises nothing."""
+        """Return the state of the servers behind the stores, each asked once within the deadline. Raises nothing."""
         found = await asyncio.gather(self.config._health(), self.sessions._health())
         backends = {name: report for each in found for name, report in each.items()}
         truth = backends.get("postgres") or backends["memory"]
@@ -208,7 +208,7 @@ async def open_stores(
         redis_url: a Redis or Valkey server to use instead of the embedded one.
         home: where embedded engines keep their data.
         ephemeral: embed in a temporary home that is removed afterwards.
-        embedded: False refuses to embed a server whose URL is not set; True is silent if one of the two is embedded.
+        embedded: False refuses to embed a server whose URL is not set; True embeds it without a warning.
         hot_ttl: idle seconds after which a session is demoted.
         max_age: idle seconds after which a session is deleted; 0 for never.
         sweep_every: seconds between two sweeps of the sessions; 0 for no sweeps.

@@ -222,7 +222,7 @@ class AuditStore(Store):
 
         Args:
             tenant_id: the tenant.
-            event_type: and the four that follow: as in `list_events`.
+            event_type: this and the next four as in `list_events`.
         """
         return paginate(
             partial(

@@ -99,7 +99,7 @@ class Entities(Store):
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            entity_type: and the two that follow: as in `get_entities`.
+            entity_type: this and the next two as in `get_entities`.
         """
         return paginate(
             partial(

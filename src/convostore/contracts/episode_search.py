@@ -100,7 +100,7 @@ class EpisodeSearch(Store):
             query: the query; its first 10,000 characters and 64 words count.
             tenant_id: the tenant.
             agent_id: the agent.
-            customer_profile_id: and the six that follow: as in `get_episodes`.
+            customer_profile_id: this and the next six as in `get_episodes`.
             match: whether an episode must have any of the words, or all.
             language: only episodes of this language; None: all, each compared in its own language.
             prefix: whether the last word, unless it is excluded, also stands for all words that begin with it.
@@ -156,7 +156,7 @@ class EpisodeSearch(Store):
             query_embedding: as in `vector_search_episodes`.
             tenant_id: the tenant.
             agent_id: the agent.
-            customer_profile_id: and the six that follow: as in `get_episodes`.
+            customer_profile_id: this and the next six as in `get_episodes`.
             weights: of text and vector, not negative, and not both 0; only their ratio counts.
             half_life: the age, from `occurred_at` to `as_of` or now, at which a score is worth half; None: age does not
                 count. An age below 0 counts as 0.
@@ -206,5 +206,5 @@ class EpisodeSearch(Store):
         """Return what `search_episodes` finds with the same arguments, in its order, and how each score came about.
 
         Args:
-            query: and everything else: as in `search_episodes`.
+            query: this and all others as in `search_episodes`.
         """

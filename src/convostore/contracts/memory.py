@@ -116,7 +116,7 @@ class MemoryStore(EpisodeSearch, Entities, Relationships):
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            customer_profile_id: and the six that follow: as in `get_episodes`.
+            customer_profile_id: this and the next six as in `get_episodes`.
         """
         return paginate(
             partial(

@@ -106,7 +106,7 @@ class Relationships(Store):
         Args:
             tenant_id: the tenant.
             agent_id: the agent.
-            relation_type: and the three that follow: as in `get_relationships`.
+            relation_type: this and the next three as in `get_relationships`.
         """
         return paginate(
             partial(

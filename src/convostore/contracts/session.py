@@ -237,7 +237,7 @@ class SessionStore(Store):
 
         Args:
             tenant_id: the tenant.
-            scenario_id: and the three that follow: as in `find_sessions_by_step_hash`.
+            scenario_id: this and the next three as in `find_sessions_by_step_hash`.
         """
         at_step = (tenant_id, scenario_id, scenario_version, step_content_hash, scope_filter)
         return paginate(partial(self.find_sessions_by_step_hash, *at_step))

@@ -45,8 +45,8 @@ class TieredSessionStore(SessionStore):
         hot_ttl: how long after its last save or load a copy expires.
         hot_lease: how long other processes may read the previous revision after a save that could not place its guard,
             or that was applied after its outcome had been given up as unknown.
-        hot_timeout: how long a call waits for the hot tier at a time, in seconds; at most a tenth of what is left of
-            its deadline.
+        hot_timeout: the timeout of each command to the hot tier, in seconds; at most a tenth of what is left of the
+            call's deadline.
         timeout: the deadline of a call, in seconds.
         monotonic: the monotonic clock, in seconds, of `hot_lease` and of the circuit breaker.
         coalesce: whether concurrent calls of the hot tier share a connection per node, in common round trips.
