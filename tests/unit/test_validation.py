@@ -46,7 +46,7 @@ async def refused(method: Method, arguments: dict[str, Any], *names: str) -> Non
 def test_every_list_has_a_limit_and_an_offset() -> None:
     for method in METHODS:
         # Work that is done batch by batch is asked for by what is left of it; `search_rules` finds the best few.
-        batches = ("sweep", "get_episodes_to_embed", "purge_deleted")
+        batches = ("sweep", "get_episodes_to_embed", "purge_deleted", "expire_stale_fields")
         paged = "limit" in method.parameters and method.name not in (*batches, "search_rules")
         assert paged is ("offset" in method.parameters), method
     # `traverse_from_entities` is bounded by its depth, months by time, `add_…` and `save_…` by what is given.
