@@ -54,7 +54,7 @@ def memory_reindex_text(
     home: Home = None,
     postgres_url: PostgresUrl = None,
 ) -> None:
-    """Let what an earlier release has stored be found as it looks: episodes, entities, rules. Repeatable."""
+    """Index again what an earlier release has stored, as this one reads text: episodes, entities, rules. Repeatable."""
     from convostore.cli import remembering
 
     run(remembering.run_reindex_text(tenant or [], after, batch, given(home, postgres_url), as_json=as_json))
