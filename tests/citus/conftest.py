@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from convostore.postgres import create_pool
-from convostore.postgres.distribution import distribute
+from convostore.postgres.distributing import distribute
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 

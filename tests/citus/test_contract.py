@@ -13,7 +13,7 @@ if "CONVOSTORE_TEST_CITUS_URL" not in os.environ:
 from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.postgres import PostgresSessionStore, migrate
-from convostore.postgres.distribution import distribute
+from convostore.postgres.distributing import distribute
 from convostore.redis import create_client
 from convostore.testing import SessionsByTenantContract
 from convostore.tiered import TieredSessionStore

@@ -14,13 +14,13 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.errors import ValidationError
 from convostore.postgres import migrate
+from convostore.postgres.distributing import distribute
 from convostore.postgres.distribution import (
     DISTRIBUTED,
     LOCAL,
     REFERENCE,
     ROLES,
     complete,
-    distribute,
     remaining,
 )
 from convostore.postgres.migrations.scripts import load, statements

@@ -9,7 +9,7 @@ from typing import Any
 from convostore.cli.database import postgres_dsn
 from convostore.cli.output import report
 from convostore.cli.progress import waiting
-from convostore.postgres import distribution, schema_version
+from convostore.postgres import distributing, schema_version
 from convostore.postgres import migrate as migrated
 from convostore.postgres.migrations import HEAD, VERSIONS, keep_session_ids, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
@@ -43,7 +43,7 @@ async def distribute(given: dict[str, Any], *, as_json: bool) -> bool:
     """Migrate and distribute, and print which tables were distributed."""
     async with _database(given) as dsn:
         with waiting("Migrating, and distributing tables"):
-            tables = await distribution.distribute(dsn)
+            tables = await distributing.distribute(dsn)
         version = await schema_version(dsn)
     done = f"distributed {len(tables)} tables" if tables else "all tables were distributed before"
     report(f"The schema is at revision {version}; {done}.", as_json=as_json, after=version, distributed=tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from convostore.domain.revisions import check_saved, set_managed, unique_conflict
 from convostore.errors import ConflictError
@@ -12,14 +12,11 @@ from convostore.models.base import Model
 from convostore.postgres.batches import in_order
 from convostore.postgres.transaction import in_transaction
 
-if TYPE_CHECKING:
-    from convostore.postgres.table import PostgresTable
-
 M = TypeVar("M", bound=Model)
 
 
 async def save_each(
-    table: PostgresTable[M],
+    table: Any,
     given: Mapping[tuple[Any, ...], M],
     moment: datetime,
     values: Sequence[Any],
@@ -29,7 +26,7 @@ async def save_each(
     """Save rows of a table, all or none, in the order of their keys, so that concurrent calls cannot deadlock.
 
     Args:
-        table: the table.
+        table: the `PostgresTable`, which imports this module.
         given: the rows by key, in the order of the call, in which the first that is refused is named.
         moment: when they are saved.
         values: the arguments of `Statements.check_all`.
