@@ -44,7 +44,7 @@ async def test_concurrent_saves_in_a_month_without_a_partition_create_it_and_thr
     turns = [make_turn(tenant) for _ in range(10)]
     await asyncio.gather(*map(store.save_turn, turns))
     assert len(await store.list_turns_by_tenant(tenant)) == 10
-    assert await months(admin, "audit_body_201%") == [
+    assert [*await months(admin, "audit_body_2010%"), *await months(admin, "audit_body_2011%")] == [
         *("audit_body_2010_11", "audit_body_2010_12"),
         *("audit_body_2011_01", "audit_body_2011_02"),
     ]

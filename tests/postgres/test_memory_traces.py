@@ -12,6 +12,12 @@ from convostore.postgres import PostgresMemoryStore, create_pool, migrate
 from convostore.testing.factories import full_entity, full_episode, full_relationship
 from tests.postgres.databases import connected, fresh_database
 
+SAMPLED = """
+SELECT id FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, 50_000)) AS g
+WHERE (uuid_hash_extended(id, 0) & 255) = 0 LIMIT 50
+"""
+"""Ids of episodes that `episode_sample_idx` has."""
+
 
 async def entries(admin: Any, table: str, index: str, condition: str) -> int:
     """Return how many entries an index gives for a condition that holds for all rows, dead ones included."""
@@ -58,7 +64,10 @@ async def test_nothing_is_left_of_a_group_and_of_a_customer(engines: Embedded) -
         async with await create_pool(dsn, max_size=1) as pool, connected(dsn) as admin:
             store, tenant, agent, group, customer = PostgresMemoryStore(pool), uuid4(), uuid4(), uuid4(), uuid4()
             both = {"group_id": group, "customer_profile_id": customer}
-            episodes = [full_episode(tenant, agent).model_copy(update={**both, "content": "tea"}) for _ in range(50)]
+            episodes = [
+                full_episode(tenant, agent).model_copy(update={**both, "id": id, "content": "tea"})
+                for (id,) in await admin.fetch(SAMPLED)
+            ]
             for episode in episodes[::2]:
                 episode.embedding = [1.0] * 2_000
             entities = [full_entity(tenant, agent).model_copy(update=both) for _ in range(20)]
