@@ -32,11 +32,16 @@ from convostore.testing.factories import (
     make_episode,
     make_event,
     make_field,
+    make_migration_plan,
     make_profile,
     make_relationship,
     make_rule,
+    make_scenario,
     make_session,
+    make_template,
+    make_tool_activation,
     make_turn,
+    make_variable,
 )
 from convostore.testing.faults import Flow, Proxy, proxy_to
 from tests.faults.cancelled import cancelled_at
@@ -116,6 +121,26 @@ async def test_sessions_turns_and_events_of_one_tenant_and_of_many_are_saved_tog
         for tenant in {*tenants}:
             assert len(await audit.list_records(tenant, limit=1_000)) == 2 * tenants.count(tenant)
             assert (await audit.verify(tenant)).ok
+
+
+async def test_rows_of_every_kind_are_saved_together(pool: Pool) -> None:
+    config, tenant, agent = PostgresConfigStore(pool), uuid4(), uuid4()
+    kinds: dict[Any, Any] = {
+        config.save_rule: make_rule,
+        config.save_scenario: make_scenario,
+        config.save_template: make_template,
+        config.save_variable: make_variable,
+        config.save_tool_activation: make_tool_activation,
+        config.save_migration_plan: lambda tenant_id, _: make_migration_plan(tenant_id),
+    }
+    for save, make in kinds.items():
+        rows = [make(tenant, agent) for _ in range(10)]
+        assert await together(*map(save, rows)) == [row.id for row in rows]
+    scenario = make_scenario(tenant, agent)
+    versions = [scenario.model_copy(update={"version": version}) for version in range(1, 11)]
+    assert await together(*(config.archive_scenario_version(tenant, each) for each in versions)) == [None] * 10
+    for version in versions:
+        assert await config.get_archived_scenario(tenant, scenario.id, version.version) == version
 
 
 async def test_what_is_added_and_fields_that_are_set_travel_together(pool: Pool) -> None:

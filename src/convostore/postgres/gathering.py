@@ -31,7 +31,7 @@ _SIZES: dict[type[Any], int] = {str: 1, bytes: 1, list: 8}
 """Of the types of parameters whose length varies, the bytes of an element."""
 
 Parameters: TypeAlias = "tuple[Any, ...]"
-Key: TypeAlias = "tuple[UUID, ...]"
+Key: TypeAlias = "tuple[UUID | int, ...]"
 Sending: TypeAlias = "Coroutine[Any, Any, Any]"
 
 
@@ -110,7 +110,8 @@ class _Gathered(ABC):
 
         Args:
             parameters: of the statement.
-            key: the ids of what a write locks, its tenant's first. A batch takes its locks in the order of the keys.
+            key: the ids, and the version, of what a write locks, its tenant's first. A batch takes its locks in the
+                order of the keys.
         """
         now = asyncio.get_running_loop().time()
         self._open += 1
@@ -261,7 +262,7 @@ class GatheredWrites(_Gathered):
         if len(each) == 1:
             raise _Refused
         # Integers compare faster than UUIDs.
-        ordered = sorted(enumerate(each, 1), key=lambda numbered: [part.int for part in numbered[1].key])
+        ordered = sorted(enumerate(each, 1), key=lambda numbered: [int(part) for part in numbered[1].key])
 
         def present() -> list[tuple[Call, list[Any]]]:
             return [
