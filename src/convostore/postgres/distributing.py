@@ -22,7 +22,8 @@ _NO_RIGHTS = "postgres_url: to distribute tables with what is in them, its user 
 async def distribute(dsn: str, *, timeout: float = 3_600.0) -> list[str]:
     """Migrate a database and distribute its tables by tenant; return the tables that were distributed.
 
-    Safe to repeat, and to resume. Beside traffic on a filled database writes wait for the table that is being copied.
+    Meant to be repeated, and to resume. No other process may be connected: a connection learns when it is opened
+    whether tables are distributed.
 
     Args:
         dsn: the database on the coordinator; its user must be a superuser.
