@@ -59,15 +59,18 @@ async def dsn(engines: Embedded) -> AsyncIterator[str]:
 @pytest.fixture(scope="module")
 def rules() -> Iterator[None]:
     """Fails a test whose store sends a statement that Citus refuses."""
-    execute = asyncpg.Connection._execute  # type: ignore[attr-defined]
 
-    async def checked(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
-        found = broken(query) if "convostore." in query and query != BY_HAND else []
-        assert not found, f"{found}: {query}"
-        return await execute(self, query, *arguments, **more)
+    def checked(execute: Any) -> Any:
+        async def check(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
+            found = broken(query) if "convostore." in query and query != BY_HAND else []
+            assert not found, f"{found}: {query}"
+            return await execute(self, query, *arguments, **more)
+
+        return check
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(asyncpg.Connection, "_execute", checked)
+        for name in ("_execute", "_executemany"):
+            patched.setattr(asyncpg.Connection, name, checked(getattr(asyncpg.Connection, name)))
         yield
 
 

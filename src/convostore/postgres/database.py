@@ -75,7 +75,7 @@ class Database:
                 pass
         return bool(self._distributed)
 
-    def _form(self, statement: str) -> str:
+    def form(self, statement: str) -> str:
         """Return the form in which a statement is sent; a connection has been checked by then."""
         return distributed(statement) if self._distributed else statement
 
@@ -86,13 +86,13 @@ class Database:
                 found = await connection.fetch(split.call, *(parameters[number - 1] for number in split.given))
                 columns = ([row[name] for row in found] for name in split.columns)
                 statement, parameters = split.statement, (*(parameters[n - 1] for n in split.kept), *columns)
-            rows: list[asyncpg.Record] = await connection.fetch(self._form(statement), *parameters)
+            rows: list[asyncpg.Record] = await connection.fetch(self.form(statement), *parameters)
             return rows
 
     async def fetchrow(self, statement: str, *parameters: Any) -> asyncpg.Record | None:
         """Run a statement and return its first row, or None."""
         async with self._lend() as connection:
-            row: asyncpg.Record | None = await connection.fetchrow(self._form(statement), *parameters)
+            row: asyncpg.Record | None = await connection.fetchrow(self.form(statement), *parameters)
             return row
 
     def fetchrow_together(self, statement: str, *parameters: Any) -> Awaitable[asyncpg.Record | None]:
@@ -133,7 +133,7 @@ class Database:
         async with self._lend() as connection:
             until = self._deadline(connection, current_call())
             given = [until if parameter is DEADLINE else parameter for parameter in parameters]
-            row: asyncpg.Record | None = await connection.fetchrow(self._form(statement), *given)
+            row: asyncpg.Record | None = await connection.fetchrow(self.form(statement), *given)
             return row
 
     async def fetch_in_time(self, statement: str, present: Present) -> list[asyncpg.Record]:
@@ -156,12 +156,12 @@ class Database:
     async def fetchval(self, statement: str, *parameters: Any) -> Any:
         """Run a statement and return the first column of its first row, or None."""
         async with self._lend() as connection:
-            return await connection.fetchval(self._form(statement), *parameters)
+            return await connection.fetchval(self.form(statement), *parameters)
 
     async def fetch_pipelined(self, statement: str, each: Iterable[Sequence[Any]]) -> list[asyncpg.Record]:
         """Run a statement for each of several argument lists, pipelined in one transaction; return the rows of all."""
         async with self._lend() as connection:
-            return await driver.fetch_pipelined(connection, self._form(statement), each)
+            return await driver.fetch_pipelined(connection, self.form(statement), each)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:

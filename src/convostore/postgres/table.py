@@ -144,11 +144,14 @@ class PostgresTable(ReadableTable[M]):
         missing = set(given)
         async with self._database.transaction() as connection:
             arguments = (self._listed(tenant_id, rows) for rows in batches)
-            added = await fetch_pipelined(connection, self._statements.insert_all(), arguments)
+            inserting, selecting = map(
+                self._database.form, (self._statements.insert_all(), self._statements.select_keys())
+            )
+            added = await fetch_pipelined(connection, inserting, arguments)
             missing.difference_update(map(tuple, added))
             for keys in in_batches(map(list, in_order(missing))):
                 lists = [list(column) for column in zip(*keys, strict=True)]
-                for row in await connection.fetch(self._statements.select_keys(), tenant_id, *lists):
+                for row in await connection.fetch(selecting, tenant_id, *lists):
                     stored = self.mapping.model(row, tenant_id)
                     key = self._declaration.key_of(stored)
                     if same_content(stored, given[key], self._declaration):
