@@ -100,6 +100,27 @@ async def test_a_migration_waits_for_another_and_gives_up_at_its_deadline(empty:
     await migrate(empty)
 
 
+async def test_a_migration_that_is_the_victim_of_a_deadlock_is_tried_again(empty: str) -> None:
+    await migrate(empty, "0013")
+    async with (
+        connected(empty) as admin,
+        connected(empty, deadlock_timeout="60s") as traffic,  # which therefore is not the one to find the deadlock
+        traffic.transaction(),
+    ):
+        # The migration locks agents, and then waits for profiles.
+        await traffic.execute("LOCK TABLE convostore.profile IN ROW EXCLUSIVE MODE")
+        upgrade = asyncio.create_task(migrate(empty, "0014"))
+        async with asyncio.timeout(20):
+            while not await admin.fetchval(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'convostore.profile'::regclass)"
+            ):
+                pass
+        await traffic.execute("LOCK TABLE convostore.agent IN ROW EXCLUSIVE MODE")
+        assert await schema_version(empty) == "0013"
+    await upgrade
+    assert await schema_version(empty) == "0014"
+
+
 async def test_a_user_without_the_rights_is_told_so_and_leaves_nothing(server: Embedded, empty: str) -> None:
     before = await snapshot_without_schema(empty)
     async with fresh_user(server.postgres_dsn, "") as user:

@@ -41,6 +41,8 @@ async def migrate(
 ) -> None:
     """Bring a database to a version of the schema. Safe in any number of processes at once; quick if nothing is to do.
 
+    Each version is a transaction, and is tried again if it is the victim of a deadlock.
+
     Args:
         dsn: the database. If there is something to do, its user must be a superuser or the owner of the database with
             the right to create roles and the extension `vector`.
@@ -184,11 +186,17 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=as_owner, poolclass=NullPool)
     try:
-        async with engine.connect() as bind:
-            await bind.run_sync(run, target)
-            await bind.commit()
-    except DBAPIError as error:
-        raise driver.beneath(error) from error
+        while True:
+            try:
+                async with engine.connect() as bind:
+                    await bind.run_sync(run, target)
+                    await bind.commit()
+                return
+            except DBAPIError as error:
+                # The victim of a deadlock is rolled back, which ends it: the migration is tried again. What does not
+                # get a table in time is not, because calls would wait behind each attempt.
+                if not isinstance(cause := driver.beneath(error), asyncpg.DeadlockDetectedError):
+                    raise cause from error
     finally:
         await engine.dispose()
 
