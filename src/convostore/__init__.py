@@ -9,7 +9,8 @@ from convostore.call.call import Call, Interceptor
 from convostore.call.effects import Effect
 from convostore.call.health import BackendHealth, Health
 from convostore.engines import Engine, Engines
-from convostore.stores import Stores, open_stores
+from convostore.opening import open_stores
+from convostore.stores import Stores
 
 if TYPE_CHECKING:
     from convostore.contracts.unit_of_work import UnitOfWork

@@ -18,9 +18,10 @@ from convostore.cli.looking import REVEALED
 from convostore.embedded import Embedded
 from convostore.models import Agent, Channel, ProfileField, ProfileFieldSource, Session
 from convostore.models.fields import now
+from convostore.opening import open_stores
 from convostore.postgres import PostgresAuditStore, create_pool, schema_version
 from convostore.postgres.pool import READER_ROLE
-from convostore.stores import Stores, open_stores
+from convostore.stores import Stores
 from convostore.testing.factories import make_agent, make_episode, make_event, make_session, make_turn, make_visit
 from tests.postgres.databases import connected, fresh_database, fresh_user
 from tests.postgres.test_audit_tampering import ALTERATIONS, Trail

@@ -24,6 +24,7 @@ FLOORS = (
     ("operations", "embedded", "testing"),
     ("engines", "health", "settings"),
     ("stores",),
+    ("opening",),
     ("",),
     ("replay",),
     ("cli",),

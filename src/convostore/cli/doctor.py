@@ -20,9 +20,9 @@ from convostore.cli.checks import CHECKS
 from convostore.cli.progress import waiting
 from convostore.cli.targets import Check, DoubtfulError, Target
 from convostore.engines import postgres_engine, redis_engine
+from convostore.opening import server_urls
 from convostore.postgres.errors import translated
 from convostore.settings import load_settings
-from convostore.stores import server_urls
 
 Status: TypeAlias = Literal["ok", "doubtful", "failed", "skipped"]
 _MARKS: dict[Status, str] = {

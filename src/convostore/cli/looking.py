@@ -16,6 +16,7 @@ from convostore.cli.output import MASKED
 from convostore.cli.progress import waiting
 from convostore.errors import StoreError, ValidationError
 from convostore.models import AuditEvent
+from convostore.opening import server_urls
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
@@ -30,7 +31,7 @@ from convostore.postgres.overview import Overview
 from convostore.postgres.pool import APPLICATION_ROLE, READER_ROLE
 from convostore.redis import create_client
 from convostore.settings import Settings, load_settings
-from convostore.stores import Stores, server_urls
+from convostore.stores import Stores
 from convostore.tiered.copies import HotCopies
 
 REVEALED = "content_revealed"
