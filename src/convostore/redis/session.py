@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.call.health import BackendHealth
 from convostore.contracts.session import SessionStore, Swept
-from convostore.domain.codec import Unreadable, readable
+from convostore.domain.codec import Unreadable
 from convostore.domain.revisions import set_managed
-from convostore.domain.scopes import check_scope_filter, in_scope
 from convostore.domain.sessions import (
     HOT_TTL,
     MAX_AGE,
@@ -27,18 +24,15 @@ from convostore.domain.sessions import (
 from convostore.errors import ConflictError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
-from convostore.redis import codec, keys
+from convostore.redis import codec
 from convostore.redis.background import Background
 from convostore.redis.codec import Codec, Header
-from convostore.redis.commands import Commands, checked_value, on
+from convostore.redis.commands import Commands
 from convostore.redis.driver import Client
 from convostore.redis.identities import find_by_channel, open_or_claim
 from convostore.redis.keys import SessionName
-from convostore.redis.lists import Entry, Union
+from convostore.redis.session_lists import SessionLists
 from convostore.redis.sweeping import sweep
-
-_SCOPED, _MOST = 100, 1_000
-"""How many sessions a search by step reads at a time: at least, and at most."""
 
 _WHOSE = "its header does not say whose it is; a store that is bound to no tenant can delete it"
 
@@ -82,6 +76,7 @@ class RedisSessionStore(SessionStore):
         self._hot_ttl = hot_ttl
         self._max_age = max_age
         self._background = Background()
+        self._lists = SessionLists(self._commands, self._codec, self._background)
 
     async def get(
         self, session_id: UUID, *, tenant_id: UUID | None = None, max_staleness: float = 0.0
@@ -150,7 +145,7 @@ class RedisSessionStore(SessionStore):
     async def get_by_channel(
         self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
     ) -> Session | None:
-        return await find_by_channel(self._commands, self._read, (tenant_id, channel, user_channel_id), agent_id)
+        return await find_by_channel(self._commands, self._lists.read, (tenant_id, channel, user_channel_id), agent_id)
 
     async def get_or_create(
         self,
@@ -172,7 +167,7 @@ class RedisSessionStore(SessionStore):
             config_version=config_version,
         )
         while True:
-            found = await open_or_claim(self._commands, self._read, created)
+            found = await open_or_claim(self._commands, self._lists.read, created)
             if isinstance(found, Session):
                 return found, found.session_id == created.session_id
             own = await self._create(created, found)
@@ -204,13 +199,7 @@ class RedisSessionStore(SessionStore):
         offset: int = 0,
         after: Session | None = None,
     ) -> list[Session]:
-        statuses = [status] if status else list(SessionStatus)
-        union = Union(keys.agent_index(tenant_id, agent_id, ""), tuple(statuses))
-
-        def belongs(session: Session) -> bool:
-            return session.agent_id == agent_id and session.status in statuses
-
-        return await self._listed(tenant_id, union, belongs, limit, offset, after)
+        return await self._lists.by_agent(tenant_id, agent_id, status, limit, offset, after)
 
     async def list_by_customer(
         self,
@@ -221,12 +210,7 @@ class RedisSessionStore(SessionStore):
         offset: int = 0,
         after: Session | None = None,
     ) -> list[Session]:
-        union = Union(keys.customer_index(tenant_id, customer_profile_id))
-
-        def belongs(session: Session) -> bool:
-            return session.customer_profile_id == customer_profile_id
-
-        return await self._listed(tenant_id, union, belongs, limit, offset, after)
+        return await self._lists.by_customer(tenant_id, customer_profile_id, limit, offset, after)
 
     async def find_sessions_by_step_hash(
         self,
@@ -240,16 +224,8 @@ class RedisSessionStore(SessionStore):
         offset: int = 0,
         after: Session | None = None,
     ) -> list[Session]:
-        check_scope_filter(scope_filter)
-        index = keys.step_index(tenant_id, scenario_id, scenario_version, step_content_hash)
-        moment, wanted = self._clock(), sys.maxsize if limit is None else offset + limit
-
-        def belongs(session: Session) -> bool:
-            return index in keys.indexes_of(session) and in_scope(session, scope_filter, moment)
-
-        # The scope filters what was read: a page of the index may have few of the sessions that are wanted.
-        size = min(max(wanted, _SCOPED), _MOST)
-        return (await self._listed(tenant_id, Union(index), belongs, wanted, 0, after, size))[offset:]
+        step = scenario_id, scenario_version, step_content_hash
+        return await self._lists.at_step(tenant_id, step, scope_filter, self._clock(), limit, offset, after)
 
     async def acquire_lock(
         self, session_id: UUID, owner: UUID, *, ttl: float = 30.0, tenant_id: UUID | None = None
@@ -304,48 +280,3 @@ class RedisSessionStore(SessionStore):
         move = self._codec.move(value, target, name, tenant_id)
         script = "demote" if target == codec.COMPRESSED else "promote"
         return move is not None and bool(await self._commands.run(script, name, *move))
-
-    async def _listed(
-        self,
-        tenant_id: UUID,
-        union: Union,
-        belongs: Callable[[Session], bool],
-        limit: int,
-        offset: int,
-        after: Session | None,
-        size: int | None = None,
-    ) -> list[Session]:
-        """Return a page of a list, most recent first, by reading the index in pages of `size`, or of `limit`.
-
-        What cannot be read or does not belong to the list is made up for by what follows it.
-        """
-        found: list[Session] = []
-        last = (
-            None
-            if after is None
-            else Entry(-codec.microseconds(after.last_activity_at), self._commands.name(after.session_id, tenant_id))
-        )
-        while True:
-            page = await union.page(self._commands, size or limit, offset, last)
-            self._forget(page.values, union.names)
-            found += filter(belongs, self._read(page.values, tenant_id))
-            if page.last is None or len(found) >= limit:
-                return sorted(found, key=codec.recency)[:limit]
-            last, offset = page.last, 0
-
-    def _read(self, values: Iterable[tuple[SessionName, Any]], tenant_id: UUID) -> Iterator[Session]:
-        """Yield the tenant's sessions in replies; those that cannot be read are logged and left out."""
-
-        def read(item: tuple[SessionName, Any]) -> Session | None:
-            name, reply = item
-            value = checked_value(name, reply)
-            return None if value is None else self._codec.decode(value, tenant_id, name)
-
-        return (session for session in readable(read, values) if session is not None)
-
-    def _forget(self, values: Iterable[tuple[SessionName, Any]], indexes: list[str]) -> None:
-        """Remove those sessions from indexes that do not exist: a deletion could not read in which they were."""
-        missing = [name for name, reply in values if reply is None]
-        if missing:
-            calls = [on("forget", name, "|".join(indexes)) for name in missing]
-            self._background.start(self._commands.run_all(calls))
