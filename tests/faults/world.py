@@ -34,7 +34,7 @@ from convostore.redis import RedisSessionStore, create_client
 from convostore.redis.driver import Client
 from convostore.redis.keys import BUCKETS
 from convostore.redis.multiplexing import SharedConnection
-from convostore.redis.servers import SHARED
+from convostore.redis.routing import SHARED
 from convostore.testing.faults import Proxy, proxy_to
 from convostore.tiered import TieredSessionStore
 from tests.cluster.nodes import Cluster, Node

@@ -22,7 +22,8 @@ from convostore.redis import RedisSessionStore, create_client, keys
 from convostore.redis.commands import Commands
 from convostore.redis.connection import Command, Connection
 from convostore.redis.errors import DRIVER, REPLIES, _causes, translated
-from convostore.redis.servers import Servers, servers_of
+from convostore.redis.routing import Servers
+from convostore.redis.servers import servers_of
 
 ROOT = Path(convostore.__file__).parent
 KEY = f"{keys.BUCKETS[0]}nothing"
@@ -188,7 +189,13 @@ def test_the_drivers_errors_are_known_below_servers_only() -> None:
         or (isinstance(node, ast.ImportFrom) and node.module == "redis" and node.names[0].name == "exceptions")
     }
     # `client` tells what is wrong with a URL, before there is a connection.
-    of_calls = {"redis/connection.py", "redis/errors.py", "redis/multiplexing.py", "redis/servers.py"}
+    of_calls = {
+        "redis/connection.py",
+        "redis/errors.py",
+        "redis/multiplexing.py",
+        "redis/routing.py",
+        "redis/servers.py",
+    }
     assert imported == of_calls | {"redis/client.py"}
 
 

@@ -19,7 +19,8 @@ from convostore.embedded import Embedded
 from convostore.errors import StoreError
 from convostore.redis import RedisSessionStore, create_client, driver, multiplexing
 from convostore.redis.connection import Connection
-from convostore.redis.servers import Servers, servers_of
+from convostore.redis.routing import Servers
+from convostore.redis.servers import servers_of
 from convostore.testing.factories import make_session
 from tests.processes import until
 from tests.redis.scripted import ScriptedServer, scripted_server

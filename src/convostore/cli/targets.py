@@ -12,7 +12,8 @@ from convostore.postgres import create_pool
 from convostore.postgres.driver import Pooler
 from convostore.postgres.pool import connect
 from convostore.redis import create_client
-from convostore.redis.servers import Servers, servers_of
+from convostore.redis.routing import Servers
+from convostore.redis.servers import servers_of
 
 
 class DoubtfulError(ValidationError):

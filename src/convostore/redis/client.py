@@ -21,7 +21,8 @@ from convostore.errors import ConnectionError, ValidationError
 from convostore.redis import driver, topology
 from convostore.redis.connection import Connection
 from convostore.redis.driver import Client
-from convostore.redis.servers import Servers, servers_of
+from convostore.redis.routing import Servers
+from convostore.redis.servers import servers_of
 
 _POOL_TIMEOUT = 3_600.0
 """Seconds to wait for a free connection: longer than any deadline, which ends the wait."""
