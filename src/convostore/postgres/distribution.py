@@ -15,6 +15,7 @@ from convostore.domain.declarations import AGENT_OWNED, ENTITY, RELATIONSHIP
 from convostore.errors import StoreError
 from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.migrations.scripts import statements
+from convostore.postgres.tenancy import BIND_TENANT
 
 DISTRIBUTED = (
     *("agent", "rule", "scenario", "template", "variable", "tool_activation", "migration_plan", "scenario_archive"),
@@ -40,15 +41,20 @@ SETTINGS = {"citus.propagate_set_commands": "local", "citus.override_table_visib
 _SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
 _TRIGGERS = "SET citus.enable_unsafe_triggers = 'on'"
 
-_BOUND = (
-    "    EXECUTE format('SET LOCAL convostore.tenant = %L', "
-    "coalesce(current_setting('convostore.tenant', true), ''));\n"
-)
-"""Lets the tenant that is bound on the coordinator reach the shards."""
+
+def _bound(tenant: str, *aliases: str) -> tuple[tuple[str, str], ...]:
+    """Return what binds the statements of a function that compare the tenant of these aliases.
+
+    A setting of the function itself, SET LOCAL included, does not reach the shard outside of a transaction block.
+    """
+    bound = BIND_TENANT.replace("$1::uuid", tenant)
+    compared = [f"{alias}.tenant_id = {tenant} AND" for alias in aliases]
+    return tuple((f"WHERE {each}", f"WHERE {bound} AND {each}") for each in compared)
+
 
 PATCHES = {
-    "record_audit": (("\nBEGIN\n", f"\nBEGIN\n{_BOUND}"),),
-    "record_audit_item": (("\nBEGIN\n", f"\nBEGIN\n{_BOUND}"),),
+    "lock_audit_head": _bound("tenant", "h", "r"),
+    "record_audit_item": _bound("of_tenant", "h", "r"),
     # The shard is found by the bare comparison.
     "scored_episodes": (("WHERE (e.tenant_id = $1) IS TRUE AND", "WHERE e.tenant_id = $1 AND"),),
     "create_audit_months": (

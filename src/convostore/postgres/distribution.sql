@@ -10,6 +10,15 @@ $$;
 
 GRANT EXECUTE ON FUNCTION convostore.bind TO convostore_search;
 
+-- Within a transaction Citus writes to the shards of a tenant as one role, so records are appended as the caller.
+ALTER FUNCTION convostore.record_audit_item SECURITY INVOKER;
+
+GRANT EXECUTE ON FUNCTION convostore.lock_audit_head TO convostore_app, convostore_maintenance;
+
+GRANT INSERT ON convostore.audit_record, convostore.audit_body, convostore.audit_head TO convostore_app, convostore_maintenance;
+
+GRANT UPDATE ON convostore.audit_head TO convostore_app, convostore_maintenance;
+
 -- A trigger on a shard cannot write another distributed table, nor one a table that every node has.
 DROP TRIGGER IF EXISTS copies_inserted ON convostore.episode;
 

@@ -6,10 +6,10 @@ On plain PostgreSQL a change is one statement, `apply_profile_change`, of whose 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from convostore.errors import ConflictError, StoreError
@@ -41,16 +41,31 @@ class _Changed(StoreError):
     """A profile is not as expected."""
 
 
-def _upsert(table: str, columns: str, key: str, *, kept: str, where: str = "true", order: str = "n.profile_id") -> str:
-    """Return the statement that upserts rows; parameters: tenant, rows, and what `where` and `order` take."""
+class _Rows(NamedTuple):
+    """The statements that write the rows of a table: those that exist are updated, others inserted.
+
+    Parameters of both: tenant, rows; the update's third one is the ids of profiles that are locked. An INSERT … SELECT
+    without a table takes none behind ON CONFLICT: Citus sends it to the shard without parameters.
+    """
+
+    table: str
+    update: str
+    insert: str
+
+
+def _rows(table: str, columns: str, key: str, *, kept: str = "", whose: str = "profile_id") -> _Rows:
+    """Return the statements of a table, whose column `whose` names the profile that is locked."""
     names, fixed = columns.split(), {*key.split(), *kept.split()}
+    replaced = (f"{quoted(name)} = n.{quoted(name)}" for name in names if name not in fixed)
+    same = (f"t.{name} = n.{name}" for name in key.split() if name != "tenant_id")
     values = ("$1::uuid" if name == "tenant_id" else f"n.{quoted(name)}" for name in names)
-    replaced = (f"{quoted(name)} = excluded.{quoted(name)}" for name in names if name not in fixed)
-    return (
-        f"INSERT INTO convostore.{table} AS t ({', '.join(map(quoted, names))}) SELECT {', '.join(values)} "
-        f"FROM json_populate_recordset(NULL::convostore.{table}, $2::json) AS n WHERE {BIND_TENANT} ORDER BY {order} "
-        f"ON CONFLICT ({', '.join(key.split())}) DO UPDATE SET {', '.join(replaced)} WHERE {where} "
-        "RETURNING t.tenant_id"
+    rows = f"FROM json_populate_recordset(NULL::convostore.{table}, $2::json) AS n WHERE {BIND_TENANT}"
+    return _Rows(
+        table,
+        f"UPDATE convostore.{table} AS t SET {', '.join(replaced)} {rows} AND t.tenant_id = $1 "
+        f"AND {' AND '.join(same)} AND t.{whose} = ANY ($3::uuid[]) RETURNING t.tenant_id",
+        f"INSERT INTO convostore.{table} AS t ({', '.join(map(quoted, names))}) SELECT {', '.join(values)} {rows} "
+        f"ON CONFLICT ({', '.join(key.split())}) DO NOTHING RETURNING t.tenant_id",
     )
 
 
@@ -65,15 +80,13 @@ LOCK = (
     f"SELECT t.id, t.revision, t.deleted_at FROM convostore.profile AS t WHERE {_OWN} AND t.id = ANY ($2::uuid[]) "
     "ORDER BY t.id FOR UPDATE"
 )
-PROFILES = _upsert(
+PROFILES = _rows(
     "profile",
     "tenant_id id customer_id consents verification_level merged_into last_interaction_at created_at updated_at "
     "deleted_at revision write_id",
     "tenant_id id",
     kept="created_at",
-    # A row that another call has inserted since is not among those that are locked.
-    where="t.id = ANY ($3::uuid[])",
-    order="n.id",
+    whose="id",
 )
 UNLINKED = (
     "DELETE FROM convostore.channel_identity AS t "
@@ -90,24 +103,31 @@ RELEASED = (
     f"FROM json_populate_recordset(NULL::convostore.profile, $2::json) AS g WHERE {_OWN} AND t.profile_id = g.id "
     "AND g.merged_into IS NULL AND t.living <> (g.deleted_at IS NULL) RETURNING t.tenant_id"
 )
-LINKED = _upsert(
+LINKED = _rows(
     "channel_identity",
     "tenant_id profile_id channel channel_user_id verified verified_at primary linked_at position living",
     "tenant_id profile_id channel channel_user_id",
     kept="living",
 )
-_ITEM = {"key": "tenant_id id", "kept": "", "where": "t.profile_id = ANY ($3::uuid[])"}
-FIELDS = _upsert(
-    "profile_field", _items(ProfileField), **_ITEM, order="n.status = 'active', n.profile_id IS DISTINCT FROM $4::uuid"
+FREED = (
+    "UPDATE convostore.profile_field AS t SET status = 'superseded' "
+    "FROM json_populate_recordset(NULL::convostore.profile_field, $2::json) AS g "
+    f"WHERE {_OWN} AND t.id = g.id AND t.profile_id = ANY ($3::uuid[]) AND t.status = 'active' RETURNING t.tenant_id"
 )
-ASSETS = _upsert("profile_asset", _items(ProfileAsset, "position"), **_ITEM)
+"""The index of active fields takes those of a change in any order once all of them are none."""
+FIELDS = _rows("profile_field", _items(ProfileField), "tenant_id id")
+ASSETS = _rows("profile_asset", _items(ProfileAsset, "position"), "tenant_id id")
 MERGED = (
     "INSERT INTO convostore.profile_merge AS t (tenant_id, source_id, target_id, revision, document) "
     f"SELECT $1::uuid, $2::uuid, $3::uuid, $4::bigint, $5::json WHERE {BIND_TENANT} RETURNING t.tenant_id"
 )
 UNMERGED = f"DELETE FROM convostore.profile_merge AS t WHERE {_OWN} AND t.source_id = $2::uuid RETURNING t.tenant_id"
 
-STEPS = (LOCK, PROFILES, UNLINKED, MOVED, RELEASED, LINKED, FIELDS, ASSETS, MERGED, UNMERGED)
+_ROWS = (PROFILES, LINKED, FIELDS, ASSETS)
+STEPS = (
+    *(LOCK, UNLINKED, MOVED, RELEASED, FREED, MERGED, UNMERGED),
+    *(statement for each in _ROWS for statement in (each.update, each.insert)),
+)
 """Every statement of a change."""
 
 
@@ -117,35 +137,40 @@ async def apply_in_steps(
     """Write the rows of a change if every profile is as expected, and return whether they are."""
     with suppress(_Changed):
         async with in_transaction(database) as transaction:
-            locked = await transaction.fetch(LOCK, given.tenant_id, list(expected))
-            found = {row["id"]: (row["revision"], row["deleted_at"]) for row in locked}
-            if any(found.get(profile_id, (0, None)) != known for profile_id, known in expected.items()):
-                raise _Changed("profile: is not as expected")
-            for statement, rows, more in _steps(given, list(expected), list(found)):
-                written = await transaction.fetch(statement, given.tenant_id, rows, *more)
-                if statement == PROFILES and len(written) < len(json.loads(rows)):
-                    raise _Changed("profile: is not as expected")
-                if statement in (FIELDS, ASSETS) and len(written) < len(json.loads(rows)):
-                    table = "profile_field" if statement == FIELDS else "profile_asset"
-                    raise ConflictError(f"{table}: the id is in use", code=f"{table}_pkey")
+            await _apply(transaction, given, expected)
         return True
     return False
 
 
-def _steps(given: Written, expected: list[UUID], locked: list[UUID]) -> Iterator[tuple[str, Any, tuple[Any, ...]]]:
-    """Yield the statements that write something, with their arguments after the tenant."""
-    steps: list[tuple[str, Any, tuple[Any, ...]]] = [
-        (PROFILES, given.profiles, (locked,)),
-        (UNLINKED, given.unlinked, ()),
-        (MOVED, given.moved, ()),
-        (RELEASED, given.profiles, ()),
-        (LINKED, given.linked, ()),
-        (FIELDS, given.fields, (expected, given.unmerged_id)),
-        (ASSETS, given.assets, (expected,)),
-    ]
-    yield from (step for step in steps if step[1] != "[]")
+async def _apply(database: Database, given: Written, expected: Mapping[UUID, tuple[int, datetime | None]]) -> None:
+    tenant_id, profiles = given.tenant_id, [*expected]
+    locked = await database.fetch(LOCK, tenant_id, profiles)
+    found = {row["id"]: (row["revision"], row["deleted_at"]) for row in locked}
+    # A row that another call has inserted since is not among those that are locked.
+    if any(found.get(profile_id, (0, None)) != known for profile_id, known in expected.items()) or not await _written(
+        database, PROFILES, tenant_id, given.profiles, [*found]
+    ):
+        raise _Changed("profile: is not as expected")
+    for statement, rows in ((UNLINKED, given.unlinked), (MOVED, given.moved), (RELEASED, given.profiles)):
+        if rows != "[]":
+            await database.fetch(statement, tenant_id, rows)
+    if given.fields != "[]":
+        await database.fetch(FREED, tenant_id, given.fields, profiles)
+    for each, rows in ((LINKED, given.linked), (FIELDS, given.fields), (ASSETS, given.assets)):
+        if not await _written(database, each, tenant_id, rows, profiles):
+            raise ConflictError(f"{each.table}: the id is in use", code=f"{each.table}_pkey")
     if given.merge is not None:
         revision = next(row["revision"] for row in json.loads(given.profiles) if row["id"] == str(given.target_id))
-        yield MERGED, given.source_id, (given.target_id, revision, given.merge)
+        await database.fetch(MERGED, tenant_id, given.source_id, given.target_id, revision, given.merge)
     if given.unmerged_id is not None:
-        yield UNMERGED, given.unmerged_id, ()
+        await database.fetch(UNMERGED, tenant_id, given.unmerged_id)
+
+
+async def _written(database: Database, each: _Rows, tenant_id: UUID, rows: str, profiles: list[UUID]) -> bool:
+    """Write rows, and return whether all of them were: one that exists is of one of these profiles."""
+    missing = len(json.loads(rows))
+    if missing and profiles:
+        missing -= len(await database.fetch(each.update, tenant_id, rows, profiles))
+    if missing:
+        missing -= len(await database.fetch(each.insert, tenant_id, rows))
+    return not missing
