@@ -5,11 +5,11 @@ The protocol, and the proof that no outdated copy is valid: docs/explanation/hot
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Self, TypeVar
+from typing import Self
 from uuid import UUID
 
 from convostore.call.call import current_call
@@ -21,18 +21,16 @@ from convostore.call.validation import Deadline
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.declarations import SESSION
 from convostore.domain.sessions import HOT_TTL, GuardedWrite, check_unbound, new_session
-from convostore.errors import ConflictError, StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.redis.driver import Client
 from convostore.tiered.breaker import Breaker
-from convostore.tiered.copies import ANY_REVISION, DELETED, HOT_LEASE, HOT_TIMEOUT, HotCopies
+from convostore.tiered.copies import HOT_LEASE, HOT_TIMEOUT, HotCopies
+from convostore.tiered.guarded_writes import GuardedWrites
 from convostore.tiered.leases import Leases
 from convostore.tiered.promotions import Promotions
 from convostore.tiered.record import SystemOfRecord
 from convostore.tiered.single_flight import SingleFlight
-from convostore.tiered.values import Copy, Guard
-
-T = TypeVar("T")
+from convostore.tiered.values import Copy
 
 
 class TieredSessionStore(SessionStore):
@@ -84,6 +82,7 @@ class TieredSessionStore(SessionStore):
         self._loads: SingleFlight[tuple[UUID, UUID | None], tuple[Session, int] | None] = SingleFlight(copied=_copied)
         self._asking: SingleFlight[UUID, int] = SingleFlight()
         self._promotions = Promotions(self._hot, self._load)
+        self._writes = GuardedWrites(self._hot, persistent, self._generations)
 
     @property
     def hot_failures(self) -> int:
@@ -94,6 +93,7 @@ class TieredSessionStore(SessionStore):
     def within(self, seconds: Deadline) -> Self:
         twin = super().within(seconds)
         twin._record = self._record.within(seconds)
+        twin._writes = replace(self._writes, record=twin._record)
         return twin
 
     async def aclose(self) -> None:
@@ -126,55 +126,14 @@ class TieredSessionStore(SessionStore):
         return session.session_id
 
     async def _guarded(self, saves: Sequence[tuple[Session, bool]], write: GuardedWrite) -> None:
-        """Run a write of sessions of one tenant, and whether each overwrites, between placing and releasing guards.
-
-        A conflict that is not of the first of them says so by its `item`.
-        """
-        tenant_id, token = saves[0][0].tenant_id, current_call().write_id.hex
-        guards = [Guard(session.session_id, tenant_id, token) for session, _ in saves]
-        placed = await _all(
-            self._hot.guard_write(guard, expected=ANY_REVISION if overwrite else session.revision)
-            for guard, (session, overwrite) in zip(guards, saves, strict=True)
-        )
-        guarded = all(placed)
-        released = [each for each, is_placed in enumerate(placed) if is_placed]
-        try:
-            generation = await write(invalidate_copies=not guarded)
-        except ConflictError as conflict:
-            method, refused = conflict.item or ("save_session", 0)
-            for each in released:
-                if (method, refused) == ("save_session", each):
-                    await self._report(guards[each], conflict.current_revision or DELETED)
-                else:
-                    await self._hot.release(guards[each], 0)
-            raise
-        except StoreError as error:
-            for each in released:
-                await self._release_unless_unknown(guards[each], error)
-            raise
-        finally:
-            if not guarded:
-                # This process reads its own unguarded write at once.
-                self._generations.forget(tenant_id)
-        await _all(self._report(guards[each], saves[each][0].revision, saves[each][0], generation) for each in released)
+        """Run a write of sessions between placing and releasing their guards: see `GuardedWrites.save`."""
+        await self._writes.save(saves, write)
 
     async def delete(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         holder = tenant_id or await self._record.tenant_of(session_id)
         if holder is None:
             return False
-        guard = Guard(session_id, holder, current_call().write_id.hex)
-        guarded = await self._hot.guard_write(guard, expected=ANY_REVISION)
-        try:
-            deleted = await self._record.remove(session_id, holder, invalidate_copies=not guarded)
-        except StoreError as error:
-            await self._release_unless_unknown(guard, error)
-            raise
-        finally:
-            if not guarded:
-                self._generations.forget(holder)
-        if guarded:
-            await self._report(guard, DELETED)
-        return deleted
+        return await self._writes.delete(session_id, holder)
 
     async def get_by_channel(
         self, tenant_id: UUID, channel: Channel, user_channel_id: str, *, agent_id: UUID | None = None
@@ -258,15 +217,7 @@ class TieredSessionStore(SessionStore):
 
     async def sweep(self, *, limit: int = 1_000) -> Swept:
         check_unbound(self._tenant)
-        removed = await self._record.remove_old(limit)
-        unreported = {
-            tenant_id
-            for tenant_id, session_id in removed
-            if await self._hot.release(Guard(session_id, tenant_id, ""), DELETED) is None
-        }
-        for tenant_id in unreported:
-            await self._invalidate(tenant_id)
-        return Swept(demoted=0, deleted=len(removed))
+        return Swept(demoted=0, deleted=await self._writes.delete_old(limit))
 
     async def promote_to_hot(self, session_id: UUID, *, tenant_id: UUID | None = None) -> bool:
         copy = await self._hot.read(session_id, tenant_id)
@@ -316,32 +267,6 @@ class TieredSessionStore(SessionStore):
             session, generation = found
             self._generations.note(session.tenant_id, generation, asked_at)
         return found
-
-    async def _release_unless_unknown(self, guard: Guard, error: StoreError) -> None:
-        """Release the guard of a write that failed; if its outcome is unknown, the guard stays until it expires."""
-        if error.outcome == "not_applied":
-            await self._hot.release(guard, 0)
-
-    async def _report(self, guard: Guard, revision: int, copy: Session | None = None, generation: int = 0) -> None:
-        """Release a guard before the call returns; if that fails, invalidate the tenant's copies."""
-        if await self._hot.release(guard, revision, copy, generation) is None:
-            await self._invalidate(guard.tenant_id)
-
-    async def _invalidate(self, tenant_id: UUID) -> None:
-        try:
-            await self._record.invalidate_copies(tenant_id)
-        except StoreError as error:
-            # The write itself is committed.
-            error.outcome = "unknown"
-            raise
-        finally:
-            self._generations.forget(tenant_id)
-
-
-async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """Wait for several calls at a time, and for a single one without a task."""
-    waiting = [*calls]
-    return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
 
 
 def _copied(found: tuple[Session, int] | None) -> tuple[Session, int] | None:
