@@ -77,6 +77,14 @@ async def test_migrating_to_the_version_that_is_there_changes_nothing(empty: str
     assert await snapshot(empty) == before
 
 
+async def test_each_migration_is_logged_with_its_direction(empty: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "alembic")
+    await migrate(empty, "0002")
+    await migrate(empty, "0001")
+    logged = [record.getMessage().partition(",")[0] for record in caplog.records if "->" in record.message]
+    assert logged == ["Running upgrade  -> 0001", "Running upgrade 0001 -> 0002", "Running downgrade 0002 -> 0001"]
+
+
 async def test_eight_migrations_at_once_end_in_one_whole_schema(server: Embedded, empty: str) -> None:
     await asyncio.gather(*(migrate(empty) for _ in range(8)))
     async with fresh_database(server.postgres_dsn) as other:

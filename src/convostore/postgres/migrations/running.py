@@ -55,10 +55,13 @@ def _script(connection: Connection, previous: Migration | None, migration: Migra
         if reached:
             connection.exec_driver_sql("UPDATE convostore.alembic_version SET compatible = $1", (reached.compatible,))
 
+    def upgrade() -> None:
+        execute(migration.up, migration)
+
+    def downgrade() -> None:
+        execute(migration.down, previous)
+
     module: Any = ModuleType(migration.version, migration.title)
     module.down_revision = previous and previous.version
-    module.upgrade, module.downgrade = (
-        lambda: execute(migration.up, migration),
-        lambda: execute(migration.down, previous),
-    )
+    module.upgrade, module.downgrade = upgrade, downgrade
     return Script(module, migration.version, module.__name__)
