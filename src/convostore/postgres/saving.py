@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
+from convostore.call.call import current_call
+from convostore.domain.declaration import tenant_of
 from convostore.domain.revisions import check_saved, set_managed, unique_conflict
 from convostore.errors import ConflictError
 from convostore.models.base import Model
@@ -19,7 +21,6 @@ async def save_each(
     table: Any,
     given: Mapping[tuple[Any, ...], M],
     moment: datetime,
-    values: Sequence[Any],
     *,
     overwrite: bool,
 ) -> None:
@@ -29,15 +30,17 @@ async def save_each(
         table: the `PostgresTable`, which imports this module.
         given: the rows by key, in the order of the call, in which the first that is refused is named.
         moment: when they are saved.
-        values: the arguments of `Statements.check_all`.
         overwrite: as for a single save.
 
     Raises:
         ConflictError: one is refused.
     """
-    declaration, saved = table._declaration, {key: item.model_copy() for key, item in given.items()}
+    declaration, statements, call = table._declaration, table._statements, current_call()
+    saved = {key: item.model_copy() for key, item in given.items()}
+    compared = zip(*(table.mapping.parameters(item, statements.of_check) for item in saved.values()), strict=True)
+    values = (*map(list, compared), call.write_id, overwrite)
     async with in_transaction(table._database) as database:
-        for row in await database.fetch(table._statements.check_all(), *values):
+        for row in await database.fetch(statements.check_all(), tenant_of(next(iter(saved.values()))), *values):
             refused = given[tuple(row[column] for column in declaration.key)]
             check_saved(declaration, refused, row["refused"], row["revision"], overwrite=overwrite)
         within = table.on(database, lambda: moment)

@@ -33,6 +33,8 @@ class Statements:
         self._table = f"convostore.{quoted(declaration.name)}"
         self._key = [quoted(column) for column in ("tenant_id", *declaration.key)]
         self.of_next = (*declaration.key, *self.replaced)
+        compared = {"revision", *declaration.key}.union(*((*each.columns, *each.among) for each in declaration.unique))
+        self.of_check = tuple(column for column in mapping.written if column in compared)
         self.select = cache(self._select)
         self.get = cache(self._get)
         self.select_keys = cache(self._select_keys)
@@ -172,18 +174,22 @@ class Statements:
         columns as `save_new` for every row; or for the first refused row, with `refused` set to `deleted`, `revision`
         or the name of a unique constraint.
         """
-        checked, writes = self._checked_and_written()
+        checked, writes = self._checked_and_written(tuple(self._mapping.written))
         return checked + writes
 
     def _check_all(self) -> str:
-        """Lock rows that are to be saved, and SELECT the first that is refused, if one is, as `save_all` does."""
+        """Lock rows that are to be saved, and SELECT the first that is refused, if one is, as `save_all` does.
+
+        Parameters: tenant, an array per column of `of_check`, write id, overwrite.
+        """
         names = [quoted(column) for column in self._declaration.key]
         names += [f"stored_{each} AS {each}" for each in self._returned.replace("t.", "").split(", ")]
-        return f"{self._checked_and_written()[0].removesuffix(', ')} SELECT {', '.join(names)}, refused FROM refused"
+        checked = self._checked_and_written(self.of_check)[0].removesuffix(", ")
+        return f"{checked} SELECT {', '.join(names)}, refused FROM refused"
 
-    def _checked_and_written(self) -> tuple[str, str]:
-        """Return the CTEs that tell what is refused, and what follows them in `save_all`."""
-        columns, key = [*self._mapping.written], [quoted(column) for column in self._declaration.key]
+    def _checked_and_written(self, columns: tuple[str, ...]) -> tuple[str, str]:
+        """Return the CTEs that tell what is refused of rows with these columns, and what follows in `save_all`."""
+        key = [quoted(column) for column in self._declaration.key]
         write_id, overwrite = f"${len(columns) + 2}::uuid", f"${len(columns) + 3}::boolean"
         bound = "(TABLE bound) AND t.tenant_id = $1"
         same = " AND ".join(f"t.{column} = given.{column}" for column in key)
@@ -196,7 +202,8 @@ class Statements:
         # The planner guesses how many rows are given. A lookup of each is as good for many as for few, a join is not.
         return (
             f"WITH {BOUND}, stored AS MATERIALIZED (SELECT given.*, t.* "
-            f"FROM (SELECT {self._cast('given')}, given.place FROM {self._unnested()} {in_order} OFFSET 0) AS given "
+            f"FROM (SELECT {self._cast('given', columns)}, given.place "
+            f"FROM {self._unnested(columns)} {in_order} OFFSET 0) AS given "
             f"LEFT JOIN LATERAL (SELECT {stored}, t.write_id = {write_id} AS own, NOT {self._not_deleted} AS deleted "
             f"FROM {self._table} AS t WHERE {bound} AND {same} OFFSET 0 FOR UPDATE) AS t ON true), "
             "checked AS MATERIALIZED (SELECT given.*, CASE WHEN given.deleted THEN 'deleted' "
@@ -233,20 +240,19 @@ class Statements:
             )
         return branches
 
-    def _unnested(self) -> str:
+    def _unnested(self, columns: tuple[str, ...]) -> str:
         """Return `unnest` of an array per column WITH ORDINALITY; columns of arrays are still text.
 
         As subqueries the arrays have no length that the planner knows: it would plan anew for each, at three times the
         cost of saving two rows.
         """
-        columns = self._mapping.written
         types = enumerate(map(self._mapping.listed, columns), 2)
         listed = ", ".join(f"(SELECT ${number}::{kind}[])" for number, kind in types)
         return f"unnest({listed}) WITH ORDINALITY AS given ({', '.join(map(quoted, columns))}, place)"
 
-    def _cast(self, row: str) -> str:
-        """Return the columns of unnested rows, cast to their types."""
-        return ", ".join(f"{row}.{quoted(c)}::{kind} AS {quoted(c)}" for c, kind in self._mapping.written.items())
+    def _cast(self, row: str, columns: tuple[str, ...]) -> str:
+        """Return these columns of unnested rows, cast to their types."""
+        return ", ".join(f"{row}.{quoted(c)}::{self._mapping.written[c]} AS {quoted(c)}" for c in columns)
 
     def state(self) -> str:
         """SELECT revision and deletion, to tell why a save was refused; parameters: tenant, key."""

@@ -201,15 +201,15 @@ class PostgresTable(ReadableTable[M]):
             return
         tenant_id, given = tenant_of(items[0]), {self._declaration.key_of(item): item for item in items}
         moment = self._clock()
+        if await self._database.is_distributed():
+            await save_each(self, given, moment, overwrite=overwrite)
+            return
         managed = {key: managed_values(item, revision=0, created_at=None, now=moment) for key, item in given.items()}
         fresh = [
             item.model_copy(update=managed[key] | {"revision": item.__dict__["revision"]})
             for key, item in given.items()
         ]
         values = (*self.mapping.lists(list(map(self.mapping.parameters, fresh))), current_call().write_id, overwrite)
-        if await self._database.is_distributed():
-            await save_each(self, given, moment, (tenant_id, *values), overwrite=overwrite)
-            return
         rows, retries = None, _SAVE_ATTEMPTS - 1
         while rows is None:
             try:

@@ -20,7 +20,7 @@ LIMIT :limit::bigint OFFSET :offset::bigint
 SELECT {{columns of entity}}, t.score
 FROM (
     SELECT t.*, CASE
-        WHEN :embedding::vector IS NOT NULL THEN convostore.similarity(t.embedding, :embedding)
+        WHEN :embedding IS NOT NULL THEN n.similarity
         WHEN starts_with(n.name, :key || ' ') THEN 1
         ELSE (
             SELECT (CASE WHEN w.whole > 0 THEN 500000 ELSE 0 END + 400000 * (w.whole + w.begun)
@@ -50,7 +50,11 @@ FROM (
         WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
           AND :customer_profile_id::uuid IS NULL AND :key::text IS NULL
     ) AS t
-    CROSS JOIN LATERAL (SELECT coalesce(t.words, convostore.name_words(t.name)) AS name) AS n
+    -- Here the embedding gets its type, which Citus does not tell a shard.
+    CROSS JOIN LATERAL (
+        SELECT coalesce(t.words, convostore.name_words(t.name)) AS name,
+               convostore.similarity(t.embedding, :embedding::vector) AS similarity
+    ) AS n
     WHERE (:key::text IS NULL OR starts_with(n.name, :key || ' ') OR n.name LIKE ANY (:patterns::text[]))
       AND (:embedding IS NULL OR t.embedding IS NOT NULL)
       AND (:entity_type::text IS NULL OR t.entity_type = :entity_type)
