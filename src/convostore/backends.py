@@ -33,7 +33,7 @@ from convostore.domain.declarations import (
     TURN,
 )
 from convostore.domain.fusion import CANDIDATES, fused, neighbours_in, with_context, with_recency
-from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
+from convostore.domain.profile_change import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import (
     RevisionState,
     check_distinct,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from convostore.domain.codec import Codec, Unreadable, readable
 from convostore.domain.declarations import AGENT, EVENT, KEPT, PROFILE, RULE, SESSION, TURN
-from convostore.domain.profiles import MERGE, Merge
+from convostore.domain.profile_change import MERGE, Merge
 from convostore.errors import StoreError
 from convostore.models import AgentSettings, Session
 from convostore.models.base import Model

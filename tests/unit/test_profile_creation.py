@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from convostore.domain.profiles import Change
+from convostore.domain.profile_change import Change
 from convostore.errors import ConflictError
 from convostore.inmemory import InMemoryProfileStore
 from convostore.models import Channel

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from convostore.domain.profiles import Change, LoadedProfile, Merge, decided, identity_key, same, superseded
+from convostore.domain.profile_change import Change, LoadedProfile, Merge, identity_key
+from convostore.domain.profiles import decided, same, superseded
 from convostore.domain.revisions import set_managed
 from convostore.errors import ValidationError
 from convostore.models import (

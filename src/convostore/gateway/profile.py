@@ -11,7 +11,7 @@ from uuid import UUID
 from convostore.call.call import current_call
 from convostore.contracts.profile import ProfileStore
 from convostore.domain import merging, profiles
-from convostore.domain.profiles import Change, LoadedProfile, Merge
+from convostore.domain.profile_change import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.models import (
@@ -208,7 +208,7 @@ class BaseProfileStore(ProfileStore):
     ) -> ChannelIdentity:
         def find(profile: CustomerProfile) -> ChannelIdentity | None:
             wanted = (channel, channel_user_id)
-            return next((i for i in profile.channel_identities if profiles.identity_key(i) == wanted), None)
+            return next((i for i in profile.channel_identities if identity_key(i) == wanted), None)
 
         def work(stored: LoadedProfile) -> Change | None:
             if find(stored.profile) is not None:

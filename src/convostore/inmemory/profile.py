@@ -11,7 +11,7 @@ from uuid import UUID
 
 from convostore.call.call import current_call
 from convostore.call.deadlines import DEFAULT_TIMEOUT
-from convostore.domain.profiles import Change, LoadedProfile, Merge, identity_key
+from convostore.domain.profile_change import Change, LoadedProfile, Merge, identity_key
 from convostore.domain.revisions import set_managed
 from convostore.errors import ConflictError
 from convostore.gateway.profile import BaseProfileStore

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from convostore.call.call import current_call
 from convostore.domain.codec import Codec, readable
 from convostore.domain.declarations import PROFILE
-from convostore.domain.profiles import MERGE, Change, LoadedProfile, Merge
+from convostore.domain.profile_change import MERGE, Change, LoadedProfile, Merge
 from convostore.errors import StoreError
 from convostore.gateway.profile import BaseProfileStore
 from convostore.models import (
