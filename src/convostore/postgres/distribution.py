@@ -1,13 +1,16 @@
 """Distributes the tables of a database by tenant over the nodes of Citus, and prepares what differs there.
 
 Every step looks whether it is done, so an interrupted run is resumed by another. Tables are distributed with what is in
-them. What differs in statements is in `tenancy.distributed`; what differs in the database beside its tables is in
-`distribution.sql`, and `prepare` runs it, also after a migration that replaced something of it.
+them: see `sharding`. Citus sends a function to the nodes by itself only if a table depends on it (Citus's source,
+metadata/dependency.c), so all of them are made again: before the first table, as its shards may call them, and after
+the last, as some take rows of tables. What differs in statements is in `tenancy.distributed`; what differs in the
+database beside its tables is in `distribution.sql`, and `prepare` runs it, also after a migration that replaced
+something of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -15,6 +18,7 @@ from convostore.domain.declarations import AGENT_OWNED, ENTITY, RELATIONSHIP
 from convostore.errors import StoreError
 from convostore.postgres.mapping import RowMapping, quoted
 from convostore.postgres.migrations.scripts import statements
+from convostore.postgres.sharding import distribute_table
 from convostore.postgres.tenancy import BIND_TENANT
 
 DISTRIBUTED = (
@@ -38,8 +42,11 @@ ROLES = ("convostore_owner", "convostore_app", "convostore_maintenance", "convos
 SETTINGS = {"citus.propagate_set_commands": "local", "citus.override_table_visibility": "off"}
 """What connections of the database need: SET LOCAL reaches the shards, and the driver looks up types quickly."""
 
-_SEQUENTIAL = "SET LOCAL citus.multi_shard_modify_mode = 'sequential'"
-_TRIGGERS = "SET citus.enable_unsafe_triggers = 'on'"
+DROPPED = {"episode": ("copies_inserted", "copies_updated", "copies_deleted"), "audit_retention": ("is_append_only",)}
+"""The triggers that there are no longer: one on a shard cannot write another table, nor is there one where every node
+has the table; of `audit_retention` the privileges remain."""
+
+_NODES = ("SET citus.enable_unsafe_triggers = 'on'", "SET citus.enable_ddl_propagation = 'on'")
 
 
 def _bound(tenant: str, *aliases: str) -> tuple[tuple[str, str], ...]:
@@ -52,29 +59,64 @@ def _bound(tenant: str, *aliases: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"WHERE {each}", f"WHERE {bound} AND {each}") for each in compared)
 
 
+_SEARCH_PATH = "SET search_path TO 'pg_catalog'"
+_SEQUENTIAL = _SEARCH_PATH + "\n SET \"citus.multi_shard_modify_mode\" TO 'sequential'"
+"""Lets one transaction use a table that every node has between changes of several shards."""
+
 PATCHES = {
     "lock_audit_head": _bound("tenant", "h", "r"),
     "record_audit_item": _bound("of_tenant", "h", "r"),
     # The shard is found by the bare comparison.
     "scored_episodes": (("WHERE (e.tenant_id = $1) IS TRUE AND", "WHERE e.tenant_id = $1 AND"),),
-    "create_audit_months": (
-        ("SET search_path TO 'pg_catalog'", "SET search_path TO 'pg_catalog' SET citus.enable_unsafe_triggers TO 'on'"),
-    ),
+    "create_audit_months": ((_SEARCH_PATH, f"{_SEQUENTIAL}\n SET \"citus.enable_unsafe_triggers\" TO 'on'"),),
+    "drop_audit_months": ((_SEARCH_PATH, _SEQUENTIAL),),
 }
 """What is replaced in functions of the schema."""
 
-_FUNCTION = """
-SELECT pg_get_functiondef(p.oid) FROM pg_catalog.pg_proc AS p
-WHERE p.pronamespace = 'convostore'::regnamespace AND p.proname = $1
+# Rights as well: Citus sends neither what is revoked from PUBLIC nor, with a function by itself, what is granted.
+_FUNCTIONS = """
+SELECT p.proname::text AS name, pg_get_functiondef(p.oid) AS definition, ARRAY(
+    SELECT format('REVOKE ALL ON %s %s FROM PUBLIC', k.kind, p.oid::regprocedure)
+    WHERE NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a WHERE a.grantee = 0)
+    UNION ALL
+    SELECT format(
+        'GRANT EXECUTE ON %s %s TO %s', k.kind, p.oid::regprocedure, string_agg(a.grantee::regrole::text, ', '))
+    FROM aclexplode(p.proacl) AS a WHERE a.grantee NOT IN (0, p.proowner) HAVING count(*) > 0
+) AS rights
+FROM pg_catalog.pg_proc AS p
+CROSS JOIN LATERAL (SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END) AS k (kind)
+WHERE p.pronamespace = 'convostore'::regnamespace AND NOT EXISTS (
+    SELECT FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS c
+        ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
+        OR d.refclassid = 'pg_type'::regclass AND c.reltype = d.refobjid
+    WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+      AND c.relnamespace = p.pronamespace AND c.relname = ANY ($1::text[]))
+ORDER BY p.oid
+"""
+# Citus grants these by itself when it makes the schema on a node, which may have been long before.
+_SCHEMA_RIGHTS = """
+SELECT format('GRANT %s ON SCHEMA convostore TO %s', a.privilege_type, string_agg(a.grantee::regrole::text, ', '))
+FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a
+WHERE n.nspname = 'convostore' AND a.grantee NOT IN (0, n.nspowner) GROUP BY a.privilege_type
 """
 _TYPE = """
 SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
 """
+# By hash, or on every node; not what Citus has taken into its catalogue as a local table.
 _KNOWN = """
-SELECT c.relname::text AS table, p.partmethod::text AS method
-FROM pg_dist_partition AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.logicalrelid
-WHERE c.relnamespace = 'convostore'::regnamespace
+SELECT c.relname::text FROM pg_dist_partition AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.logicalrelid
+WHERE c.relnamespace = 'convostore'::regnamespace AND (p.partmethod = 'h' OR p.repmodel = 't')
+"""
+_FOUND = """
+SELECT c.relname::text AS table, t.tgname::text AS name
+FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_class AS c ON c.oid = t.tgrelid
+WHERE c.relnamespace = 'convostore'::regnamespace AND NOT t.tgisinternal AND t.tgparentid = 0
+"""
+# Not shards of the table large_space, which are named large_space_102008 and so on.
+_LARGE_SPACES = r"""
+SELECT c.relname::text FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind = 'r' AND c.relname ~ '^large_space_[0-9a-f]{32}_\d+$'
 """
 
 
@@ -83,23 +125,31 @@ async def complete(connection: Any) -> list[str]:
 
     Args:
         connection: of a superuser.
+
+    Raises:
+        StoreError: rows of a table would not arrive as they are; it has not changed.
     """
-    done = []
+    left: dict[str, str] = {}
     if await connection.fetchval("SELECT to_regclass('pg_dist_partition') IS NOT NULL"):
-        await connection.execute(_TRIGGERS)
-        await _drop_large_spaces(connection)
-        for table, statement in remaining({row["table"]: row["method"] for row in await connection.fetch(_KNOWN)}):
-            await _distribute(connection, table, statement)
-            done.append(table)
+        for setting in _NODES:
+            await connection.execute(setting)
+        left = dict(remaining({table for (table,) in await connection.fetch(_KNOWN)}))
+        await _make_functions(connection, without=(*left, *LOCAL))
+        for table, statement in left.items():
+            async with connection.transaction():
+                if table == "episode":
+                    await _drop_large_spaces(connection)
+                await distribute_table(connection, table, statement, DROPPED.get(table, ()))
+            await connection.execute(f"ANALYZE convostore.{table}")  # shards have no statistics
     await prepare(connection)
-    return done
+    return [*left]
 
 
-def remaining(known: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def remaining(known: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the tables that are not distributed yet, with the statement that distributes each.
 
     Args:
-        known: the tables in pg_dist_partition, with their methods.
+        known: the tables that are.
     """
     for table in DISTRIBUTED:
         if table not in known:
@@ -119,34 +169,56 @@ async def prepare(connection: Any) -> None:
     Args:
         connection: of a superuser. That Citus is there does not matter.
     """
-    text = files("convostore.postgres").joinpath("distribution.sql").read_text("utf-8")
-    for statement in statements(text):
-        await connection.execute(statement)
-    for name, replacements in PATCHES.items():
-        await _patch(connection, name, replacements)
+    await _make_functions(connection)
     for declaration in (*AGENT_OWNED, ENTITY, RELATIONSHIP):
         mapping = RowMapping(declaration)
         await _make_type(connection, f"convostore.{declaration.name}_item", mapping.types)
+    # On distributed tables, neither IF EXISTS nor OR REPLACE.
+    found = {(row["table"], row["name"]) for row in await connection.fetch(_FOUND)}
+    for table, names in DROPPED.items():
+        for name in names:
+            if (table, name) in found:
+                await connection.execute(f"DROP TRIGGER {name} ON convostore.{table}")
     for table in (*(each for each in DISTRIBUTED if each != "session"), "session"):
-        await connection.execute(
-            f"CREATE OR REPLACE TRIGGER binds_inserted BEFORE INSERT ON convostore.{table} "
-            "FOR EACH ROW EXECUTE FUNCTION convostore.bind_inserted()"
-        )
+        if (table, "binds_inserted") not in found:
+            await connection.execute(
+                f"CREATE TRIGGER binds_inserted BEFORE INSERT ON convostore.{table} "
+                "FOR EACH ROW EXECUTE FUNCTION convostore.bind_inserted()"
+            )
 
 
-async def _patch(connection: Any, name: str, replacements: tuple[tuple[str, str], ...]) -> None:
-    """Replace what differs in a function, unless it was replaced before.
+async def _make_functions(connection: Any, *, without: Iterable[str] = ()) -> None:
+    """Replace what differs in functions, and make all of them again, with the rights to them and to the schema.
+
+    Args:
+        connection: of a superuser.
+        without: leave out what depends on these tables: no node has them.
 
     Raises:
-        StoreError: the function has nothing of it: another release's.
+        StoreError: a function has nothing of what is replaced in it: another release's.
     """
-    definition: str = await connection.fetchval(_FUNCTION, name)
-    for old, new in replacements:
+    text = files("convostore.postgres").joinpath("distribution.sql").read_text("utf-8")
+    for statement in statements(text):
+        await connection.execute(statement)
+    for name, definition, rights in await connection.fetch(_FUNCTIONS, [*without]):
+        for statement in (_patched(name, definition), *rights):
+            await connection.execute(statement)
+    for (statement,) in await connection.fetch(_SCHEMA_RIGHTS):
+        await connection.execute(statement)
+
+
+def _patched(name: str, definition: str) -> str:
+    """Return the definition of a function with what differs, if it was not replaced before.
+
+    Raises:
+        StoreError: there is nothing to replace.
+    """
+    for old, new in PATCHES.get(name, ()):
         if new not in definition:
             if old not in definition:
                 raise StoreError(f"convostore.{name} is not that of this release")
             definition = definition.replace(old, new)
-    await connection.execute(definition)
+    return definition
 
 
 async def _make_type(connection: Any, name: str, types: Mapping[str, str]) -> None:
@@ -157,25 +229,8 @@ async def _make_type(connection: Any, name: str, types: Mapping[str, str]) -> No
         await connection.execute(f"CREATE TYPE {name} AS ({columns})")
 
 
-async def _distribute(connection: Any, table: str, statement: str) -> None:
-    """Distribute a table, if all of its rows arrive.
-
-    Raises:
-        StoreError: some did not; nothing has changed.
-    """
-    count = f"SELECT count(*) FROM convostore.{table}"  # noqa: S608
-    async with connection.transaction():
-        await connection.execute(_SEQUENTIAL)
-        await connection.execute(f"LOCK TABLE convostore.{table} IN SHARE ROW EXCLUSIVE MODE")
-        before = await connection.fetchval(count)
-        await connection.execute(statement)
-        if (after := await connection.fetchval(count)) != before:
-            raise StoreError(f"convostore.{table} has {before} rows, of which {after} would be distributed")
-
-
 async def _drop_large_spaces(connection: Any) -> None:
     """Drop the tables of large spaces, which are searched exactly from then on."""
-    names = "SELECT relname FROM pg_class WHERE relnamespace = 'convostore'::regnamespace AND relkind = 'r' "
-    for (name,) in await connection.fetch(f"{names}AND starts_with(relname, 'large_space_')"):
-        await connection.execute(f'DROP TABLE convostore."{name}"')
+    for (name,) in await connection.fetch(_LARGE_SPACES):
+        await connection.execute(f"DROP TABLE convostore.{name}")
     await connection.execute("DELETE FROM convostore.large_space")

@@ -19,15 +19,6 @@ GRANT INSERT ON convostore.audit_record, convostore.audit_body, convostore.audit
 
 GRANT UPDATE ON convostore.audit_head TO convostore_app, convostore_maintenance;
 
--- A trigger on a shard cannot write another distributed table, nor one a table that every node has.
-DROP TRIGGER IF EXISTS copies_inserted ON convostore.episode;
-
-DROP TRIGGER IF EXISTS copies_updated ON convostore.episode;
-
-DROP TRIGGER IF EXISTS copies_deleted ON convostore.episode;
-
-DROP TRIGGER IF EXISTS is_append_only ON convostore.audit_retention;
-
 -- Functions in SQL over distributed tables are refused, and recursion across tenants: these read every shard.
 CREATE OR REPLACE FUNCTION convostore.old_sessions(before timestamptz, most bigint)
 RETURNS TABLE (tenant_id uuid, session_ids uuid[])

@@ -13,6 +13,18 @@ from convostore.postgres.database import Database
 from convostore.postgres.queries import queries
 from convostore.postgres.spaces import TABLE_PREFIX
 
+# Of what only Citus has, so it is no named query. What the coordinator has of a distributed table is not what it holds.
+_DISTRIBUTED_SIZES = """
+SELECT (SELECT r.relname FROM pg_catalog.pg_class AS r WHERE r.oid = coalesce(pg_partition_root(c.oid), c.oid))
+        AS table,
+    NULL::bigint AS rows, sum(citus_table_size(c.oid))::bigint AS data,
+    sum(citus_total_relation_size(c.oid) - citus_table_size(c.oid))::bigint AS indexes
+FROM pg_dist_partition AS p JOIN pg_catalog.pg_class AS c ON c.oid = p.logicalrelid
+WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind = 'r'
+GROUP BY 1
+ORDER BY 1
+"""
+
 
 class Lock(NamedTuple):
     """The lock of a session.
@@ -30,7 +42,7 @@ class Size(NamedTuple):
     """The size of a table with its partitions.
 
     Attributes:
-        rows: as the planner estimates them; None before the first ANALYZE.
+        rows: as the planner estimates them; None before the first ANALYZE, and where tables are distributed.
         data: bytes of rows.
         indexes: bytes of indexes.
     """
@@ -78,11 +90,14 @@ class Overview:
         return dict(row.items())
 
     async def sizes(self, tenant_id: UUID | None = None) -> dict[str, Size]:
-        """Return the sizes of tables, by table. Nothing is read but the catalogue.
+        """Return the sizes of tables, by table, of all their shards. Nothing is read but the catalogue.
 
         Args:
             tenant_id: leave out the tables of other tenants' large spaces, which all count as `large_space`.
         """
+        if await self._database.is_distributed():
+            rows = await self._database.fetch(_DISTRIBUTED_SIZES)
+            return {table: Size(*size) for table, *size in rows}
         prefix = TABLE_PREFIX if tenant_id is None else f"{TABLE_PREFIX}{tenant_id.hex}_"
         rows = await self._database.fetch(*queries("overview").sizes(large_spaces=prefix))
         return {table: Size(*size) for table, *size in rows}
