@@ -182,12 +182,8 @@ async def test_interrupted_beside_the_tables_and_repeated_it_is_as_if_it_had_not
         await admin.execute("TRUNCATE sent")
         assert await done(dsn) == []
         assert await catalogue(admin) == repeated
-        assert {tag for (tag,) in await admin.fetch("SELECT DISTINCT tag FROM sent")} <= {
-            "CREATE FUNCTION",
-            "CREATE PROCEDURE",
-            "GRANT",
-            "REVOKE",
-        }
+        tags = {tag for (tag,) in await admin.fetch("SELECT DISTINCT tag FROM sent")}
+        assert tags.isdisjoint({"CREATE TRIGGER", "CREATE TYPE", "CREATE TABLE AS", "ALTER TABLE"})
 
 
 async def test_a_table_whose_rows_do_not_arrive_as_they_are_is_left_alone(dsn: str) -> None:
