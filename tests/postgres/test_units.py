@@ -12,8 +12,10 @@ import pytest
 
 from convostore.contracts import TurnStore, UnitOfWork
 from convostore.embedded import Embedded
-from convostore.errors import ConnectionError, NotFoundError
+from convostore.errors import ConnectionError, NotFoundError, ValidationError
 from convostore.postgres import PostgresAuditStore, create_pool
+from convostore.postgres.database import Database
+from convostore.postgres.transaction import Transaction, in_transaction
 from convostore.testing.factories import (
     make_episode,
     make_event,
@@ -198,3 +200,22 @@ async def test_a_month_without_partition_is_made_within_the_unit(engines: Embedd
             work.save_turn(turn)
         (record,) = await store.audit.list_records(turn.tenant_id)
         assert record.recorded_at == moment
+
+
+async def write_within(outer: Transaction, *values: int) -> None:
+    """Write values in a transaction within another; it takes none below 0."""
+    async with in_transaction(outer) as inner:
+        for value in values:
+            await inner.fetch("INSERT INTO written VALUES (sqrt($1))", value)
+
+
+async def test_a_transaction_within_another_leaves_nothing_when_it_fails(engines: Embedded) -> None:
+    async with single(engines.postgres_dsn) as (pool, _), pool.acquire() as connection, connection.transaction():
+        outer = Transaction(Database(pool), connection)
+        await outer.fetch("CREATE TEMPORARY TABLE written (n integer) ON COMMIT DROP")
+        for value in (1, 2):
+            await outer.fetch("INSERT INTO written VALUES ($1)", value)
+            with pytest.raises(ValidationError):
+                await write_within(outer, 9, 16, -1)
+        await write_within(outer, 25, 36)
+        assert [n for (n,) in await outer.fetch("TABLE written")] == [1, 2, 5, 6]

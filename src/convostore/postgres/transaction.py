@@ -27,6 +27,8 @@ class Transaction(Database):
         self._clocks = database._clocks
         self._distributed = database._distributed
         self._connection = connection
+        # Within another transaction a name of its own: the savepoint of that one must stay reachable.
+        self._step: str = f"{database._step}_" if isinstance(database, Transaction) else "step"
         self._began = False
 
     def _lend(self) -> AbstractAsyncContextManager[Any]:
@@ -39,9 +41,9 @@ class Transaction(Database):
 
     @asynccontextmanager
     async def _savepoint(self) -> AsyncIterator[Any]:
-        connection = self._connection
+        connection, step = self._connection, self._step
         # One at a time: more than 64 slow down all other transactions.
-        await connection.execute("RELEASE SAVEPOINT step; SAVEPOINT step" if self._began else "SAVEPOINT step")
+        await connection.execute(f"RELEASE SAVEPOINT {step}; SAVEPOINT {step}" if self._began else f"SAVEPOINT {step}")
         self._began = True
         try:
             yield connection
@@ -51,7 +53,7 @@ class Transaction(Database):
             error = translated(failure, lost=driver.is_lost(connection))
             # If that is refused, so is everything that follows.
             with suppress(Exception):
-                await connection.execute("ROLLBACK TO SAVEPOINT step")
+                await connection.execute(f"ROLLBACK TO SAVEPOINT {step}")
             if error is failure:
                 raise
             raise error from failure
