@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncpg
 import pytest
-from asyncpg.exceptions import InvalidCachedStatementError, UniqueViolationError
+from asyncpg.exceptions import InternalServerError, InvalidCachedStatementError, UniqueViolationError
 
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
-from convostore.postgres.errors import DRIVER, OTHERWISE, STATES, translated
+from convostore.postgres.errors import CITUS, DRIVER, OTHERWISE, STATES, translated
 
 
 def with_state(state: str) -> asyncpg.PostgresError:
@@ -59,6 +59,27 @@ def test_every_state_of_the_table_is_told_by_it(state: str) -> None:
 def test_a_state_means(state: str, kind: type[StoreError], retryable: bool, outcome: str) -> None:
     error = translated(with_state(state))
     assert (type(error), error.retryable, error.outcome) == (kind, retryable, outcome)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "could not commit transaction for shard 102008 on at least one active node",
+        "failure on connection marked as essential: 10.0.0.2:5432",
+        "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally",
+        "could not receive data from server: Connection reset by peer",
+    ],
+)
+def test_a_node_that_citus_has_lost_may_have_committed(message: str) -> None:
+    error = translated(InternalServerError(message))
+    assert (type(error), error.retryable, error.outcome, error.code) == (ConnectionError, True, "unknown", "XX000")
+    assert message not in str(error)
+
+
+@pytest.mark.parametrize("words", CITUS)
+def test_what_citus_says_counts_with_its_state_alone(words: str) -> None:
+    assert type(translated(UniqueViolationError(words))) is ConflictError
+    assert type(translated(InternalServerError("cache lookup failed"))) is OTHERWISE.error
 
 
 @pytest.mark.parametrize("kind", DRIVER)

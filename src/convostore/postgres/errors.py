@@ -136,6 +136,23 @@ POOLERS: dict[str, Meaning] = {
 }
 """By what PgBouncer says: its SQLSTATE is 08P01 whatever is wrong."""
 
+CITUS: dict[str, Meaning] = dict.fromkeys(
+    (
+        "could not commit transaction",
+        "could not make changes to shard",
+        "failure on connection marked as essential",
+        "connection not open",
+        "no connection to the server",
+        "server closed the connection",
+        "could not receive data from server",
+        "could not send data to server",
+        "SSL connection has been closed",
+        "SSL SYSCALL error",
+    ),
+    Meaning(ConnectionError, "A node of Citus was lost, and may have committed.", True, "unknown"),
+)
+"""By what Citus, or libpq within it, says of a node that it has lost: its SQLSTATE is XX000 then."""
+
 _ANOTHER_HOST = Meaning(
     ConnectionError,
     "PostgreSQL's certificate is for another host; name the one that it is for, or use ?sslmode=verify-ca.",
@@ -196,8 +213,9 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
         _silence(error, state)
         severity: str | None = getattr(error, "severity_en", None)
         names = f"{severity} {state}", state, state[:2]
-        pooler = [POOLERS[said] for said in POOLERS if state.startswith("08") and said in str(error)]
-        meaning = [*pooler, *(STATES[name] for name in names if name in STATES), OTHERWISE][0]
+        words = POOLERS if state.startswith("08") else CITUS if state == "XX000" else {}
+        told = (words[said] for said in words if said in str(error))
+        meaning = [*told, *(STATES[name] for name in names if name in STATES), OTHERWISE][0]
         return _raised(meaning, constraint or state, constraint or "A key")
     failed = _LOST if lost else Meaning(StoreError, "PostgreSQL's driver failed.", outcome="unknown")
     return _raised(known or failed, type(error).__name__)
