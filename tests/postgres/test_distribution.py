@@ -186,6 +186,19 @@ async def test_interrupted_beside_the_tables_and_repeated_it_is_as_if_it_had_not
         assert tags.isdisjoint({"CREATE TRIGGER", "CREATE TYPE", "CREATE TABLE AS", "ALTER TABLE"})
 
 
+async def test_a_type_whose_columns_have_other_types_is_made_anew_and_all_is_the_owners(dsn: str) -> None:
+    await done(dsn)
+    async with connected(dsn) as admin:
+        made = await catalogue(admin)
+        await admin.execute("ALTER TYPE convostore.rule_item ALTER ATTRIBUTE priority TYPE integer")
+        await done(dsn)
+        kind = "SELECT atttypid::regtype::text FROM pg_attribute WHERE attrelid = $1::text::regclass AND attname = $2"
+        assert await admin.fetchval(kind, "convostore.rule_item", "priority") == "bigint"
+        assert await catalogue(admin) == made
+        owners = "SELECT array_agg(DISTINCT typowner::regrole::text) FROM pg_type WHERE typname ~ '_item$'"
+        assert await admin.fetchval(owners) == ["convostore_owner"]
+
+
 async def test_a_table_whose_rows_do_not_arrive_as_they_are_is_left_alone(dsn: str) -> None:
     async with connected(dsn) as admin:
         before, schema = await rows(admin), (await catalogue(admin))["triggers"]

@@ -100,7 +100,9 @@ FROM pg_catalog.pg_namespace AS n CROSS JOIN LATERAL aclexplode(n.nspacl) AS a
 WHERE n.nspname = 'convostore' AND a.grantee NOT IN (0, n.nspowner) GROUP BY a.privilege_type
 """
 _TYPE = """
-SELECT array_agg(a.attname::text ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+SELECT array_agg(a.attname::text ORDER BY a.attnum) = $2::text[] AND array_agg(a.atttypid ORDER BY a.attnum)
+    = ARRAY(SELECT t.kind::regtype::oid FROM unnest($3::text[]) WITH ORDINALITY AS t (kind, n) ORDER BY t.n)
+FROM pg_catalog.pg_attribute AS a
 WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
 """
 # By hash, or on every node; not what Citus has taken into its catalogue as a local table.
@@ -223,10 +225,11 @@ def _patched(name: str, definition: str) -> str:
 
 async def _make_type(connection: Any, name: str, types: Mapping[str, str]) -> None:
     """Create the type of a row within a row, anew if it has other columns."""
-    if await connection.fetchval(_TYPE, name) != [*types]:
+    if not await connection.fetchval(_TYPE, name, [*types], [*types.values()]):
         await connection.execute(f"DROP TYPE IF EXISTS {name}")
         columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in types.items())
         await connection.execute(f"CREATE TYPE {name} AS ({columns})")
+        await connection.execute(f"ALTER TYPE {name} OWNER TO convostore_owner")
 
 
 async def _drop_large_spaces(connection: Any) -> None:

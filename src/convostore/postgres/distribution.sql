@@ -8,6 +8,8 @@ BEGIN
 END
 $$;
 
+ALTER FUNCTION convostore.bind_inserted() OWNER TO convostore_owner;
+
 GRANT EXECUTE ON FUNCTION convostore.bind TO convostore_search;
 
 -- Within a transaction Citus writes to the shards of a tenant as one role, so records are appended as the caller.
