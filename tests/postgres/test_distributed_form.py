@@ -1,15 +1,17 @@
 """The contract suite in the form that statements have where tables are distributed, on plain PostgreSQL.
 
 The database is prepared as `convostore migrate --citus` prepares one, but its tables are not distributed. Every
-statement that is sent keeps the rules of Citus: see `citus_rules`.
+statement that is sent keeps the rules of Citus: see `citus_rules`, and of transactions `acting_roles`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeAlias
 from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 import asyncpg
 import pytest
@@ -36,8 +38,9 @@ from convostore.testing import (
     SessionsByTenantContract,
     TurnStoreContract,
 )
-from convostore.testing.factories import make_session
+from convostore.testing.factories import make_session, make_turn
 from tests.postgres import citus_rules
+from tests.postgres.acting_roles import CALLER, FUNCTIONS, ActingRoles
 from tests.postgres.databases import connected, fresh_database
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -57,18 +60,30 @@ async def dsn(engines: Embedded) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="module")
-def rules() -> Iterator[None]:
+async def rules(dsn: str) -> AsyncIterator[None]:
     """Fails a test whose store sends a statement that Citus refuses."""
+    async with connected(dsn) as administrator:
+        functions = {name: (role, writes) for name, role, writes in await administrator.fetch(FUNCTIONS)}
+    transactions = WeakKeyDictionary[Any, ActingRoles]()
 
     def checked(execute: Any) -> Any:
         async def check(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
-            found = broken(query) if "convostore." in query and query != BY_HAND else []
-            assert not found, f"{found}: {query}"
+            if "convostore." in query and query != BY_HAND:
+                acting = transactions[self] if self.is_in_transaction() else ActingRoles(functions)
+                found = [*broken(query), *acting.refused(query)]
+                assert not found, f"{found}: {query}"
             return await execute(self, query, *arguments, **more)
 
         return check
 
+    async def begin(self: Any, query: str, *arguments: Any, **more: Any) -> Any:
+        if query == "BEGIN":
+            transactions[self] = ActingRoles(functions)
+        return await run(self, query, *arguments, **more)
+
+    run = asyncpg.Connection.execute
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(asyncpg.Connection, "execute", begin)
         for name in ("_execute", "_executemany"):
             patched.setattr(asyncpg.Connection, name, checked(getattr(asyncpg.Connection, name)))
         yield
@@ -129,6 +144,18 @@ class AskTenants:
         return await proceed(call)
 
 
+def turns(sessions: PostgresSessionStore, **of_audit: Any) -> TurnStore:
+    """Return a store of turns on the pool of sessions, over an audit store with these options."""
+    pool = sessions._database.pool
+    return PostgresTurnStore(
+        sessions,
+        PostgresConfigStore(pool),
+        PostgresMemoryStore(pool),
+        PostgresAuditStore(pool, **of_audit),
+        PostgresProfileStore(pool),
+    )
+
+
 class TestTurns(TurnStoreContract):
     @pytest.fixture
     async def administrator(self, dsn: str) -> AsyncIterator[Any]:
@@ -146,10 +173,31 @@ class TestTurns(TurnStoreContract):
 
     @pytest.fixture
     def store(self, pool: Pool, administrator: Any) -> TurnStore:
-        return PostgresTurnStore(
-            PostgresSessionStore(pool, sessions_by_tenant=True).with_interceptors(AskTenants(administrator)),
-            PostgresConfigStore(pool),
-            PostgresMemoryStore(pool),
-            PostgresAuditStore(pool),
-            PostgresProfileStore(pool),
-        )
+        sessions = PostgresSessionStore(pool, sessions_by_tenant=True)
+        return turns(sessions.with_interceptors(AskTenants(administrator)))
+
+
+async def test_a_month_without_partition_is_made_by_a_transaction_of_its_own(pool: Pool) -> None:
+    moment, session = datetime(1932, 5, 1, tzinfo=UTC), make_session(uuid4())
+    store = turns(PostgresSessionStore(pool, sessions_by_tenant=True), clock=lambda: moment)
+    async with store.unit_of_work(session.tenant_id) as work:
+        work.save_session(session)
+        work.save_turn(make_turn(session.tenant_id, session_id=session.session_id))
+    (record,) = await store.audit.list_records(session.tenant_id)
+    assert record.recorded_at == moment
+    assert session.revision == 1
+
+
+def test_another_role_is_refused_what_was_written_and_may_read_before() -> None:
+    functions = {"record_audit_item": ("convostore_search", True), "text_tenants": ("convostore_search", False)}
+    save, read = "DELETE FROM convostore.rule AS t WHERE t.tenant_id = $1", "SELECT convostore.text_tenants()"
+    record = "SELECT convostore.record_audit_item($1)"
+    for statements, found in (
+        ((save, record), [f"convostore_search after {CALLER}"]),
+        ((save, read), [f"convostore_search after {CALLER}"]),
+        ((record, save), [f"{CALLER} after convostore_search"]),
+        ((read, save, save), []),
+        ((read, record, read), []),
+    ):
+        transaction = ActingRoles(functions)
+        assert [each for statement in statements for each in transaction.refused(statement)] == found

@@ -192,7 +192,7 @@ async def test_a_refusal_costs_no_connection(engines: Embedded, form: str) -> No
         assert await pool.fetchval("SELECT pg_backend_pid()") == pid
 
 
-async def test_a_month_without_partition_is_made_within_the_unit(engines: Embedded) -> None:
+async def test_a_month_without_partition_is_made_beside_the_unit(engines: Embedded) -> None:
     async with await create_pool(engines.postgres_dsn) as pool:
         moment, turn = datetime(1931, 5, 1, tzinfo=UTC), make_turn(uuid4())
         store = turns_on(pool, clock=lambda: moment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -24,8 +24,9 @@ from convostore.postgres.store import PostgresStore
 from convostore.postgres.tenancy import BIND_TENANT
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
-_NO_PARTITION = "23514"
+NO_PARTITION = "23514"
 _AS_THEY_ARE = (*("version", "tenant_id", "kind", "record_id", "session_id", "turn_number", "sequence", "recorded_at"),)
 _FILED = ("turn_id", "customer_profile_id", "event_type", "timestamp")
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
@@ -159,10 +160,10 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         try:
             await recording
         except ValidationError as error:
-            if error.code != _NO_PARTITION:
+            # A transaction ends first, and whoever began it records again: partitions are another role's.
+            if error.code != NO_PARTITION or self._database.in_transaction:
                 raise
-            await self._create_months(moment)
-            await self._record_again(query, moment)
+            await self._record_in_new_month(lambda: self._database.fetch(*query), moment)
 
     async def _record_at_once(self, records: Sequence[tuple[RecordType[Any], Model]]) -> bool:
         if len(records) <= 1:
@@ -181,13 +182,17 @@ class PostgresAuditStore(PostgresStore, BodyAuditStore):
         )
         return query
 
-    async def _record_again(self, query: tuple[Any, ...], moment: datetime) -> None:
+    async def _record_in_new_month(self, record: Callable[[], Awaitable[T]], moment: datetime) -> T:
+        """Record what found no partition, once there are those of a month and some more."""
+        await self._create_months(moment)
         try:
-            await self._database.fetch(*query)
+            return await record()
         except ValidationError as error:
-            if error.code != _NO_PARTITION:
+            if error.code != NO_PARTITION:
                 raise
-            raise month_dropped(moment) from error
+            refused = month_dropped(moment)
+            refused.item = error.item
+            raise refused from error
 
     async def _create_months(self, moment: datetime) -> int:
         query = queries("audit").create_months(moment=moment, months_ahead=MONTHS_AHEAD)

@@ -11,9 +11,11 @@ from uuid import UUID
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore
 from convostore.contracts.turn import named_by
 from convostore.contracts.unit_of_work import Unit
+from convostore.domain.revisions import take_over
 from convostore.errors import ConflictError, NotFoundError, ValidationError
 from convostore.gateway.turn import BaseTurnStore, TurnParts, write
 from convostore.models import Channel, Session, Turn
+from convostore.postgres.audit import NO_PARTITION
 from convostore.postgres.loading import Asked, LoadStatement
 from convostore.postgres.session import PostgresSessionStore
 from convostore.postgres.store import PostgresStore
@@ -106,11 +108,26 @@ class PostgresTurnStore(BaseTurnStore):
             with suppress(ConflictError, NotFoundError, ValidationError):
                 generation = await statement.run(self._database, invalidate_copies=invalidate_copies)
         if generation is None:
-            async with self._transaction(unit) as parts:
-                generation = await parts.sessions.generation(unit.tenant_id)
-                await write(unit, parts)
-                if invalidate_copies:
-                    await parts.sessions.invalidate_copies(unit.tenant_id)
+            write_each = partial(self._write_each, unit, invalidate_copies)
+            try:
+                generation = await write_each()
+            except ValidationError as error:
+                if error.code != NO_PARTITION:
+                    raise
+                audit: Any = self._parts.audit
+                generation = await audit._record_in_new_month(write_each, audit._clock())
+        return generation
+
+    async def _write_each(self, unit: Unit, invalidate_copies: bool) -> int:
+        """As `_write`, by a write for each item in a transaction; if it fails, the items are as they were."""
+        written = unit.copied()
+        async with self._transaction(unit) as parts:
+            generation: int = await parts.sessions.generation(unit.tenant_id)
+            await write(written, parts)
+            if invalidate_copies:
+                await parts.sessions.invalidate_copies(unit.tenant_id)
+        for each, stored in zip(unit.writes, written.writes, strict=True):
+            take_over(each.item, stored.item)
         return generation
 
     @asynccontextmanager
