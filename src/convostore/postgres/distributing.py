@@ -19,7 +19,7 @@ _NO_CITUS = (
 _NO_RIGHTS = "postgres_url: to distribute tables with what is in them, its user must be a superuser or have BYPASSRLS"
 
 
-async def distribute(dsn: str, *, timeout: float = 3_600.0) -> list[str]:
+async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
     """Migrate a database and distribute its tables by tenant; return the tables that were distributed.
 
     Meant to be repeated, and to resume. No other process may be connected: a connection learns when it is opened
@@ -27,7 +27,7 @@ async def distribute(dsn: str, *, timeout: float = 3_600.0) -> list[str]:
 
     Args:
         dsn: the database on the coordinator; its user must be a superuser.
-        timeout: how long to wait in all, in seconds.
+        timeout: how long to wait in all, in seconds; each table is one transaction, however large.
 
     Raises:
         ValidationError: the database has no extension citus, the user may not do this, or a pooler stands between:
