@@ -27,9 +27,7 @@ from convostore.postgres import (
     PostgresSessionStore,
     PostgresTurnStore,
     create_pool,
-    migrate,
 )
-from convostore.postgres.distribution import prepare
 from convostore.testing import (
     AuditStoreContract,
     ConfigStoreContract,
@@ -41,7 +39,7 @@ from convostore.testing import (
 from convostore.testing.factories import make_session, make_turn
 from tests.postgres import citus_rules
 from tests.postgres.acting_roles import CALLER, FUNCTIONS, ActingRoles
-from tests.postgres.databases import connected, fresh_database
+from tests.postgres.databases import connected, prepared_database
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 BY_HAND = "SELECT tenant_id FROM convostore.session WHERE session_id = $1"
@@ -52,10 +50,7 @@ broken = cache(citus_rules.broken)
 @pytest.fixture(scope="module")
 async def dsn(engines: Embedded) -> AsyncIterator[str]:
     """A database whose statements have that form."""
-    async with fresh_database(engines.postgres_dsn) as dsn:
-        await migrate(dsn, sessions_by_tenant=True)
-        async with connected(dsn) as administrator:
-            await prepare(administrator)
+    async with prepared_database(engines.postgres_dsn) as dsn:
         yield dsn
 
 
