@@ -8,7 +8,8 @@ planner/multi_router_planner.c (`ModifyPartialQuerySupported`, `ErrorIfOnConflic
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,6 +17,8 @@ Tree: TypeAlias = Any
 """A node is a dictionary with its kind at "", a list a list, all else a string."""
 
 UPDATE, INSERT, DELETE = "2", "3", "4"
+_SAME = "2972"
+"""The operator `=` of uuids."""
 
 _TOKEN = re.compile(r'[{}()\[\]]|"(?:\\.|[^"\\])*"|(?:\\.|[^\s{}()\[\]\\])+', re.DOTALL)
 _PARAMETER = re.compile(r"(\$\d+)::(?:vector|halfvec)(?:\[\])?")
@@ -136,8 +139,41 @@ def faults(query: Tree, catalogue: Catalogue) -> Iterator[str]:
         writes = node[""] == "QUERY" and node["commandType"] in (UPDATE, INSERT, DELETE)
         if writes and catalogue.has_tables(node["rtable"][:1]):
             yield from _of_write(node, catalogue)
+        if node[""] == "QUERY":
+            yield from _unrouted(node, catalogue)
     if query["commandType"] in (UPDATE, DELETE) and catalogue.any_of(query, "v"):
         yield "VOLATILE in UPDATE or DELETE"
+
+
+def _unrouted(query: Tree, catalogue: Catalogue) -> Iterator[str]:
+    """Yield the tables of a query block whose tenant is not compared there with a value."""
+    conditions = [query["jointree"]["quals"]]
+    conditions += [node["quals"] for node in below(query["jointree"], within=False) if node[""] == "JOINEXPR"]
+    compared = {"excluded", *_tenants(conditions)}
+    for number, entry in enumerate(query["rtable"] if query["rtable"] != "<>" else [], 1):
+        name, own = (
+            entry["eref"]["aliasname"],
+            query["commandType"] == INSERT and query["resultRelation"] == str(number),
+        )
+        if entry.get("relid") in catalogue.distributed and not own and {name, str(number)}.isdisjoint(compared):
+            yield f"{name} without its tenant"
+
+
+def _tenants(conditions: Tree) -> Iterator[str]:
+    """Yield the numbers of the tables whose first column, the tenant, must equal a value."""
+    for each in conditions:
+        if each == "<>":
+            continue
+        if each[""] == "BOOLEXPR" and each["boolop"] == "and":
+            yield from _tenants(each["args"])
+        elif (
+            each[""] == "OPEXPR"
+            and each["opno"] == _SAME
+            and {node[""] for node in each["args"][1:]} <= {"PARAM", "CONST"}
+        ):
+            column = each["args"][0]
+            if column[""] == "VAR" and (column["varattno"], column["varlevelsup"]) == ("1", "0"):
+                yield column["varno"]
 
 
 def _of_write(query: Tree, catalogue: Catalogue) -> Iterator[str]:
@@ -178,8 +214,9 @@ def _irreducible(expression: Tree, catalogue: Catalogue) -> Iterator[str]:
             yield "STABLE of a column in SET or WHERE"
 
 
-async def analysed(connection: Any, statement: str) -> tuple[Tree, list[str]]:
-    """Return the tree of a statement, and the types of its parameters."""
+@asynccontextmanager
+async def printing(connection: Any) -> AsyncIterator[list[str]]:
+    """Give a block the trees of what a connection runs in it, also within functions."""
     printed: list[str] = []
 
     def listen(_: Any, message: Any) -> None:
@@ -189,10 +226,16 @@ async def analysed(connection: Any, statement: str) -> tuple[Tree, list[str]]:
     await connection.execute("SET client_min_messages = log; SET debug_print_parse = on; SET debug_pretty_print = off")
     connection.add_log_listener(listen)
     try:
-        await connection.execute(f"PREPARE analysed AS {statement}")
+        yield printed
     finally:
         connection.remove_log_listener(listen)
         await connection.execute("SET debug_print_parse = off; SET client_min_messages = warning")
+
+
+async def analysed(connection: Any, statement: str) -> tuple[Tree, list[str]]:
+    """Return the tree of a statement, and the types of its parameters."""
+    async with printing(connection) as printed:
+        await connection.execute(f"PREPARE analysed AS {statement}")
     types: list[str] = await connection.fetchval(
         "SELECT parameter_types::text[] FROM pg_prepared_statements WHERE name = 'analysed'"
     )

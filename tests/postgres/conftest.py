@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
-from convostore.postgres import create_pool
-from tests.postgres.databases import NO_TENANT, connected
+from convostore.postgres import create_pool, migrate
+from convostore.postgres.distribution import prepare
+from tests.postgres.databases import NO_TENANT, connected, fresh_database
 from tests.postgres.filled import fill
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -29,6 +30,16 @@ def server(request: pytest.FixtureRequest) -> Embedded:
     """Each version."""
     opened: Embedded = request.getfixturevalue(request.param)
     return opened
+
+
+@pytest.fixture(scope="module")
+async def prepared(engines: Embedded) -> AsyncIterator[str]:
+    """The DSN of a database that is prepared as one whose tables are distributed."""
+    async with fresh_database(engines.postgres_dsn) as dsn:
+        await migrate(dsn, sessions_by_tenant=True)
+        async with connected(dsn) as administrator:
+            await prepare(administrator)
+        yield dsn
 
 
 @pytest.fixture(scope="module")

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
 import pytest
 
-from convostore.embedded import Embedded
-from convostore.postgres import migrate
-from convostore.postgres.distribution import DISTRIBUTED, prepare
+from convostore.postgres.distribution import DISTRIBUTED
 from convostore.postgres.tenancy import BIND_TENANT, BOUND, asked, distributed
 from tests.postgres.analysed import Catalogue, analysed, faults, is_evaluated, without_casts
-from tests.postgres.databases import connected, fresh_database
+from tests.postgres.databases import connected
 from tests.postgres.test_citus_rules import elsewhere
 from tests.postgres.test_plans import STATEMENTS
 
@@ -46,6 +45,13 @@ BROKEN = {
     ),
     "WITH a AS (SELECT 1) INSERT INTO convostore.copy_generation (tenant_id, generation) VALUES ($1, 1)": (
         "a CTE of INSERT … VALUES"
+    ),
+    f"SELECT t.id FROM convostore.agent AS t WHERE {BIND_TENANT}": "t without its tenant",
+    f"SELECT t.id FROM convostore.agent AS t JOIN convostore.rule AS r ON r.tenant_id = t.tenant_id WHERE {_OWN}": (
+        "r without its tenant"
+    ),
+    f"SELECT t.id FROM convostore.agent AS t WHERE {_OWN} AND EXISTS (SELECT FROM convostore.rule AS r)": (
+        "r without its tenant"
     ),
     f"WITH {BOUND}, a AS (UPDATE convostore.agent AS t SET updated_at = clock_timestamp() WHERE {_OWN}) SELECT 1": (
         "VOLATILE in SET or WHERE"
@@ -81,18 +87,19 @@ UNTYPED = (
 
 
 @pytest.fixture(scope="module")
-async def connection(engines: Embedded) -> AsyncIterator[Any]:
-    """A connection of a superuser to a database whose tables could be distributed."""
-    async with fresh_database(engines.postgres_dsn) as dsn:
-        await migrate(dsn, sessions_by_tenant=True)
-        async with connected(dsn) as administrator:
-            await prepare(administrator)
-            yield administrator
+async def connection(prepared: str) -> AsyncIterator[Any]:
+    """A connection of a superuser."""
+    async with connected(prepared) as administrator:
+        yield administrator
 
 
 @pytest.fixture(scope="module")
 async def catalogue(connection: Any) -> Catalogue:
     return await Catalogue.of(connection, list(DISTRIBUTED))
+
+
+_CHECKED = re.compile(r"\b(INSERT|UPDATE|DELETE|JOIN)\b")
+"""Of the others `citus_rules` says all."""
 
 
 def sent() -> Iterator[tuple[str, str]]:
@@ -119,9 +126,12 @@ async def untyped(connection: Any, statement: str) -> bool:
     return found != types
 
 
+@pytest.mark.slow
 async def test_every_statement_keeps_the_rules(connection: Any, catalogue: Catalogue) -> None:
     found = {}
     for name, statement in sent():
+        if not _CHECKED.search(statement) and without_casts(statement) == statement:
+            continue
         query, _ = await analysed(connection, statement)
         wrong = [*faults(query, catalogue), *["a parameter without a type"] * await untyped(connection, statement)]
         if wrong:

@@ -37,12 +37,6 @@ def acts_as(user: str) -> str:
             OR o.rolname = {user} AND (o.rolsuper OR o.rolbypassrls) ORDER BY 1)"""
 
 
-_SET = """set_config('client_connection_check_interval', '500ms', false),
-    set_config('convostore.patience', $1, false),
-    set_config('search_path', CASE WHEN pg_type_is_visible(t.oid) THEN current_setting('search_path')
-        ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false)"""
-_SET_NOTHING = "$1::text"
-
 SESSION_IDS = """(SELECT max(c.relname::text)
         FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS s ON s.oid = c.relnamespace
         WHERE s.nspname = 'convostore' AND c.relname IN ('session', 'session_session_id_key'))"""
@@ -53,6 +47,22 @@ DISTRIBUTED = """EXISTS (SELECT FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_trigger AS g ON g.tgrelid = c.oid AND g.tgname = 'binds_inserted'
         WHERE s.nspname = 'convostore' AND c.relname = 'session')"""
 """Whether tables are distributed: the last that `distribution` does is this trigger."""
+
+_PATIENCE = f"""set_config('convostore.patience', $1, false), (
+        SELECT count(set_config(g.name, $1, false)) FROM pg_catalog.pg_settings AS g
+        WHERE {DISTRIBUTED} AND g.reset_val = '0'
+            AND g.name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'))"""
+"""The expressions that set a connection's patience, which `convostore.bind` makes the limit of each statement.
+
+Where tables are distributed `bind` runs on the shards, whose connections have none. There the connection itself gets
+the limits that its user has not, and the coordinator ends what waits on a shard.
+"""
+
+_SET = f"""set_config('client_connection_check_interval', '500ms', false),
+    {_PATIENCE},
+    set_config('search_path', CASE WHEN pg_type_is_visible(t.oid) THEN current_setting('search_path')
+        ELSE concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) END, false)"""
+_SET_NOTHING = "$1::text"
 
 # LC_CTYPE C folds the case of ASCII letters alone, so text search would miss others.
 _CHECK = f"""
@@ -85,8 +95,8 @@ def patience_of(call: Call | None) -> float:
 
 
 async def set_patience(connection: Any, seconds: float) -> None:
-    """Let statements of a connection wait for as long as this; `convostore.bind` makes it the limit of each."""
-    await connection.fetchval("SELECT set_config('convostore.patience', $1, false)", _milliseconds(seconds))
+    """Let statements of a connection wait for as long as this."""
+    await connection.fetchval(f"SELECT {_PATIENCE}", _milliseconds(seconds))
 
 
 class Found(NamedTuple):

@@ -67,7 +67,14 @@ PATCHES = {
     "lock_audit_head": _bound("tenant", "h", "r"),
     "record_audit_item": _bound("of_tenant", "h", "r"),
     # The shard is found by the bare comparison.
-    "scored_episodes": (("WHERE (e.tenant_id = $1) IS TRUE AND", "WHERE e.tenant_id = $1 AND"),),
+    "scored_episodes": (
+        ("WHERE (e.tenant_id = $1) IS TRUE AND", "WHERE e.tenant_id = $1 AND"),
+        # The coordinator estimates no rows of a shard.
+        (
+            "EXPLAIN (FORMAT JSON) SELECT FROM",
+            "SELECT json_build_array(json_build_object(''Plan'', json_build_object(''Plan Rows'', count(*)))) FROM",
+        ),
+    ),
     "create_audit_months": ((_SEARCH_PATH, f"{_SEQUENTIAL}\n SET \"citus.enable_unsafe_triggers\" TO 'on'"),),
     "drop_audit_months": ((_SEARCH_PATH, _SEQUENTIAL),),
 }
@@ -216,10 +223,10 @@ def _patched(name: str, definition: str) -> str:
         StoreError: there is nothing to replace.
     """
     for old, new in PATCHES.get(name, ()):
+        # What was replaced before is first put back: `old` may be a part of `new`, and `new` stand elsewhere, too.
+        definition = definition.replace(new, old).replace(old, new)
         if new not in definition:
-            if old not in definition:
-                raise StoreError(f"convostore.{name} is not that of this release")
-            definition = definition.replace(old, new)
+            raise StoreError(f"convostore.{name} is not that of this release")
     return definition
 
 

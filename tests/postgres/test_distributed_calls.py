@@ -1,0 +1,69 @@
+"""What differs beside the statements where tables are distributed: limits of connections, the size of a scope."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from convostore.errors import ConnectionError
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, create_pool
+from convostore.testing.factories import make_agent, make_episode
+from tests.postgres.blocking import blocking
+from tests.postgres.databases import connected
+
+LIMITS = (
+    "SELECT current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'), "
+    "coalesce(current_setting('transaction_timeout', true), '5s')"
+)
+"""PostgreSQL 16 has no transaction_timeout."""
+
+AGENT = "SELECT FROM convostore.agent WHERE id = $1 FOR UPDATE"
+
+
+async def test_connections_have_limits_of_their_own(prepared: str) -> None:
+    async with await create_pool(prepared, max_size=1) as pool:
+        store = PostgresConfigStore(pool)
+        await store.get_agent(uuid4(), uuid4())
+        assert tuple(await pool.fetchrow(LIMITS) or ()) == ("5s", "5s", "5s")
+        await store.within(60).get_agent(uuid4(), uuid4())
+        assert await pool.fetchval(LIMITS) == "1min"
+
+
+async def test_a_limit_of_the_user_stays(prepared: str) -> None:
+    async with await create_pool(prepared, max_size=1, settings={"statement_timeout": "123ms"}) as pool:
+        store = PostgresConfigStore(pool)
+        await store.within(60).get_agent(uuid4(), uuid4())
+        assert await pool.fetchval(LIMITS) == "123ms"
+
+
+async def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(prepared: str) -> None:
+    agent = make_agent(uuid4())
+    async with await create_pool(prepared, max_size=1, settings={"statement_timeout": "100ms"}) as pool:
+        store = PostgresConfigStore(pool)
+        await store.save_agent(agent)
+        async with blocking(prepared, AGENT, agent.id):
+            with pytest.raises(ConnectionError, match="cancelled the statement"):
+                await store.within(600).save_agent(agent.model_copy(), overwrite=True)
+
+
+async def test_a_text_search_counts_a_large_scope(prepared: str) -> None:
+    tenant, agent = uuid4(), uuid4()
+    async with await create_pool(prepared) as pool:
+        store = PostgresMemoryStore(pool).within(60)
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        rare, *_ = given = [
+            make_episode(
+                tenant,
+                agent,
+                content=f"sparrow {number}" if number else "a heron",
+                recorded_at=start + timedelta(number),
+            )
+            for number in range(1_200)
+        ]
+        await store.add_episodes(given)
+        assert await store.text_search_episodes("where is the heron", tenant, agent) == [rare]
+    async with connected(prepared) as administrator:
+        definition = await administrator.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'scored_episodes'")
+    assert "EXPLAIN" not in definition
