@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convostore.postgres.errors import CITUS, DRIVER, POOLERS, STATES
+from convostore.postgres.errors import DRIVER, INTERNAL, POOLERS, STATES
 from convostore.redis.errors import DRIVER as REDIS_DRIVER
 from convostore.redis.errors import REPLIES
 from tests.docs.pages import DOCS
@@ -29,8 +29,8 @@ def rows(table: Mapping[str, Any]) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "table",
-    [STATES, POOLERS, CITUS, DRIVERS, REPLIES, REDIS_DRIVERS],
-    ids=["STATES", "POOLERS", "CITUS", "DRIVER", "REPLIES", "REDIS"],
+    [STATES, POOLERS, INTERNAL, DRIVERS, REPLIES, REDIS_DRIVERS],
+    ids=["STATES", "POOLERS", "INTERNAL", "DRIVER", "REPLIES", "REDIS"],
 )
 def test_the_page_lists_every_meaning(table: Mapping[str, Any]) -> None:
     assert "\n".join(rows(table)) in PAGE.read_text("utf-8")

@@ -64,6 +64,12 @@ def test_every_migration_leads_both_ways() -> None:
         assert migration.down
 
 
+def test_an_expand_migration_drops_no_function_that_the_release_before_calls() -> None:
+    # 0012 did: calls that were running met a function that was gone.
+    expanding = [migration for migration in load() if migration.phase == "expand" and migration.version > "0012"]
+    assert [each.version for each in expanding if any("DROP FUNCTION" in statement for statement in each.up)] == []
+
+
 def test_a_file_says_what_a_migration_is(folder: Path) -> None:
     folder.joinpath(f"{NEXT}_more.sql").write_text(GOOD)
     migration = load()[-1]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
 from convostore.errors import ConnectionError, ValidationError
-from convostore.postgres import PostgresConfigStore, create_pool, migrate, schema_version
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, create_pool, migrate, schema_version
 from convostore.postgres import migrations as module
 from convostore.postgres.migrations.scripts import load
+from convostore.testing.factories import make_episode
+from tests.postgres.blocking import waiting
 from tests.postgres.catalogue import VERSION_TABLE, catalogue
 from tests.postgres.databases import connected, dsn_of, fresh_database, fresh_user
 from tests.postgres.filled import fill
@@ -127,6 +130,38 @@ async def test_a_migration_that_is_the_victim_of_a_deadlock_is_tried_again(empty
         assert await schema_version(empty) == "0013"
     await upgrade
     assert await schema_version(empty) == "0014"
+
+
+async def test_a_call_goes_through_while_a_migration_makes_its_function_anew(empty: str) -> None:
+    await migrate(empty)
+    tenant, agent = uuid4(), uuid4()
+    episode = make_episode(tenant, agent, content="tea")
+    async with await create_pool(empty, max_size=1) as pool, connected(empty) as admin, connected(empty) as owner:
+        store = PostgresMemoryStore(pool)
+        await store.add_episode(episode)
+        pid = await pool.fetchval("SELECT pg_backend_pid()")
+        name = "convostore.scored_episodes"
+        definition = await owner.fetchval(f"SELECT pg_get_functiondef('{name}'::regproc)")
+        async with owner.transaction():
+            # The search has looked up its function when it waits for the table.
+            await owner.execute(f"LOCK TABLE convostore.episode; DROP FUNCTION {name}; {definition}")
+            search = asyncio.create_task(store.text_search_episodes("tea", tenant, agent))
+            await waiting(admin, pid)
+        assert await search == [episode]
+
+
+@pytest.mark.slow
+async def test_an_index_that_was_made_concurrently_beforehand_is_the_one_of_the_migration(empty: str) -> None:
+    await migrate(empty)
+    whole = await snapshot(empty)
+    beforehand = [statement for each in load() for statement in each.up if "INDEX IF NOT EXISTS" in statement]
+    await migrate(empty, "0012")
+    async with connected(empty) as admin:
+        await admin.execute("SET ROLE convostore_owner")
+        for statement in beforehand:
+            await admin.execute(statement.replace("INDEX IF", "INDEX CONCURRENTLY IF"))
+    await migrate(empty)
+    assert await snapshot(empty) == whole
 
 
 async def test_a_user_without_the_rights_is_told_so_and_leaves_nothing(server: Embedded, empty: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from asyncpg.exceptions import InternalServerError, InvalidCachedStatementError, UniqueViolationError
 
 from convostore.errors import ConflictError, ConnectionError, NotFoundError, StoreError, ValidationError
-from convostore.postgres.errors import CITUS, DRIVER, OTHERWISE, STATES, translated
+from convostore.postgres.errors import DRIVER, INTERNAL, OTHERWISE, STATES, translated
 
 
 def with_state(state: str) -> asyncpg.PostgresError:
@@ -76,10 +76,10 @@ def test_a_node_that_citus_has_lost_may_have_committed(message: str) -> None:
     assert message not in str(error)
 
 
-@pytest.mark.parametrize("words", CITUS)
-def test_what_citus_says_counts_with_its_state_alone(words: str) -> None:
+@pytest.mark.parametrize("words", INTERNAL)
+def test_what_an_internal_error_says_counts_with_its_state_alone(words: str) -> None:
     assert type(translated(UniqueViolationError(words))) is ConflictError
-    assert type(translated(InternalServerError("cache lookup failed"))) is OTHERWISE.error
+    assert type(translated(InternalServerError("unexpected"))) is OTHERWISE.error
 
 
 @pytest.mark.parametrize("kind", DRIVER)
@@ -103,6 +103,7 @@ def test_anything_else_is_a_failure_of_unknown_outcome() -> None:
 
 def test_an_outdated_statement_is_prepared_anew() -> None:
     assert translated(InvalidCachedStatementError("cached plan must not change result type")).retryable
+    assert translated(InternalServerError("cache lookup failed for function 18568")).retryable
 
 
 @pytest.mark.parametrize(

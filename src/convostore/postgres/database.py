@@ -250,6 +250,9 @@ class _Lent:
             if isinstance(failure, asyncio.CancelledError):
                 driver.abort(self._connection)
             elif isinstance(failure, Exception):
+                if isinstance(failure, asyncpg.InternalServerError):
+                    # A statement that was prepared while a migration dropped a function names that one for ever.
+                    await self._connection.reload_schema_state()
                 raise translated(failure, lost=driver.is_lost(self._connection)) from failure
         finally:
             await driver.release(self._database.pool, self._connection)

@@ -136,7 +136,9 @@ POOLERS: dict[str, Meaning] = {
 }
 """By what PgBouncer says: its SQLSTATE is 08P01 whatever is wrong."""
 
-CITUS: dict[str, Meaning] = dict.fromkeys(
+_OUTDATED = Meaning(ConnectionError, "A migration has outdated a statement.", True)
+
+INTERNAL: dict[str, Meaning] = {"cache lookup failed": _OUTDATED} | dict.fromkeys(
     (
         "could not commit transaction",
         "could not make changes to shard",
@@ -151,7 +153,8 @@ CITUS: dict[str, Meaning] = dict.fromkeys(
     ),
     Meaning(ConnectionError, "A node of Citus was lost, and may have committed.", True, "unknown"),
 )
-"""By what Citus, or libpq within it, says of a node that it has lost: its SQLSTATE is XX000 then."""
+"""By what PostgreSQL says of an object that was dropped while a statement ran, and Citus, or libpq within it, of a node
+that it has lost: the SQLSTATE is XX000 then."""
 
 _ANOTHER_HOST = Meaning(
     ConnectionError,
@@ -166,7 +169,7 @@ _QUOTING = ("22", "28")
 
 DRIVER: dict[type[BaseException], Meaning] = {
     # asyncpg's own errors, and the operating system's.
-    InvalidCachedStatementError: Meaning(ConnectionError, "A migration has outdated a statement.", True),
+    InvalidCachedStatementError: _OUTDATED,
     ClientConfigurationError: Meaning(ValidationError, "The DSN or the settings of the connection are malformed."),
     TargetServerAttributeNotMatched: Meaning(
         ConnectionError, "No server of the URL is what its target_session_attrs asks for.", True
@@ -213,7 +216,7 @@ def translated(error: BaseException, *, lost: bool = False) -> StoreError:
         _silence(error, state)
         severity: str | None = getattr(error, "severity_en", None)
         names = f"{severity} {state}", state, state[:2]
-        words = POOLERS if state.startswith("08") else CITUS if state == "XX000" else {}
+        words = POOLERS if state.startswith("08") else INTERNAL if state == "XX000" else {}
         told = (words[said] for said in words if said in str(error))
         meaning = [*told, *(STATES[name] for name in names if name in STATES), OTHERWISE][0]
         return _raised(meaning, constraint or state, constraint or "A key")
