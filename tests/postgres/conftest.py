@@ -12,6 +12,7 @@ import pytest
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.distribution import prepare
+from convostore.postgres.gathering import GatheredWrites
 from tests.postgres.databases import NO_TENANT, connected, fresh_database
 from tests.postgres.filled import fill
 
@@ -67,3 +68,9 @@ async def admin(server: Embedded) -> AsyncIterator[Any]:
     """A superuser's connection to each version, above row-level security."""
     async with connected(server.postgres_dsn) as connection:
         yield connection
+
+
+@pytest.fixture
+def gathering_from_the_second_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gather writes beside a single one."""
+    monkeypatch.setattr(GatheredWrites, "few", 1)
