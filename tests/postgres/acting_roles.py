@@ -7,6 +7,7 @@ Within a transaction Citus reaches what was written of a tenant as the role that
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from tests.postgres.citus_rules import WRITES, calls, of_kind, pgparse, tables
@@ -34,8 +35,15 @@ class ActingRoles:
 
     def refused(self, statement: str) -> list[str]:
         """Return as whom a further statement asks tables although another role has written."""
-        tree: Any = pgparse.parse(statement)
-        asked = [self._functions[name] for name in calls(tree) if name in self._functions]
-        asked += [(CALLER, any(of_kind(tree, *WRITES)))] if tables(tree) else []
+        called, asks, writes_itself = _parsed(statement)
+        asked = [self._functions[name] for name in called if name in self._functions]
+        asked += [(CALLER, writes_itself)] if asks else []
         self._wrote = self._wrote or next((role for role, writes in asked if writes), None)
         return [f"{role} after {self._wrote}" for role, _ in asked if self._wrote not in (None, role)]
+
+
+@cache
+def _parsed(statement: str) -> tuple[list[str], bool, bool]:
+    """Return the functions that a statement calls, and whether it names tables, and writes them."""
+    tree: Any = pgparse.parse(statement)
+    return calls(tree), bool(tables(tree)), any(of_kind(tree, *WRITES))

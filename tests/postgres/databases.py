@@ -9,9 +9,6 @@ from uuid import uuid4
 
 import asyncpg
 
-from convostore.postgres import migrate
-from convostore.postgres.distribution import prepare
-
 NO_TENANT = ["alembic_version", "audit_retention"]
 """The tables that belong to nobody: the version of the schema, and the months whose audit bodies were dropped."""
 
@@ -44,16 +41,6 @@ async def fresh_database(dsn: str) -> AsyncIterator[str]:
         # On a connection of its own: some tests kill the server.
         async with connected(dsn) as connection:
             await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@asynccontextmanager
-async def prepared_database(dsn: str) -> AsyncIterator[str]:
-    """The DSN of a database as `convostore migrate --citus` leaves it, but its tables are not distributed."""
-    async with fresh_database(dsn) as fresh:
-        await migrate(fresh, sessions_by_tenant=True)
-        async with connected(fresh) as administrator:
-            await prepare(administrator)
-        yield fresh
 
 
 @asynccontextmanager

@@ -18,7 +18,6 @@ import pytest
 
 from convostore.call.call import Call, Proceed
 from convostore.contracts import AuditStore, ConfigStore, MemoryStore, ProfileStore, SessionStore, TurnStore
-from convostore.embedded import Embedded
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
@@ -39,7 +38,7 @@ from convostore.testing import (
 from convostore.testing.factories import make_session, make_turn
 from tests.postgres import citus_rules
 from tests.postgres.acting_roles import CALLER, FUNCTIONS, ActingRoles
-from tests.postgres.databases import connected, prepared_database
+from tests.postgres.databases import connected
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 BY_HAND = "SELECT tenant_id FROM convostore.session WHERE session_id = $1"
@@ -48,16 +47,9 @@ broken = cache(citus_rules.broken)
 
 
 @pytest.fixture(scope="module")
-async def dsn(engines: Embedded) -> AsyncIterator[str]:
-    """A database whose statements have that form."""
-    async with prepared_database(engines.postgres_dsn) as dsn:
-        yield dsn
-
-
-@pytest.fixture(scope="module")
-async def rules(dsn: str) -> AsyncIterator[None]:
+async def rules(prepared: str) -> AsyncIterator[None]:
     """Fails a test whose store sends a statement that Citus refuses."""
-    async with connected(dsn) as administrator:
+    async with connected(prepared) as administrator:
         functions = {name: (role, writes) for name, role, writes in await administrator.fetch(FUNCTIONS)}
     transactions = WeakKeyDictionary[Any, ActingRoles]()
 
@@ -85,8 +77,8 @@ async def rules(dsn: str) -> AsyncIterator[None]:
 
 
 @pytest.fixture(scope="module")
-async def pool(dsn: str, rules: None) -> AsyncIterator[Pool]:
-    async with await create_pool(dsn) as opened:
+async def pool(prepared: str, rules: None) -> AsyncIterator[Pool]:
+    async with await create_pool(prepared) as opened:
         yield opened
 
 
@@ -114,8 +106,8 @@ class TestAudit(AuditStoreContract):
         return PostgresAuditStore(pool)
 
     @pytest.fixture
-    async def operator(self, dsn: str) -> AsyncIterator[AuditStore]:
-        async with await create_pool(dsn, role="convostore_maintenance") as pool:
+    async def operator(self, prepared: str) -> AsyncIterator[AuditStore]:
+        async with await create_pool(prepared, role="convostore_maintenance") as pool:
             yield PostgresAuditStore(pool)
 
 
@@ -153,8 +145,8 @@ def turns(sessions: PostgresSessionStore, **of_audit: Any) -> TurnStore:
 
 class TestTurns(TurnStoreContract):
     @pytest.fixture
-    async def administrator(self, dsn: str) -> AsyncIterator[Any]:
-        async with connected(dsn) as connection:
+    async def administrator(self, prepared: str) -> AsyncIterator[Any]:
+        async with connected(prepared) as connection:
             yield connection
 
     async def test_a_session_id_of_another_tenant_refuses_the_unit(self, store: TurnStore) -> None:

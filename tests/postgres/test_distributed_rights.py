@@ -6,7 +6,6 @@ DEFINER, and finds there the tenant that a statement of the same transaction has
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -18,7 +17,7 @@ from convostore.embedded import Embedded
 from convostore.postgres import PostgresAuditStore, create_pool
 from convostore.testing.factories import make_turn
 from tests.postgres.acting_roles import CALLER, FUNCTIONS
-from tests.postgres.databases import connected, prepared_database
+from tests.postgres.databases import connected
 
 RIGHTS = """
 SELECT c.relname || ': ' || a.privilege_type || ' to ' || a.grantee::regrole
@@ -34,7 +33,7 @@ WHERE p.pronamespace = 'convostore'::regnamespace AND p.prosecdef
 """
 
 ACTING = {
-    # As the caller, who sees the bound tenant alone; on shards every statement of theirs binds it.
+    # As the caller, who sees the bound tenant alone; their statements bind it (`test_citus_functions`).
     "lock_audit_head": (CALLER, True),
     "record_audit_item": (CALLER, True),
     # Of one tenant, as a role that sees all rows of what is searched; they compare the bound tenant on the coordinator.
@@ -57,37 +56,18 @@ ACTING = {
 NOT_CALLED = {"record_audit", "matching_episodes", "copy_to_large_space"}
 """The functions that ask tables and that nothing calls there."""
 
-BODIES = """
-SELECT p.proname::text, CASE WHEN p.prosecdef THEN p.proowner::regrole::text ELSE 'convostore_app' END, p.prosrc
-FROM pg_proc AS p WHERE p.pronamespace = 'convostore'::regnamespace AND p.proname = ANY ($1)
-"""
-HIDDEN = """
-SELECT c.relname FROM pg_class AS c
-WHERE c.relnamespace = 'convostore'::regnamespace AND c.relrowsecurity AND NOT EXISTS (
-    SELECT FROM pg_policies AS p WHERE p.schemaname = 'convostore' AND p.tablename = c.relname
-    AND p.qual = 'true' AND $1 = ANY (p.roles))
-"""
-"""The tables of which a role sees what is bound alone, or nothing."""
-
-
-@pytest.fixture(scope="module")
-async def dsn(engines: Embedded) -> AsyncIterator[str]:
-    """A prepared database."""
-    async with prepared_database(engines.postgres_dsn) as dsn:
-        yield dsn
-
 
 @pytest.fixture
-async def administrator(dsn: str) -> AsyncIterator[Any]:
+async def administrator(prepared: str) -> AsyncIterator[Any]:
     """A superuser's connection to it."""
-    async with connected(dsn) as connection:
+    async with connected(prepared) as connection:
         yield connection
 
 
 @pytest.fixture
-async def store(dsn: str) -> AsyncIterator[PostgresAuditStore]:
+async def store(prepared: str) -> AsyncIterator[PostgresAuditStore]:
     """A store of the application on it."""
-    async with await create_pool(dsn) as pool:
+    async with await create_pool(prepared) as pool:
         yield PostgresAuditStore(pool)
 
 
@@ -109,11 +89,11 @@ async def test_what_differs_in_rights_is_that_records_are_appended_as_the_caller
 @pytest.mark.parametrize("table", ["audit_record", "audit_body"])
 @pytest.mark.parametrize("change", ["UPDATE {} SET tenant_id = tenant_id", "DELETE FROM {}", "TRUNCATE {}"])
 async def test_no_role_changes_what_is_recorded(
-    dsn: str, store: PostgresAuditStore, role: str, table: str, change: str
+    prepared: str, store: PostgresAuditStore, role: str, table: str, change: str
 ) -> None:
     turn = make_turn(uuid4())
     await store.save_turn(turn)
-    async with connected(dsn, **{"role": role, "convostore.tenant": str(turn.tenant_id)}) as connection:
+    async with connected(prepared, **{"role": role, "convostore.tenant": str(turn.tenant_id)}) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(change.format(f"convostore.{table}"))
     assert await store.get_turn(turn.tenant_id, turn.turn_id) == turn
@@ -137,12 +117,14 @@ async def test_no_role_changes_what_is_recorded(
     ],
 )
 async def test_what_the_application_appends_by_hand_is_found_as_long_as_the_chain_does_not_fit(
-    dsn: str, store: PostgresAuditStore, written: str, reason: str
+    prepared: str, store: PostgresAuditStore, written: str, reason: str
 ) -> None:
     turn = make_turn(uuid4())
     await store.save_turn(turn)
     assert (await store.verify(turn.tenant_id)).ok
-    async with connected(dsn, **{"role": "convostore_app", "convostore.tenant": str(turn.tenant_id)}) as connection:
+    async with connected(
+        prepared, **{"role": "convostore_app", "convostore.tenant": str(turn.tenant_id)}
+    ) as connection:
         await connection.execute(written)
     problem = (await store.verify(turn.tenant_id)).problem
     assert problem is not None
@@ -153,14 +135,3 @@ async def test_functions_ask_tables_as_these_roles(administrator: Any) -> None:
     found = {name: (role, writes) for name, role, writes in await administrator.fetch(FUNCTIONS)}
     assert {name: how for name, how in found.items() if name not in NOT_CALLED} == ACTING
     assert found.keys() - ACTING.keys() <= NOT_CALLED
-
-
-async def test_every_statement_of_a_function_binds_where_its_role_sees_the_bound_tenant_alone(
-    administrator: Any,
-) -> None:
-    """But INSERT … VALUES, whose row a trigger on the shard binds."""
-    for name, role, body in await administrator.fetch(BODIES, [*ACTING]):
-        hidden = {table for (table,) in await administrator.fetch(HIDDEN, role)}
-        for statement in re.sub("--.*", "", body).split(";"):
-            asked = hidden & set(re.findall(r"(?:FROM|JOIN|UPDATE) convostore\.(\w+) ", statement))
-            assert not asked or "convostore.bind(" in statement, (name, asked, statement)
