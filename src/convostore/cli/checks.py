@@ -26,6 +26,7 @@ SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p')
   AND NOT (c.relrowsecurity AND c.relforcerowsecurity) ORDER BY 1
 """
+_ANY = "SELECT t.tenant_id FROM convostore.{} AS t LIMIT 1"
 _INVALID = """
 SELECT c.relname FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
 WHERE c.relnamespace = 'convostore'::regnamespace AND NOT i.indisvalid ORDER BY 1
@@ -100,11 +101,8 @@ async def role(target: Target) -> str:
 async def isolation(target: Target) -> str:
     async with await pool_of(target) as pool, pool.acquire() as connection:
         unprotected = [name for (name,) in await connection.fetch(_UNPROTECTED)]
-        seen = await connection.fetchval(
-            "SELECT EXISTS (SELECT FROM convostore.agent) OR EXISTS (SELECT FROM convostore.session) "
-            "OR EXISTS (SELECT FROM convostore.episode) OR EXISTS (SELECT FROM convostore.profile)"
-        )
-    if seen or unprotected:
+        seen = [await connection.fetchval(_ANY.format(table)) for table in ("agent", "session", "episode", "profile")]
+    if any(seen) or unprotected:
         what = (
             f"without row-level security: {', '.join(unprotected)}" if unprotected else "rows are seen without a tenant"
         )

@@ -11,18 +11,21 @@ from convostore.cli.targets import DoubtfulError, Target, connected, pool_of, se
 from convostore.errors import StoreError, ValidationError
 from convostore.models.fields import now
 from convostore.postgres import PostgresAuditStore
+from convostore.postgres.checking import DISTRIBUTED
 from convostore.postgres.reindexing import spaces_to_index
 from convostore.postgres.spaces import EXACT_ROWS
 from convostore.postgres.text_reindexing import tenants_to_reindex
 
-_CHANGEABLE = """
+# Where tables are distributed, a table that every node has takes no trigger, and those of shards have other names.
+_CHANGEABLE = f"""
 SELECT c.relname FROM pg_class AS c
 WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p')
-  AND (c.relname IN ('audit_record', 'audit_retention') OR starts_with(c.relname, 'audit_body'))
+  AND (c.relname ~ '^audit_(record|body(_[0-9]{{4}}_[0-9]{{2}})?)$'
+      OR c.relname = 'audit_retention' AND NOT {DISTRIBUTED})
   AND NOT EXISTS (
       SELECT FROM pg_trigger AS t WHERE t.tgrelid = c.oid AND t.tgname = 'is_append_only' AND t.tgenabled = 'A')
 ORDER BY 1
-"""
+"""  # noqa: S608
 _TENANTS = "SELECT tenant_id FROM convostore.old_sessions(now() + interval '1 day', 1000) ORDER BY 1 LIMIT 10"
 _OLD = "SELECT coalesce(sum(cardinality(session_ids)), 0) FROM convostore.old_sessions($1, 1000)"
 _NOT_AHEAD = """
@@ -72,6 +75,8 @@ async def vector_indexes(target: Target) -> str:
     """Every space that is too large to be searched exactly has an index."""
     try:
         async with connected(target) as connection:
+            if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
+                return "none: where tables are distributed, vectors are searched exactly"
             due = await spaces_to_index(connection)
     except asyncpg.InsufficientPrivilegeError as error:
         raise DoubtfulError(_NO_MAINTENANCE) from error

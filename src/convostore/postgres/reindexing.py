@@ -121,7 +121,7 @@ async def spaces_to_index(connection: Any) -> list[Space]:
         asyncpg.InsufficientPrivilegeError: its user is not a member of `convostore_maintenance`.
     """
     async with connection.transaction():
-        await connection.execute(f"SET LOCAL ROLE {MAINTENANCE_ROLE}")
+        await connection.execute("SELECT set_config('role', $1, true)", MAINTENANCE_ROLE)
         complete = await _complete(connection)
         large = await _large(connection)
     return [space for name, space in large.items() if name not in complete]

@@ -120,7 +120,8 @@ async def tenants_to_reindex(connection: Any) -> tuple[int, int]:
         asyncpg.InsufficientPrivilegeError: the user is not a member of `convostore_maintenance`.
     """
     async with connection.transaction():
-        await connection.execute(f"SET LOCAL ROLE {MAINTENANCE_ROLE}")
+        # Citus sends SET LOCAL to its other connections, too, whose roles may not take this one.
+        await connection.execute("SELECT set_config('role', $1, true)", MAINTENANCE_ROLE)
         tenants = [tenant for (tenant,) in await connection.fetch(_TENANTS)]
         looked_at = random.sample(tenants, min(len(tenants), _SAMPLE))
         due = 0
