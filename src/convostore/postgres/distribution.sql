@@ -76,18 +76,20 @@ $$;
 
 CREATE OR REPLACE FUNCTION convostore.tenants_to_purge(before timestamptz) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+DECLARE
+    until timestamp := before AT TIME ZONE 'UTC';
 BEGIN
     RETURN QUERY SELECT DISTINCT kept.tenant_id FROM (
-        SELECT t.tenant_id, t.deleted_at FROM convostore.agent AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.rule AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.scenario AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.template AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.variable AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.tool_activation AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.migration_plan AS t
-        UNION ALL SELECT t.tenant_id, t.deleted_at FROM convostore.profile AS t WHERE t.merged_into IS NULL
-    ) AS kept
-    WHERE kept.deleted_at < before;
+        SELECT t.tenant_id FROM convostore.agent AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.rule AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.scenario AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.template AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.variable AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.tool_activation AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.migration_plan AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+        UNION ALL SELECT t.tenant_id FROM convostore.profile AS t WHERE t.deleted_at AT TIME ZONE 'UTC' < until
+            AND t.merged_into IS NULL
+    ) AS kept;
 END
 $$;
 
@@ -97,18 +99,21 @@ BEGIN
     RETURN QUERY SELECT DISTINCT f.tenant_id
     FROM convostore.profile_field AS f
     JOIN convostore.profile AS p ON p.tenant_id = f.tenant_id AND p.id = f.profile_id AND p.deleted_at IS NULL
-    WHERE f.status = 'active' AND f.expires_at <= until;
+    WHERE f.status = 'active' AND f.expires_at AT TIME ZONE 'UTC' <= until AT TIME ZONE 'UTC';
 END
 $$;
 
--- Likewise over a table that every node has.
+-- Likewise over a table that every node has, which no statement reads beside the catalogue of one node.
 CREATE OR REPLACE FUNCTION convostore.audit_month_is_made(start timestamp) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog AS $$
 BEGIN
-    RETURN EXISTS (
+    IF EXISTS (
         SELECT FROM pg_class AS c
         WHERE c.oid = to_regclass('convostore.audit_body_' || to_char(start, 'YYYY_MM')) AND c.relispartition
-    ) OR EXISTS (SELECT FROM convostore.audit_retention AS t WHERE t.month = start::date);
+    ) THEN
+        RETURN true;
+    END IF;
+    RETURN EXISTS (SELECT FROM convostore.audit_retention AS t WHERE t.month = start::date);
 END
 $$;
 
