@@ -59,6 +59,17 @@ def unbound(definition: str) -> list[str]:
     ]
 
 
+def local(definition: str) -> list[str]:
+    """Return the tables of the catalogue, which is one node's, that a statement reads beside those of the schema."""
+    return [
+        str(table["relname"])
+        for tree in bodies(definition)
+        if tables(tree)
+        for table in of_kind(tree, "RangeVar")
+        if table["relname"].startswith("pg_")
+    ]
+
+
 def written(definition: str) -> set[str]:
     """Return the tables that a function writes."""
     return {

@@ -11,7 +11,7 @@ from convostore.postgres import PostgresMemoryStore, create_pool
 from convostore.postgres.distribution import DISTRIBUTED
 from convostore.testing.factories import make_episode
 from tests.postgres.analysed import Catalogue, faults, printing, read
-from tests.postgres.citus_functions import broken, unbound, written
+from tests.postgres.citus_functions import broken, local, unbound, written
 from tests.postgres.databases import connected
 
 FUNCTIONS = """
@@ -69,6 +69,11 @@ async def test_what_is_read_as_the_caller_is_bound(functions: dict[str, Any]) ->
     assert {name: wrong for name, wrong in found.items() if wrong} == {}
 
 
+async def test_no_statement_reads_the_catalogue_of_one_node_beside_tables_of_all(functions: dict[str, Any]) -> None:
+    found = {name: local(row["definition"]) for name, row in functions.items()}
+    assert {name: tables for name, tables in found.items() if tables} == {}
+
+
 async def test_nothing_is_written_as_another_role(functions: dict[str, Any]) -> None:
     """A transaction writes to the shards of a tenant as one role."""
     found = {name: written(row["definition"]) & {*DISTRIBUTED} for name, row in functions.items() if row["is_definer"]}
@@ -80,12 +85,14 @@ def test_a_rule_can_fail(definition: str, why: str) -> None:
     assert broken(definition, across=False) == [why]
 
 
-def test_what_is_unbound_or_written_is_found() -> None:
+def test_what_is_unbound_or_written_or_local_is_found() -> None:
     bound = "(SELECT convostore.bind(v.t) FROM (SELECT tenant AS t OFFSET 0) AS v) AND"
     write = "UPDATE convostore.agent AS a SET name = 'a' WHERE {} a.tenant_id = tenant; END $$"
     assert unbound(HEAD + write.format("")) == ["agent"]
     assert unbound(HEAD + write.format(bound)) == []
     assert written(HEAD + write.format("")) == {"agent"}
+    either = "EXISTS (SELECT FROM {}) OR EXISTS (SELECT FROM convostore.audit_retention AS r WHERE r.month < now())"
+    assert local(f"{HEAD}RETURN {either.format('pg_class AS c')}; END $$") == ["pg_class"]
 
 
 @pytest.mark.parametrize("episodes", [3, 1_001])
