@@ -22,14 +22,11 @@ from convostore.postgres import (
     PostgresProfileStore,
     PostgresSessionStore,
     create_pool,
-    migrate,
 )
-from convostore.postgres.distribution import complete
-from convostore.postgres.migrations.scripts import statements
 from convostore.testing import factories
 from tests.cli.test_every_command import invoke, is_id
 from tests.postgres import citus_rules
-from tests.postgres.databases import connected, fresh_database
+from tests.postgres.databases import connected, distributed_database
 from tests.secrets.test_commands import COMMANDS, commands
 
 CITUS = """
@@ -66,13 +63,8 @@ REFUSED = {
 @pytest.fixture(scope="module")
 async def dsn(engines: Embedded) -> AsyncIterator[str]:
     """A distributed database."""
-    stand_in = Path(citus_rules.__file__).with_name("citus_stand_in.sql").read_text("utf-8")
-    async with fresh_database(engines.postgres_dsn) as dsn:
-        await migrate(dsn, sessions_by_tenant=True)
+    async with distributed_database(engines.postgres_dsn) as dsn:
         async with connected(dsn) as admin:
-            for statement in statements(stand_in):
-                await admin.execute(statement)
-            await complete(admin)
             await admin.execute(CITUS)
         yield dsn
 

@@ -9,10 +9,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from convostore.contracts import TurnStore, UnitOfWork
-from convostore.embedded import Embedded
 from convostore.errors import ConflictError, NotFoundError
 from convostore.models import Channel, Session
 from convostore.postgres import create_pool
+from convostore.postgres.database import Database
 from convostore.testing.factories import (
     make_agent,
     make_asset,
@@ -27,8 +27,10 @@ from convostore.testing.factories import (
     make_session,
     make_turn,
 )
-from tests.isolation.test_twins import rows_of
+from tests.isolation.test_twins import dsn, rows_of
 from tests.postgres.composing import turns_on
+
+__all__ = ["dsn"]
 
 VECTOR = [1.0, 0.0]
 USER = "ann@example.com"
@@ -93,15 +95,15 @@ class Tenant:
 
 
 @pytest.mark.parametrize("asset", [False, True], ids=["one statement", "transaction"])
-async def test_rows_of_a_twin_stay_as_they_are(engines: Embedded, *, asset: bool) -> None:
-    async with await create_pool(engines.postgres_dsn) as pool:
-        store = turns_on(pool)
+async def test_rows_of_a_twin_stay_as_they_are(dsn: str, *, asset: bool) -> None:
+    async with await create_pool(dsn) as pool:
+        store = turns_on(pool, sessions_by_tenant=await Database(pool).is_distributed())
         one = Tenant({})
         twin = Tenant(one.ids)
         await one.save(store)
         await twin.save(store)
         await twin.commit(store, "second", asset=True)
-        before = await rows_of(engines.postgres_dsn, twin.tenant)
+        before = await rows_of(dsn, twin.tenant)
         assert sum(map(len, before.values())) > 20
         await one.commit(store, "second", asset=asset)
         await store.load_turn(one.tenant, agent_id=one.of("agent"), channel=Channel.SMS, user_channel_id="new")
@@ -109,14 +111,14 @@ async def test_rows_of_a_twin_stay_as_they_are(engines: Embedded, *, asset: bool
         one.session = stale
         with pytest.raises(ConflictError):
             await one.commit(store, "third")
-        assert await rows_of(engines.postgres_dsn, twin.tenant) == before
-        assert len((await rows_of(engines.postgres_dsn, one.tenant))["episode"]) == 2
+        assert await rows_of(dsn, twin.tenant) == before
+        assert len((await rows_of(dsn, one.tenant))["episode"]) == 2
 
 
 @pytest.mark.parametrize("query", [None, "of"], ids=["vectors", "hybrid"])
-async def test_a_turn_shows_nothing_of_a_twin(engines: Embedded, query: str | None) -> None:
-    async with await create_pool(engines.postgres_dsn, max_size=1) as pool:
-        store = turns_on(pool)
+async def test_a_turn_shows_nothing_of_a_twin(dsn: str, query: str | None) -> None:
+    async with await create_pool(dsn, max_size=1) as pool:
+        store = turns_on(pool, sessions_by_tenant=await Database(pool).is_distributed())
         one = Tenant({})
         twin = Tenant(one.ids)
         for each in (one, twin):

@@ -13,6 +13,7 @@ from convostore.contracts import SessionStore
 from convostore.embedded import Embedded
 from convostore.errors import NotFoundError
 from convostore.postgres import PostgresSessionStore, create_pool
+from convostore.postgres.database import Database
 from convostore.redis import RedisSessionStore, create_client
 from convostore.testing.factories import make_session
 from convostore.testing.isolation.calls import functions_of, methods_of
@@ -20,7 +21,7 @@ from convostore.testing.isolation.contract import answers, contract_of, filled
 from convostore.testing.isolation.worlds import Ids, World
 from convostore.tiered import TieredSessionStore
 from tests.postgres.conftest import TABLES
-from tests.postgres.databases import NO_TENANT, connected
+from tests.postgres.databases import NO_TENANT, connected, distributed_database
 from tests.postgres.rewriting import stores_on
 from tests.redis.administration import MARK, all_keys, flush
 from tests.round_trips.conftest import Counted
@@ -69,15 +70,25 @@ def test_the_methods_that_concern_no_single_tenant_are_known() -> None:
     }
 
 
+@pytest.fixture(scope="module", params=[False, True], ids=["one server", "distributed"])
+async def dsn(engines: Embedded, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A database, and one whose tables are distributed, by a stand-in for Citus."""
+    if request.param:
+        async with distributed_database(engines.postgres_dsn) as prepared:
+            yield prepared
+    else:
+        yield engines.postgres_dsn
+
+
 @pytest.mark.parametrize("kind", ["config", "memory", "audit", "profiles", "sessions"])
-async def test_rows_of_a_twin_stay_as_they_are(engines: Embedded, kind: str, trust_facts: dict[str, Any]) -> None:
-    async with await create_pool(engines.postgres_dsn) as pool:
-        store = stores_on(pool)[kind]
+async def test_rows_of_a_twin_stay_as_they_are(dsn: str, kind: str, trust_facts: dict[str, Any]) -> None:
+    async with await create_pool(dsn) as pool:
+        store = stores_on(pool, sessions_by_tenant=await Database(pool).is_distributed())[kind]
         one, twin = await filled(store, ids := Ids()), await filled(store, ids, twin=True)
-        before = await rows_of(engines.postgres_dsn, twin.tenant)
+        before = await rows_of(dsn, twin.tenant)
         assert sum(map(len, before.values())) >= 3
         called = await call_everything(store, one)
-        assert await rows_of(engines.postgres_dsn, twin.tenant) == before
+        assert await rows_of(dsn, twin.tenant) == before
     trust_facts[f"methods of {kind} called beside a twin"] = called
 
 

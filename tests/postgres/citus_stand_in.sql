@@ -152,4 +152,7 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION public.get_shard_id_for_distribution_column(relation regclass, value uuid) RETURNS bigint
+LANGUAGE sql RETURN 102008;
+
 GRANT SELECT ON public.pg_dist_partition TO PUBLIC;

@@ -56,10 +56,10 @@ class Recorder:
         raise Sent
 
 
-def turns_on(pool: asyncpg.Pool[Any], **options: Any) -> PostgresTurnStore:
+def turns_on(pool: asyncpg.Pool[Any], *, sessions_by_tenant: bool = False, **options: Any) -> PostgresTurnStore:
     """Return a store of turns on a pool, over stores with these options."""
     return PostgresTurnStore(
-        PostgresSessionStore(pool, **options),
+        PostgresSessionStore(pool, sessions_by_tenant=sessions_by_tenant, **options),
         PostgresConfigStore(pool, **options),
         PostgresMemoryStore(pool, **options),
         PostgresAuditStore(pool, **options),

@@ -10,10 +10,9 @@ import asyncpg
 import pytest
 
 from convostore.embedded import Embedded
-from convostore.postgres import create_pool, migrate
-from convostore.postgres.distribution import prepare
+from convostore.postgres import create_pool
 from convostore.postgres.gathering import GatheredWrites
-from tests.postgres.databases import NO_TENANT, connected, fresh_database
+from tests.postgres.databases import NO_TENANT, connected, distributed_database
 from tests.postgres.filled import fill
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"
@@ -35,11 +34,8 @@ def server(request: pytest.FixtureRequest) -> Embedded:
 
 @pytest.fixture(scope="module")
 async def prepared(engines: Embedded) -> AsyncIterator[str]:
-    """The DSN of a database that is prepared as one whose tables are distributed."""
-    async with fresh_database(engines.postgres_dsn) as dsn:
-        await migrate(dsn, sessions_by_tenant=True)
-        async with connected(dsn) as administrator:
-            await prepare(administrator)
+    """The DSN of a database that is distributed by the stand-in for Citus."""
+    async with distributed_database(engines.postgres_dsn) as dsn:
         yield dsn
 
 

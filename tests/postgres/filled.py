@@ -15,13 +15,14 @@ from convostore.postgres import (
     PostgresProfileStore,
     PostgresSessionStore,
 )
+from convostore.postgres.database import Database
 from convostore.testing import factories
 from convostore.testing.config.rows import CONFIG_ROWS
 
 
-async def fill(pool: asyncpg.Pool[Any]) -> UUID:
-    """Store one of everything for a new tenant, and return the tenant."""
-    tenant, agent = uuid4(), uuid4()
+async def fill(pool: asyncpg.Pool[Any], tenant: UUID | None = None) -> UUID:
+    """Store one of everything for a new tenant, or this one, and return the tenant."""
+    tenant, agent = tenant or uuid4(), uuid4()
     config, memory, audit = PostgresConfigStore(pool), PostgresMemoryStore(pool), PostgresAuditStore(pool)
     for rows in CONFIG_ROWS:
         await rows.save(config, rows.full(tenant, agent))
@@ -43,7 +44,7 @@ async def fill(pool: asyncpg.Pool[Any]) -> UUID:
     for profile in (merged, kept):
         await profiles.save_profile(profile)
     await profiles.merge_profiles(tenant, merged.id, kept.id)
-    sessions = PostgresSessionStore(pool)
+    sessions = PostgresSessionStore(pool, sessions_by_tenant=await Database(pool).is_distributed())
     await sessions.save(factories.full_session(tenant))
     await sessions.get_or_create(tenant, uuid4(), Channel.SMS, "ann")
     await sessions.invalidate_copies(tenant)

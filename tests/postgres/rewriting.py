@@ -15,12 +15,12 @@ from convostore.postgres import (
 from tests.postgres.conftest import Pool
 
 
-def stores_on(pool: Pool) -> dict[str, Any]:
+def stores_on(pool: Pool, *, sessions_by_tenant: bool = False) -> dict[str, Any]:
     """Return the five stores."""
     return {
         "config": PostgresConfigStore(pool),
         "memory": PostgresMemoryStore(pool),
-        "sessions": PostgresSessionStore(pool),
+        "sessions": PostgresSessionStore(pool, sessions_by_tenant=sessions_by_tenant),
         "profiles": PostgresProfileStore(pool),
         "audit": PostgresAuditStore(pool),
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -29,13 +28,12 @@ from convostore.postgres import (
 )
 from convostore.postgres.distribution import DISTRIBUTED, REFERENCE, complete
 from convostore.postgres.migrations import keep_session_ids
-from convostore.postgres.migrations.scripts import statements
 from convostore.postgres.overview import Overview
 from convostore.postgres.reindexing import reindex
 from convostore.testing.audit.retention import on
 from convostore.testing.factories import make_entity, make_episode, make_rule, make_turn
 from tests.postgres.catalogue import catalogue
-from tests.postgres.databases import connected, dsn_of, fresh_database
+from tests.postgres.databases import connected, dsn_of, fresh_database, stand_in_for_citus
 from tests.postgres.filled import fill
 
 TENANT, AGENT = UUID(int=1), UUID(int=2)
@@ -55,34 +53,37 @@ FROM pg_proc AS p WHERE p.pronamespace = 'convostore'::regnamespace
 """The functions, when each was sent first and last, whether anybody may call it, and who else may."""
 
 
+async def fill_everything(dsn: str) -> None:
+    """Store something in every table, segmented words, large spaces and months of bodies."""
+    async with await create_pool(dsn) as pool:
+        for _ in range(3):
+            await fill(pool)
+        memory, config, audit = PostgresMemoryStore(pool), PostgresConfigStore(pool), PostgresAuditStore(pool)
+        for text in (CHINESE, THAI):
+            await memory.add_episode(make_episode(TENANT, AGENT, content=text, embedding=[1, 2], embedding_model="m"))
+            await memory.add_entity(make_entity(TENANT, AGENT, name=text))
+            await config.save_rule(make_rule(TENANT, AGENT, name=text, condition_text=text))
+        for month in (9, 10, 11):
+            await on(audit, 2009, month).save_turn(make_turn(TENANT))
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (spaces, vector_statements, reindexing):
+            patched.setattr(module, "EXACT_ROWS", 1)
+        assert (await reindex(dsn)).built
+    async with connected(dsn) as admin:
+        await admin.execute("INSERT INTO convostore.audit_retention VALUES ('2008-01-01', '2009-01-01+00')")
+
+
 @pytest.fixture(scope="module")
 async def filled(engines: Embedded) -> AsyncIterator[str]:
-    """The name of a database with something in every table, segmented words, large spaces and months of bodies."""
+    """The name of a database that was filled, and then given the stand-in."""
     async with fresh_database(engines.postgres_dsn) as dsn:
         await migrate(dsn)
-        async with await create_pool(dsn) as pool:
-            for _ in range(3):
-                await fill(pool)
-            memory, config, audit = PostgresMemoryStore(pool), PostgresConfigStore(pool), PostgresAuditStore(pool)
-            for text in (CHINESE, THAI):
-                await memory.add_episode(
-                    make_episode(TENANT, AGENT, content=text, embedding=[1, 2], embedding_model="m")
-                )
-                await memory.add_entity(make_entity(TENANT, AGENT, name=text))
-                await config.save_rule(make_rule(TENANT, AGENT, name=text, condition_text=text))
-            for month in (9, 10, 11):
-                await on(audit, 2009, month).save_turn(make_turn(TENANT))
-        with pytest.MonkeyPatch.context() as patched:
-            for module in (spaces, vector_statements, reindexing):
-                patched.setattr(module, "EXACT_ROWS", 1)
-            assert (await reindex(dsn)).built
+        await fill_everything(dsn)
         assert await keep_session_ids(dsn, by_tenant=True)
         async with connected(dsn) as admin:
             # As a shard of the table large_space is named where the coordinator has shards.
             await admin.execute("CREATE TABLE convostore.large_space_102008 (tenant_id uuid)")
-            await admin.execute("INSERT INTO convostore.audit_retention VALUES ('2008-01-01', '2009-01-01+00')")
-            for statement in statements(Path(__file__).with_name("citus_stand_in.sql").read_text("utf-8")):
-                await admin.execute(statement)
+            await stand_in_for_citus(admin)
         yield dsn.rpartition("/")[2].partition("?")[0]
 
 

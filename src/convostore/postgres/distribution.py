@@ -46,7 +46,11 @@ DROPPED = {"episode": ("copies_inserted", "copies_updated", "copies_deleted"), "
 """The triggers that there are no longer: one on a shard cannot write another table, nor is there one where every node
 has the table; of `audit_retention` the privileges remain."""
 
-_NODES = ("SET citus.enable_unsafe_triggers = 'on'", "SET citus.enable_ddl_propagation = 'on'")
+_NODES = (
+    "SET citus.enable_unsafe_triggers = 'on'",
+    "SET citus.enable_ddl_propagation = 'on'",
+    "SET citus.multi_task_query_log_level = 'off'",
+)
 
 
 def _bound(tenant: str, *aliases: str) -> tuple[tuple[str, str], ...]:

@@ -24,7 +24,7 @@ GRANT UPDATE ON convostore.audit_head TO convostore_app, convostore_maintenance;
 -- Functions in SQL over distributed tables are refused, and recursion across tenants: these read every shard.
 CREATE OR REPLACE FUNCTION convostore.old_sessions(before timestamptz, most bigint)
 RETURNS TABLE (tenant_id uuid, session_ids uuid[])
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 #variable_conflict use_column
 DECLARE
     tenants uuid[];
@@ -41,7 +41,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION convostore.tenants(after uuid, most bigint) RETURNS TABLE (tenant_id uuid)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY SELECT kept.tenant_id FROM (
@@ -56,7 +56,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION convostore.text_tenants() RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 BEGIN
     RETURN QUERY SELECT kept.tenant_id FROM (
         SELECT DISTINCT r.tenant_id FROM convostore.rule AS r
@@ -68,14 +68,14 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION convostore.tenants_with_embeddings() RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 BEGIN
     RETURN QUERY SELECT DISTINCT e.tenant_id FROM convostore.episode AS e WHERE e.dimensions IS NOT NULL ORDER BY 1;
 END
 $$;
 
 CREATE OR REPLACE FUNCTION convostore.tenants_to_purge(before timestamptz) RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 DECLARE
     until timestamp := before AT TIME ZONE 'UTC';
 BEGIN
@@ -94,7 +94,7 @@ END
 $$;
 
 CREATE OR REPLACE FUNCTION convostore.tenants_with_stale_fields(until timestamptz) RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog SET citus.multi_task_query_log_level = off AS $$
 BEGIN
     RETURN QUERY SELECT DISTINCT f.tenant_id
     FROM convostore.profile_field AS f

@@ -280,8 +280,8 @@ async def fill_sessions(store: Any, world: World) -> None:
     for session in world.items["session"]:
         await store.save(session)
     _, second, third, *_ = world.items["session"]
-    await store.acquire_lock(second.session_id, world.ids("owner", 1))
-    await store.demote_to_persistent(third.session_id)
+    await store.acquire_lock(second.session_id, world.ids("owner", 1), tenant_id=world.tenant)
+    await store.demote_to_persistent(third.session_id, tenant_id=world.tenant)
 
 
 KINDS: dict[str, tuple[Callable[[World], None], Fill]] = {
