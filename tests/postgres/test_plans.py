@@ -15,6 +15,7 @@ from convostore.domain.declarations import DECLARATIONS
 from convostore.embedded import Embedded
 from convostore.postgres import create_pool, migrate
 from convostore.postgres.audit import listing
+from convostore.postgres.bulk_statements import BulkStatements
 from convostore.postgres.checking import prepare
 from convostore.postgres.gathered_statements import gathered, pipelined
 from convostore.postgres.profile_steps import STEPS
@@ -80,23 +81,20 @@ STATEMENTS: dict[str, list[str]] = {
 }
 
 WRITERS = {
-    *(
-        "audit.py",
-        "composition.py",
-        "distribution.py",
-        "hybrid.py",
-        "large_spaces.py",
-        "profile_columns.py",
-        "profile_steps.py",
-        "distribution.py",
-        "profile_steps.py",
-        "purging.py",
-        "reindexing.py",
-        "session_table.py",
-    ),
+    "audit.py",
+    "bulk_statements.py",
+    "composition.py",
+    "distribution.py",
+    "hybrid.py",
+    "large_spaces.py",
+    "loading.py",
+    "profile_columns.py",
+    "profile_steps.py",
+    "purging.py",
+    "reindexing.py",
+    "session_table.py",
     "statements.py",
     "tenancy.py",
-    "loading.py",
     "text_reindexing.py",
     "units.py",
     "vector_statements.py",
@@ -239,6 +237,7 @@ def test_every_module_that_generates_sql_is_tested() -> None:
     sources = {file.name: file.read_text("utf-8") for file in package.iterdir() if file.name.endswith(".py")}
     writing = re.compile(r"\b(FROM|INTO|UPDATE) (\{|convostore\.)")
     assert {name for name, text in sources.items() if writing.search(text)} == WRITERS | {"store.py"}
-    made = {name for kind in (Statements, SessionStatements) for name, method in vars(kind).items() if callable(method)}
-    made |= set(re.findall(r"self\.(\w+) = cache\(", sources["statements.py"]))
+    kinds = BulkStatements, Statements, SessionStatements
+    made = {name for kind in kinds for name, method in vars(kind).items() if callable(method)}
+    made |= set(re.findall(r"self\.(\w+) = cache\(", sources["bulk_statements.py"] + sources["statements.py"]))
     assert {name for name in made if not name.startswith("_")} == {name for _, name in GENERATED} - {"select_after"}
