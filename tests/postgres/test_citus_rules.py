@@ -23,11 +23,12 @@ from convostore.postgres.distribution import (
     complete,
     remaining,
 )
+from convostore.postgres.migrations import BEFORE_DISTRIBUTION
 from convostore.postgres.migrations.scripts import load, statements
 from convostore.postgres.reindexing import reindex
 from convostore.postgres.tenancy import asked, distributed
 from tests.postgres.catalogue import catalogue
-from tests.postgres.citus_rules import RULES, broken, ddl
+from tests.postgres.citus_rules import OTHER_ROLE, RULES, broken, ddl
 from tests.postgres.databases import connected, fresh_database
 from tests.postgres.test_plans import STATEMENTS
 
@@ -97,6 +98,9 @@ BROKEN_DDL = (
     "ALTER TABLE a ADD COLUMN b integer CHECK (b > 0)",
     "CREATE FUNCTION convostore.a(b uuid) RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM convostore.agent'",
     "CREATE RULE a AS ON INSERT TO b DO NOTHING",
+    "SET LOCAL ROLE convostore_search",
+    "RESET ROLE",
+    "CREATE FUNCTION a() RETURNS void LANGUAGE plpgsql SET role = b AS 'BEGIN END'",
 )
 
 
@@ -141,7 +145,12 @@ def test_the_schema_keeps_the_rules_but_for_what_the_distribution_replaces() -> 
     found = {each for migration in load() for statement in migration.up for each in ddl(statement)}
     functions = {each for each in found if each.endswith("in SQL asks tables")}
     assert {each.partition(":")[0] for each in functions} - replaced == NOT_CALLED
-    assert found - functions == {"session_session_id_key: unique without tenant_id"}
+    assert found - functions == {"session_session_id_key: unique without tenant_id", OTHER_ROLE}
+
+
+def test_migrations_of_distributed_tables_run_as_one_role() -> None:
+    later = [each for each in load() if each.version > BEFORE_DISTRIBUTION]
+    assert [each.version for each in later for text in (*each.up, *each.down) if OTHER_ROLE in ddl(text)] == []
 
 
 NOT_CALLED = {

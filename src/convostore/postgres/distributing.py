@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from convostore.errors import ValidationError
+from convostore.errors import StoreError, ValidationError
 from convostore.postgres.distribution import ROLES, SETTINGS, complete
 from convostore.postgres.migrations import connected, keep_session_ids, migrate, only_one
 from convostore.postgres.migrations.printing import bootstrap
 from convostore.postgres.pool import require_session
 
-_RIGHTS = "SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user"
+_RIGHTS = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _NO_CITUS = (
     "postgres_url: the database has no extension citus; on the coordinator run: CREATE EXTENSION citus, and add the "
     "workers with citus_add_node"
 )
-_NO_RIGHTS = "postgres_url: to distribute tables with what is in them, its user must be a superuser or have BYPASSRLS"
+_NO_RIGHTS = "postgres_url: to distribute tables with what is in them, its user must be a superuser"
+
+_LOGIN = "\n    ".join(
+    (
+        "DO $$ BEGIN",
+        "PERFORM set_config('citus.enable_ddl_propagation', 'off', true);",
+        *(f"ALTER ROLE {role} LOGIN;" for role in ROLES),
+        "END $$",
+    )
+)
+"""Lets nodes connect to each other as the roles; pg_hba.conf of the nodes decides how."""
+
+_REFUSED = "SELECT nodename, result FROM run_command_on_workers($1) WHERE NOT success"
 
 
 async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
@@ -30,18 +41,22 @@ async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
         timeout: how long to wait in all, in seconds; each table is one transaction, however large.
 
     Raises:
-        ValidationError: the database has no extension citus, the user may not do this, or a pooler stands between:
+        ValidationError: the database has no extension citus, the user is no superuser, or a pooler stands between:
             nothing has changed then.
-        ConnectionError: a node cannot be reached, or somebody holds a table for too long; repeating resumes.
+        ConnectionError: the coordinator cannot be reached, or somebody holds a table for too long; repeating resumes.
+        StoreError: a worker refused something, or cannot be reached; repeating resumes.
     """
     async with connected(dsn, timeout) as connection:
-        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"):
-            raise ValidationError(_NO_CITUS)
         if not await connection.fetchval(_RIGHTS):
             raise ValidationError(_NO_RIGHTS)
+        if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"):
+            raise ValidationError(_NO_CITUS)
         await require_session(connection)
+        roles, extension, _ = bootstrap()
         # Nodes connect to each other as the user of a statement, so before the first statement of the schema.
-        for statement in (*bootstrap(), *_roles(), *await _settings(connection)):
+        for statement in (roles, _LOGIN):
+            await _on_every_node(connection, statement)
+        for statement in (extension, *await _settings(connection)):
             await connection.execute(statement)
     await migrate(dsn, timeout=timeout, sessions_by_tenant=True)
     await keep_session_ids(dsn, by_tenant=True, timeout=timeout)
@@ -49,9 +64,18 @@ async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
         return await complete(connection)
 
 
-def _roles() -> Iterator[str]:
-    """Yield what lets nodes connect to each other as the roles; pg_hba.conf of the nodes decides how."""
-    return (f"ALTER ROLE {role} LOGIN" for role in ROLES)
+async def _on_every_node(connection: Any, statement: str) -> None:
+    """Run a statement that is not propagated on the coordinator and on every active worker.
+
+    Citus brings a role to a worker if it was created while the extension was there, or owns or may use what is
+    distributed; roles that several databases share may be older.
+
+    Raises:
+        StoreError: a worker could not run it.
+    """
+    await connection.execute(statement)
+    for node, result in await connection.fetch(_REFUSED, statement):
+        raise StoreError(f"{node}: {result}")
 
 
 async def _settings(connection: Any) -> list[str]:

@@ -29,8 +29,9 @@ _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process ho
 _POLL = 0.05
 _PGVECTOR = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
 
-CITUS = {"citus.enable_unsafe_triggers": "on", "citus.multi_shard_modify_mode": "sequential"}
-"""What migrations of distributed tables need; without Citus these are names that nothing reads."""
+BEFORE_DISTRIBUTION = "0012"
+"""Up to this version migrations run before anything is distributed, and create functions as another role: no release
+before 0016 distributes. What is distributed stays above it."""
 
 LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
@@ -54,7 +55,8 @@ async def migrate(
     Raises:
         ValidationError: the user may not do this, the server or pgvector is too old or pgvector missing, the database
             is not in UTF-8, or a newer release migrated it to a schema that this one cannot work with, or should leave
-            again; or there is something to do and a pooler stands between.
+            again; or there is something to do and a pooler stands between, or it would lead distributed tables back to
+            `BEFORE_DISTRIBUTION`.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -66,6 +68,8 @@ async def migrate(
             await require_session(connection)
             async with only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
+                    if VERSIONS.index(target) <= VERSIONS.index(BEFORE_DISTRIBUTION):
+                        await _require_local(connection, "revision")
                     is_new = await _version(connection) == "base"
                     await _migrate(dsn, connection, target)
                     if target == HEAD:
@@ -85,8 +89,8 @@ async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0)
         timeout: how long to wait in all, in seconds.
 
     Raises:
-        ValidationError: there is no schema, the user may not do this, a pooler stands between, or sessions of two
-            tenants have the same id.
+        ValidationError: there is no schema, the user may not do this, a pooler stands between, sessions of two tenants
+            have the same id, or tables are distributed, which are unique per tenant alone.
         ConnectionError: the server cannot be reached, or somebody holds the table for longer than a migration waits.
     """
     async with connected(dsn, timeout) as connection:
@@ -95,6 +99,8 @@ async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0)
             raise ValidationError("sessions_by_tenant: there is no schema; run: convostore migrate")
         if by_tenant == (found == "session"):
             return False
+        if not by_tenant:
+            await _require_local(connection, "sessions_by_tenant")
         await require_session(connection)
         async with only_one(connection):
             await _keep_session_ids(dsn, by_tenant=by_tenant)
@@ -181,7 +187,7 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
     )
 
     async def as_owner(*_: Any, **__: Any) -> Any:
-        settings = {"search_path": vector_schema, "lock_timeout": f"{LOCK_TIMEOUT}s", **CITUS}
+        settings = {"search_path": vector_schema, "lock_timeout": f"{LOCK_TIMEOUT}s"}
         return await connect(dsn, role="convostore_owner", **settings)
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=as_owner, poolclass=NullPool)
@@ -199,6 +205,14 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
                     raise cause from error
     finally:
         await engine.dispose()
+
+
+async def _require_local(connection: Any, name: str) -> None:
+    if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
+        raise ValidationError(
+            f"{name}: tables are distributed: the schema stays above {BEFORE_DISTRIBUTION}, and session ids unique per "
+            "tenant"
+        )
 
 
 async def _prepare_distributed(connection: Any) -> None:

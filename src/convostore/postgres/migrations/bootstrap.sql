@@ -5,6 +5,8 @@ DO $$
 DECLARE
     name text;
 BEGIN
+    -- Each node of Citus makes them for itself, see `distributing`; in a transaction also what follows.
+    PERFORM set_config('citus.enable_ddl_propagation', 'off', true);
     FOREACH name IN ARRAY ARRAY[
         'convostore_owner', 'convostore_app', 'convostore_maintenance', 'convostore_search', 'convostore_reader'
     ] LOOP

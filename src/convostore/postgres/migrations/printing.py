@@ -18,6 +18,12 @@ def bootstrap() -> tuple[str, ...]:
     return statements(files(__package__).joinpath("bootstrap.sql").read_text("utf-8"))
 
 
+def propagation() -> str:
+    """Return the statement with which a migration's transaction begins: what of it reaches the nodes of Citus."""
+    (statement,) = statements(files(__package__).joinpath("propagation.sql").read_text("utf-8"))
+    return statement
+
+
 def roles_sql(login: str) -> str:
     """Return what an administrator runs in the database, so that a login without privileges on roles can migrate it.
 
@@ -31,6 +37,7 @@ def roles_sql(login: str) -> str:
         raise ValidationError("login: must be the name of a user")
     name = _literal(login)
     made = [
+        "BEGIN",
         *(
             text.replace("pg_has_role(name,", f"pg_has_role({name}, name,").replace(
                 "TO CURRENT_USER', name)", f"TO %I', name, {name})"
@@ -38,6 +45,7 @@ def roles_sql(login: str) -> str:
             for text in bootstrap()
         ),
         f"DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO %I', current_database(), {name}); END $$",
+        "COMMIT",
     ]
     return ";\n\n".join(made) + ";\n"
 
@@ -85,7 +93,7 @@ def _reached(migration: Migration | None) -> list[str]:
 
 
 def _transaction(title: str, made: list[str]) -> str:
-    begin = ["BEGIN", "SET LOCAL ROLE convostore_owner", "SET LOCAL lock_timeout = '2s'", _SEARCH_PATH]
+    begin = ["BEGIN", propagation(), "SET LOCAL ROLE convostore_owner", "SET LOCAL lock_timeout = '2s'", _SEARCH_PATH]
     return f"-- {title}\n" + ";\n\n".join([*begin, *made, "COMMIT"]) + ";\n"
 
 

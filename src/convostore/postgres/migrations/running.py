@@ -12,6 +12,7 @@ from alembic.script import Script
 from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection
 
+from convostore.postgres.migrations.printing import propagation
 from convostore.postgres.migrations.scripts import Migration, load
 
 
@@ -50,7 +51,7 @@ def _script(connection: Connection, previous: Migration | None, migration: Migra
     """Return a migration as the module that Alembic takes a migration for."""
 
     def execute(statements: tuple[str, ...], reached: Migration | None) -> None:
-        for statement in statements:
+        for statement in (propagation(), *statements):
             connection.exec_driver_sql(statement)
         if reached:
             connection.exec_driver_sql("UPDATE convostore.alembic_version SET compatible = $1", (reached.compatible,))
