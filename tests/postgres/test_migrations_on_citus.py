@@ -134,10 +134,19 @@ async def test_what_distributed_tables_cannot_have_is_refused(engines: Embedded)
             assert await catalogue(admin) == before
 
 
-async def test_only_a_superuser_distributes(engines: Embedded) -> None:
-    async with fresh_user(engines.postgres_dsn, "BYPASSRLS CREATEROLE CREATEDB") as dsn:
+async def test_only_a_superuser_distributes_or_migrates_what_is_distributed(engines: Embedded) -> None:
+    rights = "BYPASSRLS IN ROLE convostore_owner"
+    async with fresh_database(engines.postgres_dsn) as dsn, fresh_user(dsn, rights) as user:
         with pytest.raises(ValidationError, match="its user must be a superuser"):
-            await distribute(dsn)
+            await distribute(user)
+        await migrate(dsn, sessions_by_tenant=True)
+        async with connected(dsn) as admin:
+            await prepare(admin)
+        await migrate(user)  # There is nothing to do.
+        await migrate(dsn, VERSIONS[-2])
+        with pytest.raises(ValidationError, match="let a superuser run: convostore migrate --citus"):
+            await migrate(user)
+        await migrate(dsn)
 
 
 @pytest.fixture
@@ -158,6 +167,10 @@ async def test_the_roles_are_on_every_node_before_the_schema(cluster: str) -> No
         with pytest.raises(StoreError, match=r"^worker: connection refused$"):
             await distribute(cluster)
         assert await admin.fetchval("SELECT to_regnamespace('convostore') IS NULL")
+        await admin.execute("ALTER FUNCTION run_command_on_workers RENAME TO run_command")
+        with pytest.raises(StoreError, match=r"convostore doctor to see what\. 42883: function run_command_on_workers"):
+            await distribute(cluster)
+        await admin.execute("ALTER FUNCTION run_command RENAME TO run_command_on_workers")
         await admin.execute("DROP TABLE broken; TRUNCATE sent")
         assert await distribute(cluster) == []
         made, login = (row["command"] for row in await admin.fetch("SELECT command FROM sent ORDER BY number"))

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import asyncpg
 
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres.distribution import ROLES, SETTINGS, complete
-from convostore.postgres.migrations import connected, keep_session_ids, migrate, only_one
+from convostore.postgres.migrations import SUPERUSER, connected, keep_session_ids, migrate, only_one
 from convostore.postgres.migrations.printing import bootstrap
 from convostore.postgres.pool import require_session
 
-_RIGHTS = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _NO_CITUS = (
     "postgres_url: the database has no extension citus; on the coordinator run: CREATE EXTENSION citus, and add the "
     "workers with citus_add_node"
 )
-_NO_RIGHTS = "postgres_url: to distribute tables with what is in them, its user must be a superuser"
+_NO_SUPERUSER = "postgres_url: to distribute tables, its user must be a superuser"
 
 _LOGIN = "\n    ".join(
     (
@@ -44,11 +47,16 @@ async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
         ValidationError: the database has no extension citus, the user is no superuser, or a pooler stands between:
             nothing has changed then.
         ConnectionError: the coordinator cannot be reached, or somebody holds a table for too long; repeating resumes.
-        StoreError: a worker refused something, or cannot be reached; repeating resumes.
+        StoreError: a node refused something, or a worker cannot be reached; repeating resumes.
     """
+    with _telling():
+        return await _distribute(dsn, timeout)
+
+
+async def _distribute(dsn: str, timeout: float) -> list[str]:
     async with connected(dsn, timeout) as connection:
-        if not await connection.fetchval(_RIGHTS):
-            raise ValidationError(_NO_RIGHTS)
+        if not await connection.fetchval(SUPERUSER):
+            raise ValidationError(_NO_SUPERUSER)
         if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')"):
             raise ValidationError(_NO_CITUS)
         await require_session(connection)
@@ -62,6 +70,17 @@ async def distribute(dsn: str, *, timeout: float = 86_400.0) -> list[str]:
     await keep_session_ids(dsn, by_tenant=True, timeout=timeout)
     async with connected(dsn, timeout) as connection, only_one(connection):
         return await complete(connection)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Add what a node said to an error: what our own message supposes is about a single server."""
+    try:
+        yield
+    except StoreError as error:
+        if isinstance(cause := error.__cause__, asyncpg.PostgresError):
+            error.args = (f"{error} {cause.sqlstate}: {cause.args[0]}. {getattr(cause, 'hint', None) or ''}".rstrip(),)
+        raise
 
 
 async def _on_every_node(connection: Any, statement: str) -> None:

@@ -33,6 +33,12 @@ BEFORE_DISTRIBUTION = "0012"
 """Up to this version migrations run before anything is distributed, and create functions as another role: no release
 before 0016 distributes. What is distributed stays above it."""
 
+SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
+
+_TOO_LOW = f"revision: tables are distributed; the schema stays above {BEFORE_DISTRIBUTION}"
+_NO_SUPERUSER = "postgres_url: tables are distributed; let a superuser run: convostore migrate --citus"
+_BY_TENANT_ALONE = "sessions_by_tenant: tables are distributed; session ids are unique per tenant alone"
+
 LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
 
@@ -55,8 +61,8 @@ async def migrate(
     Raises:
         ValidationError: the user may not do this, the server or pgvector is too old or pgvector missing, the database
             is not in UTF-8, or a newer release migrated it to a schema that this one cannot work with, or should leave
-            again; or there is something to do and a pooler stands between, or it would lead distributed tables back to
-            `BEFORE_DISTRIBUTION`.
+            again; or there is something to do and a pooler stands between, or tables are distributed and the user is
+            no superuser or the version too low.
         ConnectionError: the server cannot be reached, another process migrates for too long, or somebody holds a table
             for longer than a migration waits for it (code `55P03`): nothing has changed then.
     """
@@ -69,7 +75,9 @@ async def migrate(
             async with only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
                     if VERSIONS.index(target) <= VERSIONS.index(BEFORE_DISTRIBUTION):
-                        await _require_local(connection, "revision")
+                        await _refuse_distributed(connection, _TOO_LOW)
+                    if not await connection.fetchval(SUPERUSER):
+                        await _refuse_distributed(connection, _NO_SUPERUSER)
                     is_new = await _version(connection) == "base"
                     await _migrate(dsn, connection, target)
                     if target == HEAD:
@@ -90,17 +98,16 @@ async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0)
 
     Raises:
         ValidationError: there is no schema, the user may not do this, a pooler stands between, sessions of two tenants
-            have the same id, or tables are distributed, which are unique per tenant alone.
+            have the same id, or tables are distributed, where ids are unique per tenant alone.
         ConnectionError: the server cannot be reached, or somebody holds the table for longer than a migration waits.
     """
     async with connected(dsn, timeout) as connection:
-        found = await connection.fetchval(f"SELECT {SESSION_IDS}")
-        if found is None:
+        if (found := await connection.fetchval(f"SELECT {SESSION_IDS}")) is None:
             raise ValidationError("sessions_by_tenant: there is no schema; run: convostore migrate")
         if by_tenant == (found == "session"):
             return False
         if not by_tenant:
-            await _require_local(connection, "sessions_by_tenant")
+            await _refuse_distributed(connection, _BY_TENANT_ALONE)
         await require_session(connection)
         async with only_one(connection):
             await _keep_session_ids(dsn, by_tenant=by_tenant)
@@ -187,8 +194,7 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
     )
 
     async def as_owner(*_: Any, **__: Any) -> Any:
-        settings = {"search_path": vector_schema, "lock_timeout": f"{LOCK_TIMEOUT}s"}
-        return await connect(dsn, role="convostore_owner", **settings)
+        return await connect(dsn, role="convostore_owner", search_path=vector_schema, lock_timeout=f"{LOCK_TIMEOUT}s")
 
     engine = create_async_engine("postgresql+asyncpg://", async_creator=as_owner, poolclass=NullPool)
     try:
@@ -207,12 +213,9 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
         await engine.dispose()
 
 
-async def _require_local(connection: Any, name: str) -> None:
+async def _refuse_distributed(connection: Any, problem: str) -> None:
     if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
-        raise ValidationError(
-            f"{name}: tables are distributed: the schema stays above {BEFORE_DISTRIBUTION}, and session ids unique per "
-            "tenant"
-        )
+        raise ValidationError(problem)
 
 
 async def _prepare_distributed(connection: Any) -> None:
@@ -291,6 +294,6 @@ def _explained(error: Exception) -> StoreError:
             "postgres_url: its user may neither use nor migrate the schema; GRANT convostore_app TO it, or let an "
             "administrator run convostore migrate, or what convostore migrate roles prints"
         )
-    if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError):
+    if isinstance(error, asyncpg.FeatureNotSupportedError | asyncpg.UndefinedFileError) and "vector" in str(error):
         return ValidationError(supported.NO_PGVECTOR)
     return translated(error)
