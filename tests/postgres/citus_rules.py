@@ -281,6 +281,8 @@ def ddl(statement: str) -> list[str]:
             found += _in_sql(node)
         if kind == "RuleStmt":
             found.append(f"{node['rulename']}: a rule")
+        if kind == "DropStmt" and node["removeType"] == "OBJECT_INDEX" and len(node["objects"]) > 1:
+            found.append("DROP INDEX of several")
         if kind == "VariableSetStmt" and node.get("name") in ("role", "session_authorization"):
             found.append(OTHER_ROLE)
     return found

@@ -1,14 +1,14 @@
 """What of a migration reaches the nodes of Citus, on plain PostgreSQL: an event trigger sees the settings of its DDL.
 
-Stand-ins have the names of what Citus has: the table `pg_dist_partition`, which lists the tables that are distributed,
-the function `run_command_on_workers`, here for a cluster of one worker that only keeps the commands, and the row of the
-extension. Nothing is sent anywhere.
+Stand-ins have the names of what Citus has: `citus_stand_in.sql`, and here the function `run_command_on_workers`, for a
+cluster of one worker that only keeps the commands, and the row of the extension. Nothing is sent anywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +17,10 @@ from convostore.embedded import Embedded, open_embedded
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres import migrate
 from convostore.postgres.distributing import distribute
-from convostore.postgres.distribution import ROLES, prepare
-from convostore.postgres.migrations import BEFORE_DISTRIBUTION, HEAD, VERSIONS, keep_session_ids, prepare_roles
+from convostore.postgres.distribution import DISTRIBUTED, REFERENCE, ROLES, prepare
+from convostore.postgres.migrations import HEAD, VERSIONS, keep_session_ids, prepare_roles
 from convostore.postgres.migrations.printing import migration_sql, roles_sql
+from convostore.postgres.migrations.propagation import BEFORE_DISTRIBUTION
 from tests.postgres.catalogue import catalogue
 from tests.postgres.databases import connected, dsn_of, fresh_database, fresh_user
 
@@ -49,10 +50,9 @@ FIRST = "SELECT DISTINCT tag, propagation FROM seen WHERE tag = ANY ($1) ORDER B
 ONCE = ["CREATE EXTENSION", "CREATE SCHEMA"]
 """What is run before migrations, which is always local."""
 
-METADATA = """
-CREATE TABLE pg_dist_partition (logicalrelid regclass, partmethod "char");
-GRANT SELECT ON pg_dist_partition TO PUBLIC;
-"""
+METADATA = Path(__file__).with_name("citus_stand_in.sql").read_text("utf-8")
+AGENT = "INSERT INTO pg_dist_partition VALUES ('convostore.agent', 'h', 's'); TRUNCATE seen"
+"""The first table is distributed, as by a distribution that was interrupted."""
 
 WORKER = """
 SET allow_system_table_mods = on;
@@ -90,30 +90,35 @@ async def test_the_schema_is_local_until_a_table_is_distributed(engines: Embedde
         assert [tuple(row) for row in await admin.fetch(FIRST, ONCE)] == [(tag, "off") for tag in ONCE]
 
 
-async def test_a_migration_reaches_the_nodes_if_only_some_tables_are_distributed(engines: Embedded) -> None:
+async def test_a_migration_reaches_the_nodes_if_only_some_tables_are_distributed_and_completes(
+    engines: Embedded,
+) -> None:
     async with recorded(engines.postgres_dsn, METADATA) as (dsn, admin):
-        await migrate(dsn)
-        await admin.execute("INSERT INTO pg_dist_partition VALUES ('convostore.agent', 'h'); TRUNCATE seen")
+        await migrate(dsn, sessions_by_tenant=True)
+        await admin.execute(AGENT)
         await migrate(dsn, VERSIONS[-2])
-        await migrate(dsn)
         assert await settings(admin) == [PROPAGATED]
+        await migrate(dsn)
+        known = "SELECT count(*) FROM pg_dist_partition WHERE logicalrelid::text !~ '_\\d\\d$'"
+        assert await admin.fetchval(known) == len((*DISTRIBUTED, *REFERENCE))
 
 
 async def test_printed_statements_do_the_same(engines: Embedded) -> None:
     async with recorded(engines.postgres_dsn, METADATA) as (_, admin):
+        await admin.execute("ALTER EVENT TRIGGER check_triggers DISABLE")  # It would see all statements in one text.
         await admin.execute(roles_sql("postgres"))
         assert [tuple(row) for row in await admin.fetch(FIRST, ONCE)] == [(tag, "off") for tag in ONCE]
         await admin.execute("TRUNCATE seen")
         await admin.execute(migration_sql("base", HEAD))
         assert await settings(admin) == [LOCAL]
-        await admin.execute("INSERT INTO pg_dist_partition VALUES ('convostore.agent', 'h'); TRUNCATE seen")
+        await admin.execute(AGENT)
         await admin.execute(migration_sql(HEAD, VERSIONS[-2]))
         assert await settings(admin) == [PROPAGATED]
 
 
 async def test_other_tables_that_are_distributed_do_not_matter(engines: Embedded) -> None:
     async with recorded(engines.postgres_dsn, f"{METADATA}; CREATE TABLE theirs ()") as (dsn, admin):
-        await admin.execute("INSERT INTO pg_dist_partition VALUES ('theirs', 'h')")
+        await admin.execute("INSERT INTO pg_dist_partition VALUES ('theirs', 'h', 's')")
         await prepare_roles(dsn, "postgres")
         await migrate(dsn)
         assert LOCAL in await settings(admin)

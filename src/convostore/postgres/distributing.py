@@ -10,8 +10,9 @@ import asyncpg
 
 from convostore.errors import StoreError, ValidationError
 from convostore.postgres.distribution import ROLES, SETTINGS, complete
-from convostore.postgres.migrations import SUPERUSER, connected, keep_session_ids, migrate, only_one
+from convostore.postgres.migrations import connected, keep_session_ids, migrate, only_one
 from convostore.postgres.migrations.printing import bootstrap
+from convostore.postgres.migrations.propagation import SUPERUSER
 from convostore.postgres.pool import require_session
 
 _NO_CITUS = (

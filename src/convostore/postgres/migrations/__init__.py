@@ -13,9 +13,10 @@ from convostore import supported
 from convostore.call.translation import UNANSWERED
 from convostore.errors import ConnectionError, StoreError, ValidationError
 from convostore.postgres import driver
-from convostore.postgres.checking import DISTRIBUTED, SESSION_IDS
+from convostore.postgres.checking import SESSION_IDS
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.printing import bootstrap, roles_sql
+from convostore.postgres.migrations.propagation import check_distributed, is_distributed
 from convostore.postgres.migrations.scripts import versions
 from convostore.postgres.pool import connect, require_session
 
@@ -28,16 +29,6 @@ HEAD = VERSIONS[-1]
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _POLL = 0.05
 _PGVECTOR = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
-
-BEFORE_DISTRIBUTION = "0012"
-"""Up to this version migrations run before anything is distributed, and create functions as another role: no release
-before 0016 distributes. What is distributed stays above it."""
-
-SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-
-_TOO_LOW = f"revision: tables are distributed; the schema stays above {BEFORE_DISTRIBUTION}"
-_NO_SUPERUSER = "postgres_url: tables are distributed; let a superuser run: convostore migrate --citus"
-_BY_TENANT_ALONE = "sessions_by_tenant: tables are distributed; session ids are unique per tenant alone"
 
 LOCK_TIMEOUT = 2.0
 """How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
@@ -74,14 +65,14 @@ async def migrate(
             await require_session(connection)
             async with only_one(connection):
                 if await _is_to_do(connection, target):  # nobody migrated meanwhile
-                    if VERSIONS.index(target) <= VERSIONS.index(BEFORE_DISTRIBUTION):
-                        await _refuse_distributed(connection, _TOO_LOW)
-                    if not await connection.fetchval(SUPERUSER):
-                        await _refuse_distributed(connection, _NO_SUPERUSER)
+                    if distributed := await is_distributed(connection):
+                        await check_distributed(connection, target)
                     is_new = await _version(connection) == "base"
                     await _migrate(dsn, connection, target)
-                    if target == HEAD:
-                        await _prepare_distributed(connection)
+                    if distributed and target == HEAD:
+                        from convostore.postgres.distribution import complete
+
+                        await complete(connection)
                     if is_new and sessions_by_tenant:
                         await _keep_session_ids(dsn, by_tenant=True)
 
@@ -106,8 +97,8 @@ async def keep_session_ids(dsn: str, *, by_tenant: bool, timeout: float = 120.0)
             raise ValidationError("sessions_by_tenant: there is no schema; run: convostore migrate")
         if by_tenant == (found == "session"):
             return False
-        if not by_tenant:
-            await _refuse_distributed(connection, _BY_TENANT_ALONE)
+        if not by_tenant and await is_distributed(connection):
+            raise ValidationError("sessions_by_tenant: tables are distributed; ids are unique per tenant alone")
         await require_session(connection)
         async with only_one(connection):
             await _keep_session_ids(dsn, by_tenant=by_tenant)
@@ -211,19 +202,6 @@ async def _migrate(dsn: str, connection: Any, target: str) -> None:
                     raise cause from error
     finally:
         await engine.dispose()
-
-
-async def _refuse_distributed(connection: Any, problem: str) -> None:
-    if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
-        raise ValidationError(problem)
-
-
-async def _prepare_distributed(connection: Any) -> None:
-    """Where tables are distributed, distribute new ones as well, and prepare what the migration replaced."""
-    if await connection.fetchval(f"SELECT {DISTRIBUTED}"):
-        from convostore.postgres.distribution import complete
-
-        await complete(connection)
 
 
 async def _keep_session_ids(dsn: str, *, by_tenant: bool) -> None:

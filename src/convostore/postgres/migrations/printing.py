@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 from convostore.errors import ValidationError
+from convostore.postgres.migrations.propagation import propagation
 from convostore.postgres.migrations.scripts import Migration, load, statements
 
 _VERSION_TABLE = """CREATE TABLE IF NOT EXISTS convostore.alembic_version (
@@ -16,12 +17,6 @@ _VERSION_TABLE = """CREATE TABLE IF NOT EXISTS convostore.alembic_version (
 def bootstrap() -> tuple[str, ...]:
     """Return the statements that make roles, extension and schema."""
     return statements(files(__package__).joinpath("bootstrap.sql").read_text("utf-8"))
-
-
-def propagation() -> str:
-    """Return the statement with which a migration's transaction begins: what of it reaches the nodes of Citus."""
-    (statement,) = statements(files(__package__).joinpath("propagation.sql").read_text("utf-8"))
-    return statement
 
 
 def roles_sql(login: str) -> str:

@@ -3,11 +3,14 @@
 
 DO $$
 DECLARE
-    is_distributed boolean := false;
+    -- What `distribution` makes last.
+    is_distributed boolean := EXISTS (
+        SELECT FROM pg_trigger AS t WHERE t.tgrelid = to_regclass('convostore.session') AND t.tgname = 'binds_inserted'
+    );
 BEGIN
     IF to_regclass('pg_dist_partition') IS NOT NULL THEN
         -- A distribution that was interrupted has some of the tables.
-        is_distributed := EXISTS (
+        is_distributed := is_distributed OR EXISTS (
             SELECT FROM pg_dist_partition AS p JOIN pg_class AS c ON c.oid = p.logicalrelid
             WHERE c.relnamespace = to_regnamespace('convostore')
         );

@@ -12,7 +12,7 @@ from alembic.script import Script
 from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection
 
-from convostore.postgres.migrations.printing import propagation
+from convostore.postgres.migrations.propagation import propagation
 from convostore.postgres.migrations.scripts import Migration, load
 
 
