@@ -16,7 +16,7 @@ from convostore.errors import ValidationError
 from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, create_pool, migrate
 from convostore.testing.config.rule_search import RuleSearchContract
 from convostore.testing.memory.bulk_adds import BulkAddContract
-from convostore.testing.memory.text_search import HybridSearchContract
+from convostore.testing.memory.hybrid_search import HybridSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
 from tests.postgres.databases import connected, fresh_database
 

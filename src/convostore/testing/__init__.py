@@ -44,11 +44,12 @@ from convostore.testing.memory.bulk_adds import BulkAddContract
 from convostore.testing.memory.entity_names import EntityNameContract
 from convostore.testing.memory.episodes import BulkDeleteContract, EpisodeContract, EpisodeSearchContract
 from convostore.testing.memory.graph import EntityContract, RelationshipContract, TraversalContract
+from convostore.testing.memory.hybrid_search import HybridSearchContract
 from convostore.testing.memory.languages import LanguageContract
 from convostore.testing.memory.look_alikes import LookAlikeContract
 from convostore.testing.memory.ranking import RankingContract
 from convostore.testing.memory.temporal import EntitySearchContract, NeighbourhoodContract, ValidityContract
-from convostore.testing.memory.text_search import HybridSearchContract, TextSearchContract
+from convostore.testing.memory.text_search import TextSearchContract
 from convostore.testing.memory.vector_search import EmbeddingMigrationContract, VectorSearchContract
 from convostore.testing.profile.fields import FieldContract
 from convostore.testing.profile.history import ProfileHistoryContract, ProfileListContract
