@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from convostore.errors import ConnectionError
-from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, create_pool
-from convostore.testing.factories import make_agent, make_episode
+from convostore.contracts.session import Swept
+from convostore.errors import ConnectionError, StoreError
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore, create_pool
+from convostore.testing.factories import make_agent, make_episode, make_session
 from tests.postgres.blocking import blocking
 from tests.postgres.databases import connected
 
@@ -18,6 +19,11 @@ LIMITS = (
     "coalesce(current_setting('transaction_timeout', true), '5s')"
 )
 """PostgreSQL 16 has no transaction_timeout."""
+
+REFUSED = """
+CREATE TRIGGER refused BEFORE DELETE ON convostore.session
+FOR EACH ROW WHEN (OLD.tenant_id = '{}') EXECUTE FUNCTION convostore.refuse_change()
+"""
 
 AGENT = "SELECT FROM convostore.agent WHERE id = $1 FOR UPDATE"
 
@@ -44,8 +50,10 @@ async def test_a_statement_that_waits_for_a_lock_is_ended_by_the_server(prepared
         store = PostgresConfigStore(pool)
         await store.save_agent(agent)
         async with blocking(prepared, AGENT, agent.id):
-            with pytest.raises(ConnectionError, match="cancelled the statement"):
+            with pytest.raises(ConnectionError, match="cancelled the statement") as caught:
                 await store.within(600).save_agent(agent.model_copy(), overwrite=True)
+    # The node may have committed before the coordinator heard of it.
+    assert caught.value.outcome == "unknown"
 
 
 async def test_a_text_search_counts_a_large_scope(prepared: str) -> None:
@@ -67,3 +75,17 @@ async def test_a_text_search_counts_a_large_scope(prepared: str) -> None:
     async with connected(prepared) as administrator:
         definition = await administrator.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'scored_episodes'")
     assert "EXPLAIN" not in definition
+
+
+async def test_a_sweep_deletes_and_tells_the_sessions_of_the_tenants_that_do_not_fail(prepared: str) -> None:
+    sessions = [make_session(uuid4()) for _ in range(5)]
+    async with await create_pool(prepared) as pool, connected(prepared) as administrator:
+        for session in sessions:
+            await PostgresSessionStore(pool, sessions_by_tenant=True).save(session)
+        store = PostgresSessionStore(pool, sessions_by_tenant=True, max_age=timedelta(0))
+        await administrator.execute(REFUSED.format(sessions[2].tenant_id))
+        assert await store.sweep() == Swept(demoted=0, deleted=4)
+        with pytest.raises(StoreError):
+            await store.sweep()
+        await administrator.execute("DROP TRIGGER refused ON convostore.session")
+        assert await store.sweep() == Swept(demoted=0, deleted=1)

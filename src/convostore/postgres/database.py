@@ -253,7 +253,10 @@ class _Lent:
                 if isinstance(failure, asyncpg.InternalServerError):
                     # A statement that was prepared while a migration dropped a function names that one for ever.
                     await self._connection.reload_schema_state()
-                raise translated(failure, lost=driver.is_lost(self._connection)) from failure
+                error = translated(failure, lost=driver.is_lost(self._connection))
+                if self._database._distributed and error.code == "57014":
+                    error.outcome = "unknown"  # A node may have committed before it was cancelled, too.
+                raise error from failure
         finally:
             await driver.release(self._database.pool, self._connection)
 

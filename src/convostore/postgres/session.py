@@ -14,6 +14,7 @@ from convostore.call.deadlines import DEFAULT_TIMEOUT
 from convostore.contracts.session import SessionStore, Swept
 from convostore.domain.scopes import check_scope_filter, created_window
 from convostore.domain.sessions import GuardedWrite, check_unbound, new_session, no_such_session
+from convostore.errors import StoreError
 from convostore.models import Channel, ScopeFilter, Session, SessionStatus
 from convostore.models.fields import now
 from convostore.postgres.database import DEADLINE, Database
@@ -232,14 +233,28 @@ class PostgresSessionStore(PostgresStore, SessionStore):
         return holder
 
     async def remove_old(self, limit: int) -> list[tuple[UUID, UUID]]:
-        """Delete the oldest sessions past `max_age`, tenant by tenant, pipelined; return their tenants and ids."""
+        """Delete the oldest sessions past `max_age`, tenant by tenant; return the tenants and ids of those deleted.
+
+        Pipelined in one transaction, except where tables are distributed: there each tenant's are deleted for good
+        before the next one's, so a failure is raised only if nothing was deleted.
+        """
         if self._max_age is None:
             return []
         before = self._clock() - self._max_age
         old = await self._database.fetch(*queries("session").old_sessions(before=before, limit=limit))
         delete = queries("session").delete_old_sessions
-        each = (delete(tenant_id=tenant, session_ids=session_ids, before=before)[1:] for tenant, session_ids in old)
-        rows = await self._database.fetch_pipelined(delete.sql, each) if old else []
+        each = [delete(tenant_id=tenant, session_ids=session_ids, before=before) for tenant, session_ids in old]
+        if not await self._database.is_distributed():
+            rows = await self._database.fetch_pipelined(delete.sql, (given[1:] for given in each)) if each else []
+        else:
+            rows, failures = [], []
+            for query in each:
+                try:
+                    rows += await self._database.fetch(*query)
+                except StoreError as failure:
+                    failures.append(failure)
+            if failures and not rows:
+                raise failures[0]
         return [(row["tenant_id"], row["session_id"]) for row in rows]
 
     async def generation(self, tenant_id: UUID) -> int:
