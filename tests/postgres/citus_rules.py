@@ -16,7 +16,6 @@ pgparse = pytest.importorskip("pgparse", reason="the parser is locked for develo
 Node: TypeAlias = "dict[str, Any]"
 Rule: TypeAlias = "Callable[[str, Node], Iterator[str]]"
 
-IMMUTABLE = {"uuid_hash_extended", "ln", "round", "power", "length", "lower", "json_build_object"}
 VOLATILE = {"clock_timestamp", "gen_random_uuid", "random", "nextval", "timeofday"}
 STABLE = {"now", "statement_timestamp", "transaction_timestamp", "current_setting"}
 WRITES = {"InsertStmt", "UpdateStmt", "DeleteStmt"}
@@ -81,9 +80,9 @@ def one_statement(text: str, tree: Any) -> Iterator[str]:
 
 
 def conflict_action(text: str, tree: Any) -> Iterator[str]:
-    """ON CONFLICT DO UPDATE takes immutable functions and no subqueries: 0A000."""
+    """ON CONFLICT DO UPDATE takes immutable functions alone, of which we need none, and no subqueries: 0A000."""
     for clause in (node["onConflictClause"] for node in of_kind(tree, "InsertStmt") if "onConflictClause" in node):
-        yield from (name for name in calls(clause) if name not in IMMUTABLE)
+        yield from calls(clause)
         yield from ("a subquery" for _ in of_kind(clause, "SubLink"))
 
 
@@ -125,6 +124,15 @@ def insert_source(text: str, tree: Any) -> Iterator[str]:
         yield from (f"SELECT beside the CTE {cte['ctename']} that writes" for cte in written)
 
 
+def parameters_behind(text: str, tree: Any) -> Iterator[str]:
+    """An INSERT … SELECT without a table is sent without parameters, so ON CONFLICT and RETURNING have none: 42P02."""
+    for insert in of_kind(tree, "InsertStmt"):
+        select = insert["selectStmt"]["SelectStmt"]
+        behind = [insert.get(name) for name in ("onConflictClause", "returningList", "returningClause")]
+        if "valuesLists" not in select and not tables(select):
+            yield from (f"${node['number']}" for node in of_kind(behind, "ParamRef"))
+
+
 def insert_in_cte(text: str, tree: Any) -> Iterator[str]:
     """INSERT in a CTE becomes an intermediate result: `invalid input syntax for type uuid: "PGCOPY"`."""
     for cte in of_kind(tree, "CommonTableExpr"):
@@ -147,10 +155,10 @@ def clocks(text: str, tree: Any) -> Iterator[str]:
 
 
 def returning(text: str, tree: Any) -> Iterator[str]:
-    """RETURNING takes immutable functions: 0A000."""
+    """RETURNING takes immutable functions alone, of which we need none: 0A000."""
     for write in of_kind(tree, *WRITES):
         listed = write.get("returningList", write.get("returningClause", []))
-        yield from (name for name in calls(listed) if name not in IMMUTABLE)
+        yield from calls(listed)
 
 
 def anonymous_rows(text: str, tree: Any) -> Iterator[str]:
@@ -238,6 +246,7 @@ RULES: dict[str, Rule] = {
         conflict_action,
         inserted_tenant,
         insert_source,
+        parameters_behind,
         insert_in_cte,
         volatile,
         clocks,

@@ -12,6 +12,7 @@ import pytest
 from convostore.postgres.distribution import DISTRIBUTED
 from convostore.postgres.tenancy import BIND_TENANT, BOUND, asked, distributed
 from tests.postgres.analysed import Catalogue, analysed, faults, is_evaluated, without_casts
+from tests.postgres.citus_rules import STABLE, VOLATILE
 from tests.postgres.databases import connected
 from tests.postgres.test_citus_rules import elsewhere
 from tests.postgres.test_plans import STATEMENTS
@@ -124,6 +125,14 @@ async def untyped(connection: Any, statement: str) -> bool:
     except asyncpg.PostgresError:
         return True
     return found != types
+
+
+@pytest.mark.parametrize(("names", "volatility"), [(STABLE, "s"), (VOLATILE, "v")])
+async def test_the_rules_on_names_know_the_volatility(connection: Any, names: set[str], volatility: str) -> None:
+    found = await connection.fetch(
+        "SELECT proname FROM pg_proc WHERE proname = ANY ($1) AND provolatile::text <> $2", [*names], volatility
+    )
+    assert found == []
 
 
 @pytest.mark.slow

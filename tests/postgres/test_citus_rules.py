@@ -57,6 +57,9 @@ BROKEN = {
     "ON CONFLICT (tenant_id, id) DO UPDATE SET updated_at = now()",
     "inserted_tenant": "INSERT INTO convostore.agent (tenant_id, id) VALUES ($2, $1)",
     "insert_source": "INSERT INTO convostore.agent (tenant_id, id) SELECT $1, $2 RETURNING id",
+    "parameters_behind": "INSERT INTO convostore.agent AS t (tenant_id, id) "
+    "SELECT $1, n.id FROM unnest($2::uuid[]) AS n (id) "
+    "ON CONFLICT (tenant_id, id) DO UPDATE SET id = excluded.id WHERE t.id = $3 RETURNING t.id",
     "insert_in_cte": "WITH a AS (INSERT INTO convostore.agent (tenant_id, id) VALUES ($1, $2) RETURNING id) TABLE a",
     "volatile": "UPDATE convostore.agent AS t SET updated_at = clock_timestamp() WHERE t.tenant_id = $1",
     "clocks": "UPDATE convostore.agent AS t SET name = CASE WHEN now() > t.updated_at THEN 'a' END "
@@ -75,6 +78,7 @@ FURTHER = (
     "INSERT INTO convostore.agent (tenant_id, id) VALUES ($1, (SELECT $2)) ",
     "WITH a AS (DELETE FROM convostore.rule AS r WHERE r.tenant_id = $1 RETURNING r.id) "
     "INSERT INTO convostore.agent (tenant_id, id) SELECT $1, a.id FROM a RETURNING id",
+    "INSERT INTO convostore.agent (tenant_id, id) SELECT $1, n.id FROM unnest($2::uuid[]) AS n (id) RETURNING id, $3",
     "SELECT NULL::record",
     "INSERT INTO convostore.agent (tenant_id, id) SELECT a.tenant_id, $1 FROM unnest($2::uuid[]) AS a (tenant_id) "
     "RETURNING id",
