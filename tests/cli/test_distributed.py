@@ -14,7 +14,10 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
+from convostore.cli.targets import Target
+from convostore.cli.upkeep import audit_trail
 from convostore.embedded import Embedded
+from convostore.errors import ValidationError
 from convostore.postgres import (
     PostgresAuditStore,
     PostgresConfigStore,
@@ -154,3 +157,16 @@ async def test_a_command_sends_what_citus_takes(
         refused = f"convostore: {REFUSED[name]}\n" if name in REFUSED else ""
         assert (result.exit_code, result.stderr) == (2 if refused else 0, refused), result.stdout
     assert [(each, text) for text in sent for each in faults(text, in_sql)] == []
+
+
+async def test_the_advice_to_make_a_table_append_only_again_is_taken(engines: Embedded, dsn: str) -> None:
+    target = Target(dsn, engines.redis_url, pool_size=10)
+    async with connected(dsn) as admin:
+        await admin.execute("ALTER TABLE convostore.audit_record DISABLE TRIGGER is_append_only")
+    with pytest.raises(ValidationError, match="audit_record may be changed; run: CALL") as told:
+        await audit_trail(target)
+    advice = re.search(r"CALL [^,]*\)", str(told.value))
+    assert advice
+    async with connected(dsn) as admin:
+        await admin.execute(advice[0])
+    assert "refuse changes" in await audit_trail(target)

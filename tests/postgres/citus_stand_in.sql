@@ -15,6 +15,14 @@ DECLARE
 BEGIN
     INSERT INTO public.sent (tag, kind, object, query)
     SELECT c.command_tag, c.object_type, c.objid, current_query() FROM pg_event_trigger_ddl_commands() AS c;
+    IF current_setting('citus.enable_unsafe_triggers', true) IS DISTINCT FROM 'on' AND EXISTS (
+        SELECT FROM pg_event_trigger_ddl_commands() AS c JOIN pg_trigger AS t ON t.oid = c.objid
+        JOIN public.pg_dist_partition AS p ON p.logicalrelid = t.tgrelid
+        WHERE c.classid = 'pg_trigger'::regclass)
+    THEN
+        RAISE feature_not_supported USING MESSAGE = 'triggers are not supported on distributed tables when '
+            '"citus.enable_unsafe_triggers" is set to "false"';
+    END IF;
     IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() AS c WHERE c.object_identity ~ unwelcome) THEN
         RAISE query_canceled USING MESSAGE = 'interrupted';
     END IF;

@@ -79,7 +79,8 @@ async def test_a_text_search_counts_a_large_scope(prepared: str) -> None:
 
 async def test_a_sweep_deletes_and_tells_the_sessions_of_the_tenants_that_do_not_fail(prepared: str) -> None:
     sessions = [make_session(uuid4()) for _ in range(5)]
-    async with await create_pool(prepared) as pool, connected(prepared) as administrator:
+    triggers = {"citus.enable_unsafe_triggers": "on"}
+    async with await create_pool(prepared) as pool, connected(prepared, **triggers) as administrator:
         for session in sessions:
             await PostgresSessionStore(pool, sessions_by_tenant=True).save(session)
         store = PostgresSessionStore(pool, sessions_by_tenant=True, max_age=timedelta(0))

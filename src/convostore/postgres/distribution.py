@@ -66,6 +66,7 @@ def _bound(tenant: str, *aliases: str) -> tuple[tuple[str, str], ...]:
 _SEARCH_PATH = "SET search_path TO 'pg_catalog'"
 _SEQUENTIAL = _SEARCH_PATH + "\n SET \"citus.multi_shard_modify_mode\" TO 'sequential'"
 """Lets one transaction use a table that every node has between changes of several shards."""
+_TRIGGERS = "\n SET \"citus.enable_unsafe_triggers\" TO 'on'"
 
 PATCHES = {
     "lock_audit_head": _bound("tenant", "h", "r"),
@@ -79,7 +80,8 @@ PATCHES = {
             "SELECT json_build_array(json_build_object(''Plan'', json_build_object(''Plan Rows'', count(*)))) FROM",
         ),
     ),
-    "create_audit_months": ((_SEARCH_PATH, f"{_SEQUENTIAL}\n SET \"citus.enable_unsafe_triggers\" TO 'on'"),),
+    "create_audit_months": ((_SEARCH_PATH, _SEQUENTIAL + _TRIGGERS),),
+    "make_append_only": ((_SEARCH_PATH, _SEARCH_PATH + _TRIGGERS),),
     "drop_audit_months": ((_SEARCH_PATH, _SEQUENTIAL),),
 }
 """What is replaced in functions of the schema."""
