@@ -144,6 +144,13 @@ BEGIN
 END
 $$;
 
+-- Here the rows of the shards, as they are the table's own.
+CREATE FUNCTION public.truncate_local_data_after_distributing_table(relation regclass) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('TRUNCATE %s CASCADE', relation);
+END
+$$;
+
 CREATE FUNCTION public.citus_table_size(relation regclass) RETURNS bigint LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM public.pg_dist_partition AS p WHERE p.logicalrelid = relation) THEN

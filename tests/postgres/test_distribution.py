@@ -32,6 +32,7 @@ from convostore.postgres.overview import Overview
 from convostore.postgres.reindexing import reindex
 from convostore.testing.audit.retention import on
 from convostore.testing.factories import make_entity, make_episode, make_rule, make_turn
+from tests.docs.pages import DOCS, blocks
 from tests.postgres.catalogue import catalogue
 from tests.postgres.databases import connected, dsn_of, fresh_database, stand_in_for_citus
 from tests.postgres.filled import fill
@@ -273,3 +274,16 @@ async def test_sizes_are_those_of_the_shards(dsn: str) -> None:
     assert {*sizes} == {*TABLES}
     assert all(size.rows is None and size.data >= 0 and size.indexes > 0 for size in sizes.values())
     assert sizes["audit_body"].data > sizes["large_space"].data
+
+
+async def test_former_rows_of_the_audit_trail_are_dropped_as_the_page_says(dsn: str) -> None:
+    async with connected(dsn) as admin:
+        await complete(admin)
+        (script,) = blocks(DOCS / "howto" / "citus.md", "sql")
+        triggers = "SELECT tgrelid, tgenabled FROM pg_trigger WHERE tgname = 'is_append_only' ORDER BY 1"
+        before = await admin.fetch(triggers)
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="audit records cannot be changed"):
+            await admin.execute("SELECT truncate_local_data_after_distributing_table('convostore.audit_record')")
+        await admin.execute(script)
+        assert (await rows(admin))["audit_record"] == (await rows(admin))["audit_body"] == []
+        assert await admin.fetch(triggers) == before != []
