@@ -9,7 +9,7 @@ import pytest
 
 from convostore.contracts.session import Swept
 from convostore.errors import ConnectionError, StoreError
-from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore, create_pool
+from convostore.postgres import PostgresConfigStore, PostgresMemoryStore, PostgresSessionStore, create_pool, session
 from convostore.testing.factories import make_agent, make_episode, make_session
 from tests.postgres.blocking import blocking
 from tests.postgres.databases import connected
@@ -81,8 +81,8 @@ async def test_a_sweep_deletes_and_tells_the_sessions_of_the_tenants_that_do_not
     sessions = [make_session(uuid4()) for _ in range(5)]
     triggers = {"citus.enable_unsafe_triggers": "on"}
     async with await create_pool(prepared) as pool, connected(prepared, **triggers) as administrator:
-        for session in sessions:
-            await PostgresSessionStore(pool, sessions_by_tenant=True).save(session)
+        for each in sessions:
+            await PostgresSessionStore(pool, sessions_by_tenant=True).save(each)
         store = PostgresSessionStore(pool, sessions_by_tenant=True, max_age=timedelta(0))
         await administrator.execute(REFUSED.format(sessions[2].tenant_id))
         assert await store.sweep() == Swept(demoted=0, deleted=4)
@@ -90,3 +90,14 @@ async def test_a_sweep_deletes_and_tells_the_sessions_of_the_tenants_that_do_not
             await store.sweep()
         await administrator.execute("DROP TRIGGER refused ON convostore.session")
         assert await store.sweep() == Swept(demoted=0, deleted=1)
+
+
+async def test_a_sweep_ends_in_time_however_many_tenants_have_old_sessions(
+    prepared: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "TENANTS_AT_ONCE", 2)
+    async with await create_pool(prepared) as pool:
+        store = PostgresSessionStore(pool, sessions_by_tenant=True, max_age=timedelta(0))
+        for _ in range(5):
+            await store.save(make_session(uuid4()))
+        assert [(await store.sweep()).deleted for _ in range(4)] == [2, 2, 1, 0]

@@ -23,6 +23,9 @@ from convostore.postgres.queries import queries
 from convostore.postgres.session_table import SessionTable
 from convostore.postgres.store import PostgresStore
 
+TENANTS_AT_ONCE = 100
+"""Of how many tenants a sweep deletes sessions where tables are distributed: a round trip each, within one call."""
+
 
 class PostgresSessionStore(PostgresStore, SessionStore):
     """Sessions on PostgreSQL. There is one tier, so nothing is ever promoted or demoted.
@@ -248,7 +251,7 @@ class PostgresSessionStore(PostgresStore, SessionStore):
             rows = await self._database.fetch_pipelined(delete.sql, (given[1:] for given in each)) if each else []
         else:
             rows, failures = [], []
-            for query in each:
+            for query in each[:TENANTS_AT_ONCE]:
                 try:
                     rows += await self._database.fetch(*query)
                 except StoreError as failure:
