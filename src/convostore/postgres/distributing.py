@@ -21,11 +21,17 @@ _NO_CITUS = (
 )
 _NO_SUPERUSER = "postgres_url: to distribute tables, its user must be a superuser"
 
-_LOGIN = "\n    ".join(
+_SETTINGS = {"timezone": "UTC", "datestyle": "ISO", "jit": "off"}
+"""What a node needs on connections that another makes: moments may travel as text, and a pool's settings do not."""
+
+_ROLES = "\n    ".join(
     (
         "DO $$ BEGIN",
         "PERFORM set_config('citus.enable_ddl_propagation', 'off', true);",
         *(f"ALTER ROLE {role} LOGIN;" for role in ROLES),
+        *(f"ALTER ROLE {role} SET {name} = '{value}';" for role in ROLES for name, value in _SETTINGS.items()),
+        # As functions of this role have it, whose settings do not reach a shard.
+        "ALTER ROLE convostore_search SET enable_seqscan = off;",
         "END $$",
     )
 )
@@ -63,7 +69,7 @@ async def _distribute(dsn: str, timeout: float) -> list[str]:
         await require_session(connection)
         roles, extension, _ = bootstrap()
         # Nodes connect to each other as the user of a statement, so before the first statement of the schema.
-        for statement in (roles, _LOGIN):
+        for statement in (roles, _ROLES):
             await _on_every_node(connection, statement)
         for statement in (extension, *await _settings(connection)):
             await connection.execute(statement)
