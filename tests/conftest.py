@@ -53,6 +53,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.slow)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run one test after another if a cluster of Citus is given: it is shared, and one of them stops a node."""
+    return 0 if "CONVOSTORE_TEST_CITUS_URL" in os.environ else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-round-trips", action="store_true", help="rewrite tests/round_trips/table.md as measured")
     parser.addoption("--trust", action="store_true", help="run the exhaustive proofs as well, which are marked `trust`")

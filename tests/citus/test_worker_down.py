@@ -9,25 +9,18 @@ import asyncio
 import os
 from uuid import uuid4
 
-import pytest
-
 from convostore.errors import ConnectionError
 from convostore.models import Session
 from convostore.postgres import PostgresSessionStore
 from convostore.testing.factories import make_session
-from tests.citus.conftest import Pool
-from tests.postgres.test_distributed_form import rules
+from tests.citus.conftest import Pool, needs
 
-__all__ = ["rules"]
-
-COMMANDS = [f"CONVOSTORE_TEST_CITUS_{name}" for name in ("URL", "STOP", "START")]
-if missing := [name for name in COMMANDS if name not in os.environ]:
-    pytest.skip(f"{missing[0]} is not set", allow_module_level=True)
+needs(__name__, "URL", "STOP", "START")
 
 
 async def run(command: str) -> None:
     """Run one of the commands."""
-    process = await asyncio.create_subprocess_shell(os.environ[command])
+    process = await asyncio.create_subprocess_shell(os.environ[f"CONVOSTORE_TEST_CITUS_{command}"])
     assert await process.wait() == 0
 
 
@@ -47,14 +40,14 @@ async def test_a_worker_that_is_down_costs_its_tenants_alone(pool: Pool) -> None
     sessions = [make_session(uuid4()) for _ in range(32)]
     for session in sessions:
         await store.save(session)
-    await run("CONVOSTORE_TEST_CITUS_STOP")
+    await run("STOP")
     try:
         served = [await is_served(store.within(10), session) for session in sessions]
         assert 0 < sum(served) < len(sessions)
         again = [await is_served(store.within(10), session) for session in sessions]
         assert again == served
     finally:
-        await run("CONVOSTORE_TEST_CITUS_START")
+        await run("START")
     async with asyncio.timeout(60):
         for session in sessions:
             while not await is_served(store.within(10), session):
