@@ -1,7 +1,7 @@
 """`python -m bench.migrating`: a filled database is migrated beside traffic of the release that knew the schema before.
 
 That release is taken from git. Its processes make calls of all stores before the migration, while a transaction that
-has written episodes keeps it from their table, while it runs, and after it.
+has written episodes and fields keeps it from their tables, while it runs, and after it.
 """
 
 from __future__ import annotations
@@ -159,9 +159,9 @@ async def traffic(servers: Embedded, path: str, tenants: list[UUID], *more: int)
 
 
 async def gives_up(dsn: str, holder: Any) -> str:
-    """Migrate while a transaction has written episodes; return what came of it."""
+    """Migrate while a transaction has written episodes and fields; return what came of it."""
     async with holder.transaction():
-        await holder.execute("LOCK TABLE convostore.episode IN ROW EXCLUSIVE MODE")
+        await holder.execute("LOCK TABLE convostore.episode, convostore.profile_field IN ROW EXCLUSIVE MODE")
         try:
             await migrate(dsn)
         except ConnectionError as error:
@@ -199,7 +199,7 @@ async def run(given: argparse.Namespace, console: Console) -> None:
                 with step("before"):
                     await asyncio.sleep(given.seconds)
                 with step("held"):
-                    console.print("While a transaction has written episodes:", await gives_up(dsn, admin))
+                    console.print("While a transaction has written:", await gives_up(dsn, admin))
                 with step("between"):
                     await asyncio.sleep(given.seconds)
                 attempts = Attempts()
