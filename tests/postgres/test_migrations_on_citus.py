@@ -189,7 +189,8 @@ async def test_the_roles_are_on_every_node_before_the_schema(cluster: str) -> No
             )
         )
         assert found == {
-            role: ["TimeZone=UTC", "DateStyle=ISO", "jit=off", *["enable_seqscan=off"] * (role == "convostore_search")] for role in ROLES
+            role: ["TimeZone=UTC", "DateStyle=ISO", "jit=off", *["enable_seqscan=off"] * (role == "convostore_search")]
+            for role in ROLES
         }
         for command in (made, login):  # a worker that propagates would be refused, or send it back
             await admin.execute("SET citus.enable_ddl_propagation = 'on'")
