@@ -27,7 +27,24 @@ SELECT 2;
 SELECT 3;
 """
 
-FROZEN = {"0001_first_schema.sql": "4c051712577706d1e55ee4088dcc825e331a468f2e0e41bc89fe09bf35159b41"}
+FROZEN = {
+    "0001_first_schema.sql": "4c051712577706d1e55ee4088dcc825e331a468f2e0e41bc89fe09bf35159b41",
+    "0002_any_word.sql": "fc3a4e683f2b4193e2e3670de95349174c7e3d82c17ba3cb9112ab5d136a8018",
+    "0003_covering_index.sql": "875e1ea1c860f3760f5b83376f46a75ac142961f5ad1418daee2cab892761657",
+    "0004_names.sql": "f02e451c5f7bd1aeae8060ae6318fbaa79b40808a72d067f33c6c10715482d32",
+    "0005_audit_of_one.sql": "51e2cfb692b097ef8e65e24110a1ab411ec6e3ff959704f5aa82b25250ce4957",
+    "0006_every_language.sql": "8ea52b9fe96eb91f26a4cd375ca7503ac58f9f49d91248aaccc6e37579003533",
+    "0007_conditions.sql": "ae96e25f61d0b06671fa91fe3c33a5e099f69a404f7de7d55968a6a19af6870e",
+    "0008_large_spaces.sql": "4a94e045990a4eb2f92b093467c33c7ee2d6f8ba09bcbf5d5a56595e7ba5631d",
+    "0009_text_tenants.sql": "fe959ffdf3045df7b239ea03f2eda75c537923edbaffc9f4a36e1b1c7caf36c6",
+    "0010_operator.sql": "82e8f0e5db139bafd8dc1cedb1be812d3e0932e3405f9fbee7ee543089370103",
+    "0011_entity_terms.sql": "a96464d6943ed3f54687e6c705ef9435ac783cd73b03df1fa9f94bf0aedfa410",
+    "0012_share_of_the_query.sql": "0eb84b77e199a24218d828a7f57842e9ad0c2461d5c182699e793b1b09c536f6",
+    "0013_sample_of_episodes.sql": "f08e950b2ba9dbb414419b499bc7d101f14bc009e9942a4a49ef02aecf24aada",
+    "0014_purges.sql": "c0c229124aff24c57addbdc4888e2c4f27abc3d28c467f5b6da96d362e00da71",
+    "0015_frozen_records.sql": "f8bb1e22b6631cb7a4f840569f4ff134d7a975530245b2268bb541e42ddb0f63",
+    "0016_stale_fields.sql": "665c53db90e8860abd296504ea6e9dec4578ddebe65fa4d961d2e71682f1dce3",
+}
 """The SHA-256 of migrations that databases have: what they should have done is done by another."""
 
 NEXT = f"{len(load()) + 1:04}"

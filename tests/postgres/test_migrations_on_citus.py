@@ -182,16 +182,11 @@ async def test_the_roles_are_on_every_node_before_the_schema(cluster: str) -> No
         assert all(f"'{role}'" in made and f"ALTER ROLE {role} LOGIN" in login for role in ROLES)
         may = "SELECT count(*) FROM pg_roles WHERE rolname = ANY ($1) AND rolcanlogin"
         assert await admin.fetchval(may, list(ROLES)) == len(ROLES)
-        found = dict(
-            map(
-                tuple,
-                await admin.fetch("SELECT rolname, rolconfig FROM pg_roles WHERE rolname = ANY ($1)", list(ROLES)),
-            )
-        )
-        assert found == {
-            role: ["TimeZone=UTC", "DateStyle=ISO", "jit=off", *["enable_seqscan=off"] * (role == "convostore_search")]
-            for role in ROLES
-        }
+        configured = "SELECT rolname, rolconfig FROM pg_roles WHERE rolname = ANY ($1)"
+        found = dict(await admin.fetch(configured, list(ROLES)))
+        given = ["TimeZone=UTC", "DateStyle=ISO", "jit=off"]
+        searches = {"convostore_search": [*given, "enable_seqscan=off"]}
+        assert found == {**dict.fromkeys(ROLES, given), **searches}
         for command in (made, login):  # a worker that propagates would be refused, or send it back
             await admin.execute("SET citus.enable_ddl_propagation = 'on'")
             async with admin.transaction():
