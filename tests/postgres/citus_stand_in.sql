@@ -141,6 +141,8 @@ BEGIN
     END IF;
     INSERT INTO public.pg_dist_partition VALUES (relation, 'n', 't');
     PERFORM public.copy_into_shards(relation);
+    -- The coordinator's own, if it is one of the nodes.
+    EXECUTE format('CREATE TABLE %s_102040 (LIKE %1$s INCLUDING ALL)', relation);
 END
 $$;
 
