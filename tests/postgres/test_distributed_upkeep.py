@@ -106,8 +106,9 @@ async def test_fields_of_every_tenant_expire(pool: Pool, maintenance: Pool, tena
 async def test_an_operator_sees_every_tenant(prepared: str, tenants: list[UUID]) -> None:
     async with await create_pool(prepared, role=READER_ROLE) as reader:
         overview = Overview(reader)
-        first = await overview.tenants(limit=3)
-        every = [*first, *await overview.tenants(after=first[-1])]
+        every = await overview.tenants(limit=3)
+        while more := await overview.tenants(after=every[-1], limit=1_000):
+            every += more
         assert every == sorted(every)
         assert set(tenants) <= set(every)
         assert await overview.login() != ""
@@ -122,4 +123,4 @@ async def test_an_operator_sees_every_tenant(prepared: str, tenants: list[UUID])
 async def test_texts_of_every_tenant_are_found_as_they_should_be(maintenance: Pool, tenants: list[UUID]) -> None:
     batches = [batch async for batch in reindex_text(maintenance)]
     assert set(tenants) <= {batch.after.tenant_id for batch in batches}
-    assert [batch for batch in batches if batch.changed] == []
+    assert [batch for batch in batches if batch.changed and batch.after.tenant_id in tenants] == []
