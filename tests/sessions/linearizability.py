@@ -65,13 +65,19 @@ def linearizable(history: Sequence[Operation], initial: State = None) -> bool:
             continue
         tried.add((done, state))
         first_end = min(op.end for n, op in enumerate(operations) if not done >> n & 1)
+        further = []
         for n, operation in enumerate(operations):
             if operation.start > first_end:
                 break
             if not done >> n & 1:
                 fits, following = after(state, operation)
+                if fits and following == state and not math.isinf(operation.end):
+                    # What changes nothing and may come now excludes nothing by coming first.
+                    further = [(done | 1 << n, state)]
+                    break
                 if fits:
-                    stack.append((done | 1 << n, following))
+                    further.append((done | 1 << n, following))
+        stack += further
     return False
 
 

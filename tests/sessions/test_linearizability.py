@@ -45,6 +45,7 @@ def test_linearizable_histories_are_accepted(history: list[Operation]) -> None:
         [save(0, 1, 0, 5), get(2, 3, (1, 6))],
         [save(0, 5, 0, 5), get(1, 2, (1, 5)), get(3, 4, None)],
         [save(0, 1, 0), save(2, 3, 1), get(4, 5, (1, 0))],
+        [save(0, 1, 0, 5), *[get(2, 3, (1, 5))] * 50, get(2, 3, (1, 6))],  # 2 ** 50 orders of reads
         [save(0, 1, 0), save(2, 3, 1), save(2, 3, 1)],
         [save(0, 1, 0), refused(2, 3, 1, 1)],
         [get(0, 1, (1, 5)), save(2, 3, 0, 5)],
