@@ -77,7 +77,7 @@ def calls_of(method: Method, world: World, kind: str, *, required: bool = False)
         for given in arguments:
             if len(basic) < _MOST and (said := repr(given)) not in seen:
                 seen.add(said)
-                basic.append(given)
+                basic.append({name: _copied(value) for name, value in given.items()})
     yield from basic
     if required:
         return
@@ -168,14 +168,14 @@ def _filled(
         yield given
     for name, items in models.items():
         for item in items:
-            yield (
-                {**given, name: [each.model_copy(deep=True) for each in item]}
-                if isinstance(item, list)
-                else {
-                    **given,
-                    name: item.model_copy(deep=True),
-                }
-            )
+            yield {**given, name: item}
+
+
+def _copied(value: Any) -> Any:
+    """Return items as the store may change them."""
+    if isinstance(value, list):
+        return [_copied(each) for each in value]
+    return value.model_copy(deep=True) if isinstance(value, Model) else value
 
 
 def _items(kind: type[Model], world: World, everything: World) -> Iterator[Any]:
