@@ -236,7 +236,7 @@ def one_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_more")
 async def test_traffic_waits_for_an_upgrade_no_longer_than_its_lock_timeout(empty: str) -> None:
-    assert module.LOCK_TIMEOUT < DEFAULT_TIMEOUT
+    assert scripts.LOCK_TIMEOUT < DEFAULT_TIMEOUT
     await migrate(empty, module.VERSIONS[-2])
     async with (
         await create_pool(empty) as pool,

@@ -13,9 +13,10 @@ from typing import Any
 
 from convostore.errors import StoreError
 from convostore.postgres.mapping import quoted
+from convostore.postgres.migrations.scripts import LOCK_TIMEOUT
 
 # Sequential: one connection per node, on which the triggers that are put back see the shards.
-_SETTINGS = ("SET LOCAL citus.multi_shard_modify_mode = 'sequential'", "SET LOCAL lock_timeout = '2s'")
+_SETTINGS = ("SET LOCAL citus.multi_shard_modify_mode = 'sequential'", f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'")
 
 # pg_trigger.tgtype: 4 is INSERT, 32 is TRUNCATE. A definition does not say of a trigger that it is not merely enabled.
 _TRIGGERS = """

@@ -17,7 +17,7 @@ from convostore.postgres.checking import SESSION_IDS
 from convostore.postgres.errors import translated
 from convostore.postgres.migrations.printing import bootstrap, roles_sql
 from convostore.postgres.migrations.propagation import check_distributed, is_distributed
-from convostore.postgres.migrations.scripts import versions
+from convostore.postgres.migrations.scripts import LOCK_TIMEOUT, versions
 from convostore.postgres.pool import connect, require_session
 
 VERSIONS = ("base", *versions())
@@ -29,9 +29,6 @@ HEAD = VERSIONS[-1]
 _LOCK = 0x636F6E766F  # "convo": the advisory lock that one migrating process holds
 _POLL = 0.05
 _PGVECTOR = "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'vector'"
-
-LOCK_TIMEOUT = 2.0
-"""How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
 
 
 async def migrate(

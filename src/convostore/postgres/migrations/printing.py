@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from convostore.errors import ValidationError
 from convostore.postgres.migrations.propagation import propagation
-from convostore.postgres.migrations.scripts import Migration, load, statements
+from convostore.postgres.migrations.scripts import LOCK_TIMEOUT, Migration, load, statements
 
 _VERSION_TABLE = """CREATE TABLE IF NOT EXISTS convostore.alembic_version (
     version_num varchar(32) NOT NULL,
@@ -88,7 +88,13 @@ def _reached(migration: Migration | None) -> list[str]:
 
 
 def _transaction(title: str, made: list[str]) -> str:
-    begin = ["BEGIN", propagation(), "SET LOCAL ROLE convostore_owner", "SET LOCAL lock_timeout = '2s'", _SEARCH_PATH]
+    begin = [
+        "BEGIN",
+        propagation(),
+        "SET LOCAL ROLE convostore_owner",
+        f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'",
+        _SEARCH_PATH,
+    ]
     return f"-- {title}\n" + ";\n\n".join([*begin, *made, "COMMIT"]) + ";\n"
 
 

@@ -10,6 +10,9 @@ from importlib.resources.abc import Traversable
 PHASES = ("initial", "expand", "contract")
 """What a migration does to the schema that is there: creates it, only adds to it, or takes from it."""
 
+LOCK_TIMEOUT = 2.0
+"""How many seconds a migration waits for a table before it gives up: less than the calls that wait behind it have."""
+
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
 _LAYOUT = re.compile(
     r"-- (?P<title>[^\n]+)\n-- phase: (?P<phase>\w+)\n-- compatible: (?P<compatible>\d{4})\n"
