@@ -150,6 +150,31 @@ async def test_an_interrupt_ends_it_with_130_and_without_a_traceback(name: str, 
     assert (process.returncode, said.strip()) == (130, b"")
 
 
+LEAVING = """
+import asyncio, os, signal
+from convostore.cli.options import run
+
+async def command():
+    try:
+        {before}
+        await asyncio.sleep(0)
+    finally:
+        asyncio.get_running_loop().create_future().set_exception(ConnectionError("left"))
+    return True
+
+run(command())
+"""
+"""A command that leaves an error behind that nobody asks for."""
+
+
+@pytest.mark.parametrize("before", ["os.kill(os.getpid(), signal.SIGINT)", "pass"])
+async def test_what_is_left_half_done_is_reported_unless_the_command_was_interrupted(before: str) -> None:
+    program = LEAVING.format(before=before)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=PIPE)
+    _, said = await process.communicate()
+    assert (b"ConnectionError: left" in said) == (before == "pass"), said
+
+
 async def test_an_interrupted_question_ends_the_command_too(engines: Embedded) -> None:
     for command in (("migrate", "--to", "base"), ("audit", "prune", "2020-01"), ("purge",)):
         process = await asyncio.create_subprocess_exec(

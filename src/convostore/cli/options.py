@@ -63,7 +63,7 @@ def confirm(question: str) -> None:
 def run(command: Coroutine[Any, Any, bool]) -> None:
     """Run a command, print an error in one line, and exit with its code."""
     try:
-        succeeded = asyncio.run(command)
+        succeeded = asyncio.run(_interruptible(command))
     except StoreError as error:
         raise _failed(str(error), 2 if isinstance(error, ValidationError) else 1) from None
     except OSError as error:
@@ -73,6 +73,14 @@ def run(command: Coroutine[Any, Any, bool]) -> None:
     except KeyboardInterrupt:
         raise interrupted() from None
     raise typer.Exit(0 if succeeded else 1)
+
+
+async def _interruptible(command: Coroutine[Any, Any, bool]) -> bool:
+    """Run a command. Once it is interrupted, what is left half done, as a connection being opened, is not reported."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.set_exception_handler(lambda _, context: task.cancelling() or loop.default_exception_handler(context))
+    return await command
 
 
 def interrupted() -> typer.Exit:
