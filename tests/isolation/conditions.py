@@ -64,7 +64,10 @@ def unconditional(statement: str) -> list[str]:
 
 def mutants(statement: str, *, never: bool = False) -> Iterator[str]:
     """Yield the statement with each of its conditions neutralised: always true, or `never`."""
+    aliases = {alias for _, alias in references(statement)}
     for found in CONDITION.finditer(statement):
+        if found["alias"] not in aliases:
+            continue  # It compares rows that are given.
         # The parameter stays, so that the statement takes what it did.
         kept = f"({found[0].split(' = ')[1]}) IS {'' if never else 'NOT '}NULL" if "$" in found[0] else str(not never)
         yield f"{statement[: found.start()]}{kept} {NEUTRALISED}{statement[found.end() :]}"

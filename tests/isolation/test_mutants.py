@@ -38,6 +38,7 @@ KINDS = pytest.mark.parametrize("kind", ["config", "memory", "sessions", "profil
 
 CALLED = {
     "named_entities": "memory",
+    "profiles_with_field": "profiles",
     "scored_episodes": "memory",
     "record_audit": "audit",
     "record_audit_item": "audit",

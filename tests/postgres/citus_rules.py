@@ -25,7 +25,7 @@ EVERYWHERE = {"audit_retention", "alembic_version"}
 
 READS_TABLES = {
     *("session_tenant", "scored_episodes", "named_entities", "audit_body_dropped", "old_sessions", "tenants"),
-    *("record_audit_item", "record_audit", "vector_spaces", "large_spaces", "text_tenants"),
+    *("record_audit_item", "record_audit", "vector_spaces", "large_spaces", "text_tenants", "profiles_with_field"),
 }
 """Functions of the schema that ask tables themselves."""
 

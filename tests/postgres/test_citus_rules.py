@@ -155,7 +155,9 @@ def test_the_schema_keeps_the_rules_but_for_what_the_distribution_replaces() -> 
 
 def test_migrations_of_distributed_tables_keep_the_rules_in_both_directions() -> None:
     later = [text for each in load() if each.version > BEFORE_DISTRIBUTION for text in (*each.up, *each.down)]
-    assert {each for text in later for each in ddl(text)} == {"tenants_with_stale_fields: in SQL asks tables"}
+    assert {each for text in later for each in ddl(text)} == {
+        f"{name}: in SQL asks tables" for name in ("tenants_with_stale_fields", "profiles_with_field")
+    }
 
 
 NOT_CALLED = {

@@ -17,7 +17,15 @@ from convostore.postgres import (
     PostgresProfileStore,
     PostgresSessionStore,
 )
-from convostore.testing.factories import make_agent, make_entity, make_episode, make_profile, make_session, make_turn
+from convostore.testing.factories import (
+    make_agent,
+    make_entity,
+    make_episode,
+    make_field,
+    make_profile,
+    make_session,
+    make_turn,
+)
 from tests.postgres.databases import connected
 
 DEFINERS = """
@@ -31,6 +39,8 @@ CALLS = {
     "scored_episodes": "SELECT * FROM convostore.scored_episodes($1, $2, 'tea', '{tea}', false, 'simple', NULL, NULL, "
     "NULL, NULL, NULL, NULL, NULL, 10) WHERE $3::uuid IS NOT NULL",
     "named_entities": "SELECT * FROM convostore.named_entities($1, $2, 'tea', '{tea}') WHERE $3::uuid IS NOT NULL",
+    "profiles_with_field": "SELECT convostore.profiles_with_field($1, 'name', '\"Ann\"') "
+    "WHERE ($2::uuid, $3::uuid) IS NOT NULL",
     "record_audit": "SELECT convostore.record_audit($1, 'event', now(), ARRAY[gen_random_uuid()], ARRAY[$3::uuid], "
     "ARRAY[NULL]::bigint[], ARRAY[NULL]::uuid[], ARRAY[NULL]::uuid[], '{noted}', ARRAY[now()], "
     "ARRAY['{}']::bytea[]) WHERE $2::uuid IS NOT NULL",
@@ -75,6 +85,9 @@ async def test_it_knows_only_the_bound_tenant(pool: asyncpg.Pool[Any], admin: An
     turn = make_turn(tenant)
     await PostgresMemoryStore(pool).add_episode(make_episode(tenant, agent, content="tea", language="simple"))
     await PostgresMemoryStore(pool).add_entity(make_entity(tenant, agent, name="Tea"))
+    await PostgresProfileStore(pool).save_profile(
+        make_profile(tenant, id=turn.session_id, fields={"name": make_field(name="name", value="Ann")})
+    )
     await PostgresAuditStore(pool).save_turn(turn)
     trail = "SELECT count(*), max(sequence) FROM convostore.audit_record WHERE tenant_id = $1"
     before = await admin.fetch(trail, tenant)

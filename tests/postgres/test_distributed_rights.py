@@ -38,6 +38,7 @@ ACTING = {
     "record_audit_item": (CALLER, True),
     # Of one tenant, as a role that sees all rows of what is searched; they compare the bound tenant on the coordinator.
     "named_entities": ("convostore_search", False),
+    "profiles_with_field": ("convostore_search", False),
     "scored_episodes": ("convostore_search", True),
     # Of all tenants, as the same role.
     "old_sessions": ("convostore_search", False),

@@ -191,7 +191,8 @@ async def test_a_purge_reads_what_it_removes_however_much_a_tenant_keeps(
     async with await create_pool(dsn, max_size=1) as pool:
         await deleted(pool, tenant, templates=1_000)
     await admin.execute(PROFILES, tenant)
-    await admin.execute("VACUUM ANALYZE")
+    # In a smaller table it is as good to read all that the tenant has.
+    await multiply(admin, [tenant], range(1, 6))
     for file, name, index in (
         ("config", "purge_deleted", "template_deleted_at_idx"),
         ("profile", "purge_profiles", "profile_deleted_at_idx"),

@@ -74,7 +74,7 @@ async def filled(server: Embedded) -> AsyncIterator[Filled]:
                     for moment in moments
                 ]
                 entities = [
-                    make_entity(tenant, agent, name=f"entity {n}", entity_type=f"type {n % 10}") for n in range(MINE)
+                    make_entity(tenant, agent, name=f"entity {n}", entity_type=f"type {n % 3}") for n in range(MINE)
                 ]
                 edges = [
                     make_relationship(a, b, relation_type=a.entity_type)
@@ -97,10 +97,10 @@ LISTS = [
     (EPISODE, {"group_id": uuid4()}, "episode_group_id_idx"),
     (EPISODE, {"content_type": "message", **valid_at(MOMENT)}, "episode_agent_id_idx"),
     (ENTITY, {}, "entity_agent_id_idx"),
-    (ENTITY, {"entity_type": "type 7"}, "entity_entity_type_idx"),
+    (ENTITY, {"entity_type": "type 1"}, "entity_entity_type_idx"),
     (ENTITY, {"customer_profile_id": uuid4()}, "entity_customer_profile_id_idx"),
     (RELATIONSHIP, {**valid_at(MOMENT)}, "relationship_agent_id_idx"),
-    (RELATIONSHIP, {"relation_type": "type 7"}, "relationship_relation_type_idx"),
+    (RELATIONSHIP, {"relation_type": "type 1"}, "relationship_relation_type_idx"),
     (RELATIONSHIP, {"from_entity_id": uuid4()}, "relationship_from_entity_id_idx"),
     (RELATIONSHIP, {"to_entity_id": uuid4()}, "relationship_to_entity_id_idx"),
 ]

@@ -103,7 +103,8 @@ WRITERS = {
 """The modules that write SQL of their own; what is not in `STATEMENTS` is an administrator's."""
 
 TABLES = """
-SELECT c.oid::regclass::text AS table, array_agg(quote_ident(a.attname) ORDER BY a.attnum) AS columns
+SELECT c.oid::regclass::text AS table,
+       array_agg(quote_ident(a.attname) || ' ' || (a.atttypid = 'uuid'::regtype)::text ORDER BY a.attnum) AS columns
 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
 WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 GROUP BY c.oid HAVING 'tenant_id' = ANY (array_agg(a.attname))
@@ -137,13 +138,11 @@ VALUES = {
 """A value of each type that parameters have; the ids are those of a tenant."""
 
 OTHERWISE = {
-    ("convostore.agent", "name"): "name || t.id",
-    ("convostore.audit_record", "sequence"): "sequence + ascii(t.tenant_id::text)",
-    ("convostore.channel_identity", "channel_user_id"): "channel_user_id || t.profile_id",
-    ("convostore.session", "session_id"): "md5(t.session_id::text || tenant.id)::uuid",
-    ("convostore.session_identity", "session_id"): "md5(t.session_id::text || tenant.id)::uuid",
+    ("convostore.agent", "name"): "t.name || t.id || copy.number",
+    ("convostore.audit_record", "sequence"): "t.sequence + ascii(t.tenant_id::text)",
+    ("convostore.channel_identity", "channel_user_id"): "t.channel_user_id || t.profile_id || copy.number",
 }
-"""What must differ between the rows of a tenant, or of all: what a copy has instead of a column."""
+"""What must differ between the rows of a tenant beside ids: what a copy has instead of a column."""
 
 
 READ_OTHERWISE = [
@@ -159,17 +158,26 @@ def value_of(kind: str) -> str:
     return f"ARRAY[{VALUES[kind[:-2]]}]::{kind}" if kind.endswith("[]") else VALUES[kind]
 
 
-async def multiply(admin: Any, tenants: list[UUID], others: range = range(1, TENANTS + 1)) -> None:
-    """Give all that some tenants have to each of many others, by their numbers."""
-    numbers = f"generate_series({others.start}, {others.stop - 1})"
+async def multiply(
+    admin: Any, tenants: list[UUID], others: range = range(1, TENANTS + 1), *, into: UUID | None = None
+) -> None:
+    """Give all that some tenants have to each of many others, by their numbers, or as often to one. All ids differ."""
     for table, columns in await admin.fetch(TABLES):
-        assert columns[0] == "tenant_id"
-        values = (OTHERWISE.get((table, column), f"t.{column}") for column in columns[1:])
+        if into is not None and "audit" in table:
+            continue  # A body of a trail names what it is of, and none can be removed.
+        values = {
+            column: OTHERWISE.get(
+                (table, column), f"md5(t.{column}::text || copy.number)::uuid" if is_id == "true" else f"t.{column}"
+            )
+            for column, is_id in (column.rsplit(" ", 1) for column in columns)
+        }
+        values["tenant_id"] = "coalesce($2, md5(copy.number::text)::uuid)"
         await admin.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) SELECT tenant.id, {', '.join(values)} FROM "
-            f"(SELECT md5(n::text)::uuid AS id FROM {numbers} AS n) AS tenant, "
-            f"{table} AS t WHERE t.tenant_id = ANY ($1) ON CONFLICT DO NOTHING",
+            f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} "
+            f"FROM generate_series({others.start}, {others.stop - 1}) AS copy (number), {table} AS t "
+            "WHERE t.tenant_id = ANY ($1) ON CONFLICT DO NOTHING",
             tenants,
+            into,
         )
     await admin.execute("VACUUM ANALYZE")
 

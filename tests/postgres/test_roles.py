@@ -118,6 +118,7 @@ async def test_functions_above_row_level_security_are_these_and_closed_to_the_pu
         ("matching_episodes", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("named_entities", "convostore_search", [*fixed, "enable_seqscan=off"], False, True),
         ("old_sessions", "convostore_search", fixed, False, True),
+        ("profiles_with_field", "convostore_search", fixed, False, True),
         ("record_audit", "convostore_search", fixed, False, True),
         ("record_audit_item", "convostore_search", fixed, False, True),
         ("scored_episodes", "convostore_search", scored, False, True),

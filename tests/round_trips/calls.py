@@ -21,10 +21,13 @@ from tests.round_trips.metering import unmetered, when
 LONG_AGO = datetime(1980, 1, 1, tzinfo=UTC)
 VECTOR = [1.0, 2.0, 3.0]
 
+new_tenant = uuid4
+"""Makes the tenants of calls."""
+
 
 async def sessions(store: SessionStore) -> None:
     """Call a session store."""
-    session = factories.full_session(uuid4())
+    session = factories.full_session(new_tenant())
     session.status, session.step_history = SessionStatus.ACTIVE, [factories.make_visit(step_content_hash="here")]
     tenant, session_id, owner = session.tenant_id, session.session_id, uuid4()
     assert session.active_scenario_id is not None
@@ -87,7 +90,7 @@ async def config(store: ConfigStore) -> None:
     """Call a configuration store."""
     for rows in CONFIG_ROWS:
         await config_rows(store, rows)
-    owner = factories.make_agent(uuid4())
+    owner = factories.make_agent(new_tenant())
     await unmetered(store).save_agent(owner)
     tenant, agent = owner.tenant_id, owner.id
     scenario = factories.make_scenario(tenant, agent)
@@ -105,7 +108,7 @@ async def config(store: ConfigStore) -> None:
 
 async def config_rows(store: ConfigStore, rows: ConfigRows) -> None:
     """Call the methods that a configuration store has for the rows of one declaration."""
-    tenant, agent = uuid4(), uuid4()
+    tenant, agent = new_tenant(), uuid4()
     item, others = rows.make(tenant, agent), [rows.make(tenant, agent, **named(rows, number)) for number in range(3)]
     await rows.save(when(store, "new"), item)
     await rows.save(store, item)
@@ -128,7 +131,7 @@ def named(rows: ConfigRows, number: int) -> dict[str, Any]:
 
 async def memory(store: MemoryStore) -> None:
     """Call a memory store."""
-    tenant, agent = uuid4(), uuid4()
+    tenant, agent = new_tenant(), uuid4()
     episode = factories.make_episode(tenant, agent, embedding=VECTOR, embedding_model="old")
     source, target = factories.make_entity(tenant, agent), factories.make_entity(tenant, agent)
     edge = factories.make_relationship(source, target)
@@ -181,7 +184,7 @@ async def memory(store: MemoryStore) -> None:
 
 async def audit(store: AuditStore, operator: AuditStore) -> None:
     """Call an audit store, and as an operator what only an operator may."""
-    tenant = uuid4()
+    tenant = new_tenant()
     turn, event = factories.make_turn(tenant), factories.make_event(tenant)
     await store.prepare_months()
     await store.save_turn(turn)
@@ -217,7 +220,7 @@ async def audit(store: AuditStore, operator: AuditStore) -> None:
 
 async def profiles(store: ProfileStore) -> None:
     """Call a profile store."""
-    tenant = uuid4()
+    tenant = new_tenant()
     profile, other = factories.full_profile(tenant), factories.full_profile(tenant)
     identity, asset, profile_id = profile.channel_identities[0], factories.make_asset(), profile.id
     await when(store, "new").save_profile(profile)

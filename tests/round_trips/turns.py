@@ -11,6 +11,7 @@ from convostore.contracts import TurnStore, UnitOfWork
 from convostore.contracts.unit_of_work import Unit
 from convostore.errors import ConflictError, NotFoundError
 from convostore.testing import factories
+from tests.round_trips import calls
 from tests.round_trips.calls import VECTOR
 from tests.round_trips.metering import unmetered, when
 
@@ -20,7 +21,7 @@ async def turns(store: TurnStore) -> None:
     plain: TurnStore = unmetered(store)
     for each in (plain.config, plain.memory, plain.audit, plain.profiles):
         await each.health_check()  # Each store checks a connection, which forgets its statements then.
-    tenant = uuid4()
+    tenant = calls.new_tenant()
     agent, profile = factories.make_agent(tenant), factories.make_profile(tenant)
     session = factories.make_session(tenant, agent_id=agent.id, customer_profile_id=profile.id)
     await plain.config.save_agent(agent)

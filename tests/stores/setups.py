@@ -275,6 +275,6 @@ WRONG = {
 
 def page(table: Mapping[str, Wrong]) -> str:
     """Return the rows of docs/reference/set-ups.md."""
-    names = {"head": "0016", "minor": "18", "key": "/etc/ssl/server.key"}
+    names = {"head": "0017", "minor": "18", "key": "/etc/ssl/server.key"}
     rows = [(name, wrong.said, wrong.doctor) for name, wrong in table.items()]
     return "\n".join(f"| {name} | {said.format(**names)} | {line.format(**names)} |" for name, said, line in rows)

@@ -177,11 +177,11 @@ class PostgresProfileStore(PostgresStore, BaseProfileStore):
         return added
 
     async def _apply(self, tenant_id: UUID, change: Change) -> bool:
+        of = {"tenant_id": tenant_id}
         expected = [
-            {"id": profile_id, "revision": revision, "deleted_at": deleted_at}
+            {**of, "id": profile_id, "revision": revision, "deleted_at": deleted_at}
             for profile_id, (revision, deleted_at) in change.expected.items()
         ]
-        of = {"tenant_id": tenant_id}
         write_id = current_call().write_id
         given = Written(
             tenant_id=tenant_id,

@@ -62,7 +62,7 @@ def _rows(table: str, columns: str, key: str, *, kept: str = "", whose: str = "p
     rows = f"FROM json_populate_recordset(NULL::convostore.{table}, $2::json) AS n WHERE {BIND_TENANT}"
     return _Rows(
         table,
-        f"UPDATE convostore.{table} AS t SET {', '.join(replaced)} {rows} AND t.tenant_id = $1 "
+        f"UPDATE convostore.{table} AS t SET {', '.join(replaced)} {rows} AND t.tenant_id = $1 AND n.tenant_id = $1 "
         f"AND {' AND '.join(same)} AND t.{whose} = ANY ($3::uuid[]) RETURNING t.tenant_id",
         f"INSERT INTO convostore.{table} AS t ({', '.join(map(quoted, names))}) SELECT {', '.join(values)} {rows} "
         f"ON CONFLICT ({', '.join(key.split())}) DO NOTHING RETURNING t.tenant_id",
@@ -74,11 +74,12 @@ def _items(model: type[ProfileField] | type[ProfileAsset], *more: str) -> str:
 
 
 _OWN = f"{BIND_TENANT} AND t.tenant_id = $1"
+_GIVEN = f"{_OWN} AND g.tenant_id = $1"
 _SAME = "t.profile_id = g.profile_id AND t.channel = g.channel AND t.channel_user_id = g.channel_user_id"
 
 LOCK = (
-    f"SELECT t.id, t.revision, t.deleted_at FROM convostore.profile AS t WHERE {_OWN} AND t.id = ANY ($2::uuid[]) "
-    "ORDER BY t.id FOR UPDATE"
+    "SELECT t.id, t.revision, t.deleted_at FROM json_to_recordset($2::json) AS g (tenant_id uuid, id uuid), "
+    f"convostore.profile AS t WHERE {_GIVEN} AND t.id = g.id ORDER BY t.id FOR UPDATE OF t"
 )
 PROFILES = _rows(
     "profile",
@@ -91,16 +92,16 @@ PROFILES = _rows(
 UNLINKED = (
     "DELETE FROM convostore.channel_identity AS t "
     "USING json_populate_recordset(NULL::convostore.channel_identity, $2::json) "
-    f"AS g WHERE {_OWN} AND {_SAME} RETURNING t.tenant_id"
+    f"AS g WHERE {_GIVEN} AND {_SAME} RETURNING t.tenant_id"
 )
 MOVED = (
     "UPDATE convostore.channel_identity AS t SET profile_id = g.new_profile_id, position = g.position "
-    "FROM json_to_recordset($2::json) AS g (profile_id uuid, new_profile_id uuid, position integer, channel text, "
-    f"channel_user_id text) WHERE {_OWN} AND {_SAME} RETURNING t.tenant_id"
+    "FROM json_to_recordset($2::json) AS g (tenant_id uuid, profile_id uuid, new_profile_id uuid, position integer, "
+    f"channel text, channel_user_id text) WHERE {_GIVEN} AND {_SAME} RETURNING t.tenant_id"
 )
 RELEASED = (
     "UPDATE convostore.channel_identity AS t SET living = g.deleted_at IS NULL "
-    f"FROM json_populate_recordset(NULL::convostore.profile, $2::json) AS g WHERE {_OWN} AND t.profile_id = g.id "
+    f"FROM json_populate_recordset(NULL::convostore.profile, $2::json) AS g WHERE {_GIVEN} AND t.profile_id = g.id "
     "AND g.merged_into IS NULL AND t.living <> (g.deleted_at IS NULL) RETURNING t.tenant_id"
 )
 LINKED = _rows(
@@ -112,7 +113,7 @@ LINKED = _rows(
 FREED = (
     "UPDATE convostore.profile_field AS t SET status = 'superseded' "
     "FROM json_populate_recordset(NULL::convostore.profile_field, $2::json) AS g "
-    f"WHERE {_OWN} AND t.id = g.id AND t.profile_id = ANY ($3::uuid[]) AND t.status = 'active' RETURNING t.tenant_id"
+    f"WHERE {_GIVEN} AND t.id = g.id AND t.profile_id = ANY ($3::uuid[]) AND t.status = 'active' RETURNING t.tenant_id"
 )
 """The index of active fields takes those of a change in any order once all of them are none."""
 FIELDS = _rows("profile_field", _items(ProfileField), "tenant_id id")
@@ -144,7 +145,7 @@ async def apply_in_steps(
 
 async def _apply(database: Database, given: Written, expected: Mapping[UUID, tuple[int, datetime | None]]) -> None:
     tenant_id, profiles = given.tenant_id, [*expected]
-    locked = await database.fetch(LOCK, tenant_id, profiles)
+    locked = await database.fetch(LOCK, tenant_id, given.expected)
     found = {row["id"]: (row["revision"], row["deleted_at"]) for row in locked}
     # A row that another call has inserted since is not among those that are locked.
     if any(found.get(profile_id, (0, None)) != known for profile_id, known in expected.items()) or not await _written(

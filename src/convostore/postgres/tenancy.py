@@ -6,6 +6,10 @@ What differs between the two is what `distributed` changes in a statement, and `
 condition that calls it costs no round trip. It must stand in every query block that names a table: there the planner
 makes it a one-time filter, which is evaluated before any row is read. Its argument is a column, because Citus evaluates
 functions of parameters on the coordinator; OFFSET 0 keeps the planner from replacing the column by the parameter.
+
+A policy lets a condition use an index if the planner takes it for leakproof: a comparison of a column with a parameter
+or a subquery, not with COALESCE. Rows that are given as JSON name their tenant and are compared with it, too: then the
+planner expects few and looks each of them up, rather than read all that the tenant has.
 """
 
 from __future__ import annotations
@@ -59,10 +63,11 @@ _ONE_ROW = re.compile(
 )
 _ROW = re.compile(r'ROW\((t\."[^()]*)\)((?: AS \w+)? FROM convostore\.(\w+) AS t)')
 _DROPPED = re.compile(r"convostore\.audit_body_dropped\(r\.recorded_at, b\.content IS NULL\)")
-_SOURCE = re.compile(r"convostore\.(scored_episodes|named_entities)\(([^()]*)\) AS m(?: \(\w+\))?")
+_SOURCE = re.compile(r"convostore\.(scored_episodes|named_entities|profiles_with_field)\(([^()]*)\) AS m(?: \(\w+\))?")
 _COLUMNS = {
     "scored_episodes": {"id": "uuid", "score": "double precision", "share": "double precision"},
     "named_entities": {"id": "uuid"},
+    "profiles_with_field": {"id": "uuid"},
 }
 """Functions that ask tables and stand in FROM, with their columns."""
 

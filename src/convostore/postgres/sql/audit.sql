@@ -74,7 +74,7 @@ FROM (
     FROM (
         (SELECT t.* FROM convostore.audit_record AS t
          WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.session_id IS NULL AND t.sequence > :after_own
-         ORDER BY t.sequence LIMIT :limit::bigint + :offset::bigint)
+         ORDER BY t.session_id, t.sequence LIMIT :limit::bigint + :offset::bigint)
         UNION ALL
         (SELECT t.* FROM convostore.audit_record AS t
          WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.session_id <= :last_session
@@ -116,7 +116,7 @@ page AS (
         WHERE :with_own::boolean AND (
             SELECT r.sequence FROM convostore.audit_record AS r
             WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL
-            ORDER BY r.sequence LIMIT 1) IS NOT NULL
+            ORDER BY r.session_id, r.sequence LIMIT 1) IS NOT NULL
         UNION
         SELECT h.chain FROM convostore.audit_head AS h
         WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain = '' AND :with_own
@@ -144,7 +144,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (
     (SELECT r.sequence, r.hash FROM convostore.audit_record AS r
      WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id IS NULL AND page.chain = ''
-     ORDER BY r.sequence DESC LIMIT 1)
+     ORDER BY r.session_id DESC, r.sequence DESC LIMIT 1)
     UNION ALL
     (SELECT r.sequence, r.hash FROM convostore.audit_record AS r
      WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id = nullif(page.chain, '')::uuid

@@ -23,19 +23,20 @@ TABLE found
 -- Restore a deleted agent and what was deleted with it, which has the same write id; return whether there was one.
 WITH {{bound}},
 deleted AS MATERIALIZED (
-    SELECT t.write_id
+    SELECT t.write_id, t.deleted_at
     FROM convostore.agent AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NOT NULL
 ),
 agent AS (
     UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = :write_id
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.write_id = (TABLE deleted)
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NOT NULL
     RETURNING t.id
 ),
 {{each owned by agent}}
 {{each}} AS (
     UPDATE convostore.{{each}} AS t SET deleted_at = NULL, write_id = :write_id
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.write_id = (TABLE deleted)
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.agent_id = :agent_id
+      AND t.deleted_at = (SELECT d.deleted_at FROM deleted AS d) AND t.write_id = (SELECT d.write_id FROM deleted AS d)
     RETURNING t.id
 )
 {{end}}
@@ -87,11 +88,14 @@ WITH {{bound}},
 {{each soft-deleted}}
 {{each}} AS (
     DELETE FROM convostore.{{each}} AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before AND t.id = ANY (ARRAY(
+    USING (
         SELECT t.id FROM convostore.{{each}} AS t
         WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.deleted_at < :before
         ORDER BY t.deleted_at, t.id
-        LIMIT :limit::bigint))
+        LIMIT :limit::bigint
+    ) AS due
+    -- IS TRUE rules out the index of all that is due.
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = due.id AND (t.deleted_at < :before) IS TRUE
     RETURNING t.tenant_id
 )
 {{end}}

@@ -97,19 +97,21 @@ level (depth, edges, frontier, previous) AS (
     ) AS step
     WHERE level.depth < :max_depth::integer AND level.frontier <> '{}'
 )
--- OFFSET 0 forces index lookups: the planner cannot estimate the arrays and would hash the whole table.
+-- OFFSET 0 forces index lookups: the planner cannot estimate the arrays and would read all that the tenant has.
 SELECT level.depth, found.recorded_at, found.id, found.item AS relationship, NULL::record AS entity
 FROM level
+CROSS JOIN unnest(level.edges) AS reached (id)
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of relationship}}) AS item FROM convostore.relationship AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (level.edges) OFFSET 0
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = reached.id OFFSET 0
 ) AS found
 UNION ALL
 SELECT level.depth, found.recorded_at, found.id, NULL, found.item
 FROM level
+CROSS JOIN unnest(level.frontier) AS reached (id)
 CROSS JOIN LATERAL (
     SELECT t.recorded_at, t.id, ROW({{columns of entity}}) AS item FROM convostore.entity AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (level.frontier) AND :with_entities::boolean
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = reached.id AND :with_entities::boolean
     OFFSET 0
 ) AS found
 ORDER BY 1, 2, 3
@@ -133,7 +135,12 @@ SELECT EXISTS (
 WITH {{bound}},
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND (t.from_entity_id = :entity_id OR t.to_entity_id = :entity_id)
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.from_entity_id = :entity_id
+    RETURNING t.id
+),
+back AS (
+    DELETE FROM convostore.relationship AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.to_entity_id = :entity_id
     RETURNING t.id
 ),
 entities AS (
@@ -156,12 +163,22 @@ entities AS (
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.group_id = :group_id
     RETURNING t.id
 ),
-deleted AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
+incident AS MATERIALIZED (
+    SELECT t.id
+    FROM entities AS e JOIN convostore.relationship AS t ON t.tenant_id = :tenant_id AND t.from_entity_id = e.id
+    WHERE (TABLE bound)
+    UNION
+    SELECT t.id
+    FROM entities AS e JOIN convostore.relationship AS t ON t.tenant_id = :tenant_id AND t.to_entity_id = e.id
+    WHERE (TABLE bound)
+    UNION
+    SELECT t.id FROM convostore.relationship AS t
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.group_id = :group_id
+),
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id
-      AND (t.group_id = :group_id OR t.from_entity_id = ANY ((TABLE deleted)::uuid[])
-           OR t.to_entity_id = ANY ((TABLE deleted)::uuid[]))
+    USING incident AS i
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = i.id
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)
@@ -179,11 +196,19 @@ entities AS (
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.customer_profile_id = :customer_profile_id
     RETURNING t.id
 ),
-deleted AS MATERIALIZED (SELECT array_agg(id) AS ids FROM entities),
+incident AS MATERIALIZED (
+    SELECT t.id
+    FROM entities AS e JOIN convostore.relationship AS t ON t.tenant_id = :tenant_id AND t.from_entity_id = e.id
+    WHERE (TABLE bound)
+    UNION
+    SELECT t.id
+    FROM entities AS e JOIN convostore.relationship AS t ON t.tenant_id = :tenant_id AND t.to_entity_id = e.id
+    WHERE (TABLE bound)
+),
 edges AS (
     DELETE FROM convostore.relationship AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id
-      AND (t.from_entity_id = ANY ((TABLE deleted)::uuid[]) OR t.to_entity_id = ANY ((TABLE deleted)::uuid[]))
+    USING incident AS i
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = i.id
     RETURNING t.id
 )
 SELECT (SELECT count(*) FROM episodes) + (SELECT count(*) FROM entities) + (SELECT count(*) FROM edges)

@@ -28,11 +28,11 @@ chain AS (
     UNION ALL
     SELECT p.tenant_id, p.id, p.merged_into
     FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.merged_into
-    WHERE (TABLE bound)
+    WHERE (TABLE bound) AND chain.tenant_id = :tenant_id
 )
 SELECT {{profile}}, {{past items}}
 FROM chain JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = chain.id
-WHERE (TABLE bound) AND chain.merged_into IS NULL
+WHERE (TABLE bound) AND chain.tenant_id = :tenant_id AND chain.merged_into IS NULL
 
 -- name: linked_profile
 -- The profile with a channel identity that is not deleted.
@@ -48,10 +48,10 @@ WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel AND c.
 WITH {{bound}}
 SELECT {{profile}}
 FROM convostore.profile AS p
-WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = coalesce(:profile_id::uuid, (
+WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = (SELECT coalesce(:profile_id::uuid, (
     SELECT c.profile_id FROM convostore.channel_identity AS c
     WHERE (TABLE bound) AND c.tenant_id = :tenant_id AND c.channel = :channel::text
-      AND c.channel_user_id = :channel_user_id::text AND c.living))
+      AND c.channel_user_id = :channel_user_id::text AND c.living)))
 
 -- name: list_profiles
 -- A page of a tenant's profiles that are not deleted, newest first.
@@ -61,7 +61,7 @@ page AS (
     FROM convostore.profile AS p
     WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.deleted_at IS NULL
       AND (:verification_level::text IS NULL OR p.verification_level = :verification_level)
-      AND p.created_at <= coalesce(:after_created_at::timestamptz, 'infinity')
+      AND p.created_at <= (SELECT coalesce(:after_created_at::timestamptz, 'infinity'))
       AND (p.created_at < coalesce(:after_created_at::timestamptz, 'infinity') OR p.id > :after_id::uuid)
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
@@ -75,11 +75,14 @@ ORDER BY p.created_at DESC, p.id
 WITH {{bound}},
 page AS (
     SELECT p.*
-    FROM convostore.profile_field AS f
-    JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = f.profile_id
-    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.name = :name AND f.status = 'active'
-      AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended(:value::json::jsonb, 0)
-      AND coalesce(f.value, 'null') = :value::json::jsonb AND p.deleted_at IS NULL
+    FROM convostore.profiles_with_field(:tenant_id, :name, :value::json::jsonb) AS m (id)
+    -- OFFSET 0 forces index lookups: the planner cannot estimate the function and would hash all of the tenant's.
+    CROSS JOIN LATERAL (
+        SELECT p.* FROM convostore.profile AS p
+        WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = m.id AND p.deleted_at IS NULL
+        OFFSET 0
+    ) AS p
+    WHERE (TABLE bound)
     ORDER BY p.created_at DESC, p.id
     LIMIT :limit OFFSET :offset
 )
@@ -99,7 +102,7 @@ LIMIT 1
 -- Expire so many active fields whose `expires_at` passed first, of profiles that are not deleted; return their number.
 WITH {{bound}},
 expiring AS MATERIALIZED (
-    SELECT f.id, f.profile_id
+    SELECT f.tenant_id, f.id, f.profile_id
     FROM convostore.profile_field AS f
     -- OFFSET 0 looks profiles up one by one, in the order of the index on times.
     CROSS JOIN LATERAL (
@@ -112,22 +115,23 @@ expiring AS MATERIALIZED (
     LIMIT :limit::bigint
 ),
 locked AS MATERIALIZED (
-    SELECT p.id
-    FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = ANY (ARRAY(SELECT e.profile_id FROM expiring AS e))
-      AND p.deleted_at IS NULL
+    SELECT e.*
+    FROM expiring AS e JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = e.profile_id
+    WHERE (TABLE bound) AND e.tenant_id = :tenant_id AND p.deleted_at IS NULL
     ORDER BY p.id
-    FOR UPDATE
+    FOR UPDATE OF p
 ),
 expired AS (
     UPDATE convostore.profile_field AS f SET status = 'expired'
-    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND f.id = ANY (ARRAY(SELECT e.id FROM expiring AS e))
-      AND f.profile_id IN (SELECT locked.id FROM locked) AND f.status = 'active' AND f.expires_at <= :at
-    RETURNING f.profile_id
+    FROM locked AS e
+    WHERE (TABLE bound) AND f.tenant_id = :tenant_id AND e.tenant_id = :tenant_id AND f.id = e.id
+      AND f.profile_id = e.profile_id AND f.status = 'active' AND f.expires_at <= :at
+    RETURNING f.tenant_id, f.profile_id
 ),
 touched AS (
     UPDATE convostore.profile AS p SET revision = p.revision + 1, updated_at = :updated_at, write_id = :write_id
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT profile_id FROM expired)
+    FROM (SELECT DISTINCT e.profile_id AS id FROM expired AS e WHERE e.tenant_id = :tenant_id) AS e
+    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id = e.id
     RETURNING p.id
 )
 SELECT count(*) FROM expired
@@ -258,17 +262,18 @@ RETURNING a.id
 WITH
 {{bound}},
 expected AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(:expected::json) AS e (id uuid, revision bigint, deleted_at timestamptz)
+    SELECT * FROM json_to_recordset(:expected::json)
+        AS e (tenant_id uuid, id uuid, revision bigint, deleted_at timestamptz)
 ),
 new_profile AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile, :profiles::json)),
 new_field AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_field, :fields::json)),
 new_asset AS MATERIALIZED (SELECT * FROM json_populate_recordset(NULL::convostore.profile_asset, :assets::json)),
 locked AS MATERIALIZED (
     SELECT p.id, p.revision, p.deleted_at
-    FROM convostore.profile AS p
-    WHERE (TABLE bound) AND p.tenant_id = :tenant_id AND p.id IN (SELECT id FROM expected)
+    FROM expected AS e JOIN convostore.profile AS p ON p.tenant_id = :tenant_id AND p.id = e.id
+    WHERE (TABLE bound) AND e.tenant_id = :tenant_id
     ORDER BY p.id
-    FOR UPDATE
+    FOR UPDATE OF p
 ),
 verdict AS MATERIALIZED (
     SELECT CASE
@@ -303,23 +308,23 @@ written_profile AS (
 unlinked_identity AS (
     DELETE FROM convostore.channel_identity AS c
     USING json_populate_recordset(NULL::convostore.channel_identity, :unlinked::json) AS u
-    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = u.profile_id
-      AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND u.tenant_id = :tenant_id
+      AND c.profile_id = u.profile_id AND c.channel = u.channel AND c.channel_user_id = u.channel_user_id
     RETURNING c.profile_id
 ),
 moved_identity AS (
     UPDATE convostore.channel_identity AS c SET profile_id = m.new_profile_id, position = m.position
     FROM json_to_recordset(:moved::json)
-        AS m (profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
-    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = m.profile_id
-      AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
+        AS m (tenant_id uuid, profile_id uuid, new_profile_id uuid, position integer, channel text, channel_user_id text)
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND m.tenant_id = :tenant_id
+      AND c.profile_id = m.profile_id AND c.channel = m.channel AND c.channel_user_id = m.channel_user_id
     RETURNING c.profile_id
 ),
 released_identity AS (
     UPDATE convostore.channel_identity AS c SET living = n.deleted_at IS NULL
     FROM new_profile AS n
-    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND c.profile_id = n.id
-      AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
+    WHERE (TABLE bound) AND (TABLE applies) AND c.tenant_id = :tenant_id AND n.tenant_id = :tenant_id
+      AND c.profile_id = n.id AND n.merged_into IS NULL AND c.living <> (n.deleted_at IS NULL)
     RETURNING c.profile_id
 ),
 written_identity AS (

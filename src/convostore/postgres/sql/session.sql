@@ -139,7 +139,7 @@ WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.status = 'active' AND t
   AND coalesce(t.step_history -> -1 ->> 'step_name' <> ALL (:exclude_steps::text[]), true)
   AND (:created_since::timestamptz IS NULL OR t.created_at >= :created_since)
   AND (:created_until::timestamptz IS NULL OR t.created_at <= :created_until)
-  AND t.last_activity_at <= coalesce(:after_activity::timestamptz, 'infinity')
+  AND t.last_activity_at <= (SELECT coalesce(:after_activity::timestamptz, 'infinity'))
   AND (t.last_activity_at < coalesce(:after_activity, 'infinity') OR t.session_id > :after_session::uuid)
 ORDER BY t.last_activity_at DESC, t.session_id
 LIMIT :limit OFFSET :offset

@@ -15,7 +15,7 @@ SELECT {{columns of episode}}
 FROM convostore.episode AS t
 WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.embedding IS NOT NULL
   AND t.embedding_model IS DISTINCT FROM :embedding_model::text
-  AND (:after_id::uuid IS NULL OR t.id > :after_id)
+  AND t.id >= (SELECT coalesce(:after_id::uuid, '00000000-0000-0000-0000-000000000000')) AND t.id IS DISTINCT FROM :after_id
   AND NOT EXISTS (
       SELECT FROM convostore.episode_embedding AS b
       WHERE (TABLE bound) AND b.tenant_id = :tenant_id AND b.id = t.id AND b.embedding_model = :embedding_model)
@@ -29,11 +29,11 @@ WITH {{bound}},
 locked AS MATERIALIZED (
     SELECT t.id, t.agent_id, t.customer_profile_id, t.session_id, t.group_id, t.content_type, t.occurred_at, t.valid_from,
            t.valid_to
-    FROM convostore.episode AS t
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = ANY (:episode_ids::uuid[])
-      AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+    FROM (SELECT :tenant_id::uuid AS tenant_id, unnest(:episode_ids::uuid[]) AS id OFFSET 0) AS given
+    JOIN convostore.episode AS t ON t.tenant_id = :tenant_id AND t.id = given.id
+    WHERE (TABLE bound) AND given.tenant_id = :tenant_id AND t.embedding_model IS DISTINCT FROM :embedding_model::text
     ORDER BY t.id
-    FOR SHARE
+    FOR SHARE OF t
 ),
 stored AS (
     INSERT INTO convostore.episode_embedding AS b (
@@ -52,11 +52,11 @@ SELECT count(*) FROM stored
 -- name: lock_embedded
 -- Lock episodes that get embeddings by another model beside their own, in the order of their ids.
 SELECT t.id
-FROM convostore.episode AS t
-WHERE {{bind_tenant}} AND t.tenant_id = :tenant_id AND t.id = ANY (:episode_ids::uuid[])
-  AND t.embedding_model IS DISTINCT FROM :embedding_model::text
+FROM (SELECT :tenant_id::uuid AS tenant_id, unnest(:episode_ids::uuid[]) AS id OFFSET 0) AS given
+JOIN convostore.episode AS t ON t.tenant_id = :tenant_id AND t.id = given.id
+WHERE {{bind_tenant}} AND given.tenant_id = :tenant_id AND t.embedding_model IS DISTINCT FROM :embedding_model::text
 ORDER BY t.id
-FOR SHARE
+FOR SHARE OF t
 
 -- name: store_embeddings
 -- Upsert embeddings of locked episodes; return the ids of those that are stored.
