@@ -133,12 +133,12 @@ SELECT EXISTS (
 -- name: delete_entity
 -- Delete an entity and its incident relationships; return the number of entities deleted.
 WITH {{bound}},
-edges AS (
+outgoing AS (
     DELETE FROM convostore.relationship AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.from_entity_id = :entity_id
     RETURNING t.id
 ),
-back AS (
+incoming AS (
     DELETE FROM convostore.relationship AS t
     WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.to_entity_id = :entity_id
     RETURNING t.id
