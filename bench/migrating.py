@@ -123,7 +123,7 @@ def release(version: str, target: str) -> None:
 
 async def fill(admin: Any, rows: dict[str, int], tenants: list[UUID]) -> None:
     """Multiply the rows of the first tenant and spread them over all: so many per table."""
-    columns = {table.removeprefix("convostore."): names for table, names in await admin.fetch(TABLES)}
+    columns = {table.removeprefix("convostore."): names for table, names, _ in await admin.fetch(TABLES)}
     for table, otherwise in COPIED.items():
         values = ({"tenant_id": "tenants.id", **otherwise}.get(name, f"t.{name}") for name in columns[table])
         await admin.execute(

@@ -104,7 +104,8 @@ WRITERS = {
 
 TABLES = """
 SELECT c.oid::regclass::text AS table,
-       array_agg(quote_ident(a.attname) || ' ' || (a.atttypid = 'uuid'::regtype)::text ORDER BY a.attnum) AS columns
+       array_agg(quote_ident(a.attname) ORDER BY a.attnum) AS columns,
+       array_agg(quote_ident(a.attname)) FILTER (WHERE a.atttypid = 'uuid'::regtype) AS ids
 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND a.attgenerated = ''
 WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition
 GROUP BY c.oid HAVING 'tenant_id' = ANY (array_agg(a.attname))
@@ -162,15 +163,11 @@ async def multiply(
     admin: Any, tenants: list[UUID], others: range = range(1, TENANTS + 1), *, into: UUID | None = None
 ) -> None:
     """Give all that some tenants have to each of many others, by their numbers, or as often to one. All ids differ."""
-    for table, columns in await admin.fetch(TABLES):
+    for table, columns, ids in await admin.fetch(TABLES):
         if into is not None and "audit" in table:
             continue  # A body of a trail names what it is of, and none can be removed.
-        values = {
-            column: OTHERWISE.get(
-                (table, column), f"md5(t.{column}::text || copy.number)::uuid" if is_id == "true" else f"t.{column}"
-            )
-            for column, is_id in (column.rsplit(" ", 1) for column in columns)
-        }
+        values = {column: OTHERWISE.get((table, column), f"t.{column}") for column in columns}
+        values |= {column: f"md5(t.{column}::text || copy.number)::uuid" for column in ids}
         values["tenant_id"] = "coalesce($2, md5(copy.number::text)::uuid)"
         await admin.execute(
             f"INSERT INTO {table} ({', '.join(values)}) SELECT {', '.join(values.values())} "
