@@ -98,7 +98,6 @@ WITH RECURSIVE {{bound}},
 recorded (session_id) AS (
     (SELECT r.session_id FROM convostore.audit_record AS r
      WHERE (TABLE bound) AND r.tenant_id = :tenant_id AND r.session_id >= :first_session
-       AND r.session_id IS DISTINCT FROM :after_session::uuid
      ORDER BY r.session_id LIMIT 1)
     UNION ALL
     -- One index lookup per chain, however many records it has.
@@ -122,7 +121,8 @@ page AS (
         WHERE (TABLE bound) AND h.tenant_id = :tenant_id AND h.chain = '' AND :with_own
         UNION
         (SELECT recorded.session_id::text COLLATE "C" FROM recorded
-         WHERE recorded.session_id <= :last_session LIMIT :limit::bigint + :offset::bigint)
+         WHERE recorded.session_id <= :last_session AND recorded.session_id IS DISTINCT FROM :after_session::uuid
+         LIMIT :limit::bigint + :offset::bigint)
         UNION
         (SELECT h.chain FROM convostore.audit_head AS h
          WHERE (TABLE bound) AND h.tenant_id = :tenant_id
