@@ -154,22 +154,27 @@ LEAVING = """
 import asyncio, os, signal
 from convostore.cli.options import run
 
+def leave(loop):
+    loop.create_future().set_exception(ConnectionError("left"))
+
 async def command():
+    loop = asyncio.get_running_loop()
     try:
         {before}
         await asyncio.sleep(0)
     finally:
-        asyncio.get_running_loop().create_future().set_exception(ConnectionError("left"))
+        {leave}
     return True
 
 run(command())
 """
-"""A command that leaves an error behind that nobody asks for."""
+"""A command that leaves an error behind that nobody asks for, at its end or after it."""
 
 
 @pytest.mark.parametrize("before", ["os.kill(os.getpid(), signal.SIGINT)", "pass"])
-async def test_what_is_left_half_done_is_reported_unless_the_command_was_interrupted(before: str) -> None:
-    program = LEAVING.format(before=before)
+@pytest.mark.parametrize("leave", ["leave(loop)", "loop.call_soon(loop.call_soon, loop.call_soon, leave, loop)"])
+async def test_what_is_left_half_done_is_reported_unless_the_command_was_interrupted(leave: str, before: str) -> None:
+    program = LEAVING.format(before=before, leave=leave)
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=PIPE, stderr=PIPE)
     _, said = await process.communicate()
     assert (b"ConnectionError: left" in said) == (before == "pass"), said

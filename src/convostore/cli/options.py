@@ -77,9 +77,14 @@ def run(command: Coroutine[Any, Any, bool]) -> None:
 
 async def _interruptible(command: Coroutine[Any, Any, bool]) -> bool:
     """Run a command. Once it is interrupted, what is left half done, as a connection being opened, is not reported."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    task = asyncio.current_task()
     assert task is not None
-    loop.set_exception_handler(lambda _, context: task.cancelling() or loop.default_exception_handler(context))
+
+    def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not (task.cancelling() or task.cancelled()):
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(report)
     return await command
 
 
