@@ -139,14 +139,14 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE FUNCTION convostore.profiles_with_field(tenant uuid, field text, wanted jsonb) RETURNS SETOF uuid
+CREATE OR REPLACE FUNCTION convostore.profiles_with_field(of_tenant uuid, field text, wanted jsonb) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
-    IF tenant IS DISTINCT FROM nullif(current_setting('convostore.tenant', true), '')::uuid THEN
+    IF of_tenant IS DISTINCT FROM nullif(current_setting('convostore.tenant', true), '')::uuid THEN
         RETURN;
     END IF;
     RETURN QUERY SELECT f.profile_id FROM convostore.profile_field AS f
-    WHERE f.tenant_id = tenant AND f.name = field AND f.status = 'active'
+    WHERE f.tenant_id = of_tenant AND f.name = field AND f.status = 'active'
       AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended(wanted, 0) AND coalesce(f.value, 'null') = wanted;
 END
 $$;

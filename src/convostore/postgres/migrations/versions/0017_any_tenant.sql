@@ -102,13 +102,13 @@ $$;
 
 -- The profiles whose active field of a name has a value. Row-level security lets no index be used by what is not leakproof, as the hash
 -- of a value.
-CREATE FUNCTION convostore.profiles_with_field(tenant uuid, field text, wanted jsonb) RETURNS SETOF uuid
+CREATE FUNCTION convostore.profiles_with_field(of_tenant uuid, field text, wanted jsonb) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
 BEGIN ATOMIC
     SELECT f.profile_id
     FROM convostore.profile_field AS f
-    WHERE tenant = nullif(current_setting('convostore.tenant', true), '')::uuid
-      AND f.tenant_id = tenant AND f.name = field AND f.status = 'active'
+    WHERE of_tenant = nullif(current_setting('convostore.tenant', true), '')::uuid
+      AND f.tenant_id = of_tenant AND f.name = field AND f.status = 'active'
       AND jsonb_hash_extended(coalesce(f.value, 'null'), 0) = jsonb_hash_extended(wanted, 0)
       AND coalesce(f.value, 'null') = wanted;
 END;
