@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import asyncpg
 from rich.console import Console
 
 from bench.__main__ import positive
@@ -29,6 +28,7 @@ from convostore.embedded import Embedded, open_embedded
 from convostore.models import Channel
 from convostore.redis import create_client
 from convostore.testing.factories import make_agent, make_identity, make_profile, make_rule, make_session
+from tests.postgres.databases import connected
 
 CUTS = 10
 """How often connections are cut: two backends of PostgreSQL, and all clients of Valkey."""
@@ -73,9 +73,8 @@ async def cut_connections(servers: Embedded, every: float) -> int:
         async with create_client(servers.redis_url) as valkey:
             while True:
                 await asyncio.sleep(every)
-                admin = await asyncpg.connect(servers.postgres_dsn)
-                cut += await admin.fetchval(_CUT)
-                await admin.close()
+                async with connected(servers.postgres_dsn) as admin:
+                    cut += await admin.fetchval(_CUT)
                 await valkey.client_kill_filter(_type="normal", skipme=True)
     except asyncio.CancelledError:
         return cut
