@@ -176,13 +176,16 @@ DOCTOR: dict[tuple[str, Mode | None], str] = {
 """What the doctor says, by what stands between and what is declared."""
 
 
+@pytest.fixture
+def url(engines: Embedded, login: str, between: str, request: pytest.FixtureRequest) -> str:
+    """The URL of the server, or by way of what stands between."""
+    return engines.postgres_dsn if between == "none" else request.getfixturevalue(f"by_{between}").dsn(login)
+
+
 @pytest.mark.parametrize(("between", "declared"), DOCTOR)
 async def test_the_doctor_says_what_stands_between_and_what_to_set(
-    engines: Embedded, login: str, between: str, declared: Mode | None, request: pytest.FixtureRequest
+    engines: Embedded, url: str, between: str, declared: Mode | None
 ) -> None:
-    url = engines.postgres_dsn
-    if between != "none":
-        url = request.getfixturevalue(f"by_{between}").dsn(login)
     try:
         said = await looked_at(Target(url, engines.redis_url, 10, declared))
     except ValidationError as problem:
