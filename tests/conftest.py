@@ -54,12 +54,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """Run three tests at a time on two cores: one often waits, for a server or until a fault has passed.
-
-    One after another if a cluster of Citus is given: it is shared, and one of them stops a node.
-    """
-    return 0 if "CONVOSTORE_TEST_CITUS_URL" in os.environ else len(os.sched_getaffinity(0)) * 3 // 2
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Run one test after another if a cluster of Citus is given: it is shared, and one of them stops a node."""
+    return 0 if "CONVOSTORE_TEST_CITUS_URL" in os.environ else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
