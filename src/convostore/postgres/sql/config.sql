@@ -29,7 +29,8 @@ deleted AS MATERIALIZED (
 ),
 agent AS (
     UPDATE convostore.agent AS t SET deleted_at = NULL, write_id = :write_id
-    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id AND t.deleted_at IS NOT NULL
+    WHERE (TABLE bound) AND t.tenant_id = :tenant_id AND t.id = :agent_id
+      AND t.write_id = (SELECT d.write_id FROM deleted AS d)
     RETURNING t.id
 ),
 {{each owned by agent}}
