@@ -12,10 +12,12 @@ DO $$
 DECLARE
     of_table text;
 BEGIN
+    IF current_setting('citus.enable_ddl_propagation')::boolean THEN
+        RETURN;
+    END IF;
     FOR of_table IN
         SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
         WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'episode'
-          AND NOT current_setting('citus.enable_ddl_propagation')::boolean
         ORDER BY c.relname
     LOOP
         EXECUTE format('ALTER TABLE convostore.%I ALTER COLUMN tenant_id SET STATISTICS 0', of_table);
@@ -30,10 +32,8 @@ BEGIN
               AND s.starelid = a.attrelid AND s.staattnum = a.attnum;
         END IF;
     END LOOP;
-    IF NOT current_setting('citus.enable_ddl_propagation')::boolean THEN
-        ALTER TABLE convostore.episode ALTER COLUMN tenant_id SET (n_distinct = 200);
-        ANALYZE convostore.episode (tenant_id);
-    END IF;
+    ALTER TABLE convostore.episode ALTER COLUMN tenant_id SET (n_distinct = 200);
+    ANALYZE convostore.episode (tenant_id);
 END
 $$;
 
@@ -191,16 +191,16 @@ DO $$
 DECLARE
     of_table text;
 BEGIN
+    IF current_setting('citus.enable_ddl_propagation')::boolean THEN
+        RETURN;
+    END IF;
     FOR of_table IN
         SELECT c.relname FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'tenant_id'
         WHERE c.relnamespace = 'convostore'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname <> 'episode'
-          AND NOT current_setting('citus.enable_ddl_propagation')::boolean
         ORDER BY c.relname
     LOOP
         EXECUTE format('ALTER TABLE convostore.%I ALTER COLUMN tenant_id SET STATISTICS -1', of_table);
     END LOOP;
-    IF NOT current_setting('citus.enable_ddl_propagation')::boolean THEN
-        ALTER TABLE convostore.episode ALTER COLUMN tenant_id RESET (n_distinct);
-    END IF;
+    ALTER TABLE convostore.episode ALTER COLUMN tenant_id RESET (n_distinct);
 END
 $$;
